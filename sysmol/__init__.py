@@ -1,0 +1,7 @@
+"""sysmol: the vocabulary that training, code generation, gem5 and analysis share.
+
+Importing this package loads nothing but the standard library, so that gem5's embedded Python can use
+:mod:`sysmol.errors`, :mod:`sysmol.files`, :mod:`sysmol.patterns`, :mod:`sysmol.isa` and :mod:`sysmol.design`.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,55 @@
+"""Packing of code vectors into 128-bit registers and back (NumPy)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from sysmol.errors import SysmolError
+from sysmol.patterns import CHUNK_BITS, REGISTER_BYTES, chunk_precisions
+
+
+def slot_precisions(ids: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Precision in bits of every slot of vectors with these pattern ids, int64 ``[slots]``."""
+    return np.array([p for i in ids for p in chunk_precisions(int(i)) for _ in range(CHUNK_BITS // p)], dtype=np.int64)
+
+
+def _bit_positions(ids: Sequence[int]) -> npt.NDArray[np.int64]:
+    """First bit of every slot, counted from the first byte of the first vector."""
+    precisions = slot_precisions(ids)
+    return np.concatenate([[0], np.cumsum(precisions)[:-1]]) if len(precisions) else precisions
+
+
+def pack(codes: npt.ArrayLike, ids: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """Pack codes ``[..., slots]`` into registers ``uint8[..., V, 16]``, ``V = len(ids)``.
+
+    Raises :class:`SysmolError` where the number of slots is wrong or a code does not fit its precision.
+    """
+    array = np.asarray(codes)
+    precisions = slot_precisions(ids)
+    if array.shape[-1] != len(precisions):
+        raise SysmolError(f"{array.shape[-1]} codes do not fill {len(precisions)} slots of the patterns {list(ids)}")
+    if array.size and (array.min() < 0 or (array >> precisions).any()):
+        raise SysmolError("a code does not fit the precision of its slot")
+    positions = _bit_positions(ids)
+    bits = np.zeros((*array.shape[:-1], len(ids) * REGISTER_BYTES * 8), dtype=np.uint8)
+    for bit in range(4):
+        wide = precisions > bit
+        bits[..., positions[wide] + bit] = (array[..., wide] >> bit) & 1
+    packed = np.packbits(bits, axis=-1, bitorder="little")
+    return packed.reshape(*array.shape[:-1], len(ids), REGISTER_BYTES)
+
+
+def unpack(registers: npt.ArrayLike, ids: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Registers ``uint8[..., V, 16]`` to codes int64 ``[..., slots]``; the inverse of :func:`pack`."""
+    array = np.asarray(registers, dtype=np.uint8)
+    if array.shape[-2:] != (len(ids), REGISTER_BYTES):
+        raise SysmolError(f"registers of shape {array.shape[-2:]} do not match {len(ids)} patterns")
+    flat = array.reshape(*array.shape[:-2], len(ids) * REGISTER_BYTES)
+    bits = np.unpackbits(flat, axis=-1, bitorder="little").astype(np.int64)
+    precisions, positions = slot_precisions(ids), _bit_positions(ids)
+    codes = np.zeros((*array.shape[:-2], len(precisions)), dtype=np.int64)
+    for bit in range(4):
+        wide = precisions > bit
+        codes[..., wide] |= bits[..., positions[wide] + bit] << bit
+    return codes
