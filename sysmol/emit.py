@@ -33,15 +33,15 @@ def _assembly_word(name: str) -> str:
 
 def c_header() -> str:
     """kernels_c/include/smol_isa.h: patterns, function codes and the words as inline assembly."""
-    rows = "\n".join(
-        f"    {{{n4}, {n2}, {n1}}}, /* {number} */" for number, (n4, n2, n1) in enumerate(PATTERNS)
-    )
+    rows = "\n".join(f"    {{{n4}, {n2}, {n1}}}, /* {number} */" for number, (n4, n2, n1) in enumerate(PATTERNS))
     functions = "\n".join(
-        f"    SMOL_FN_{row.name.upper()}{fn - row.fns[0] if len(row.fns) > 1 else ''} = {fn}," for row in isa.TABLE for fn in row.fns
+        f"    SMOL_FN_{row.name.upper()}{fn - row.fns[0] if len(row.fns) > 1 else ''} = {fn},"
+        for row in isa.TABLE
+        for fn in row.fns
     )
-    legal = "\n".join(
-        f"    X({fn}, {field6}, \"{isa.mnemonic(fn, field6)}\") \\" for fn, field6 in isa.words()
-    ).rstrip("\\ ")
+    legal = "\n".join(f'    X({fn}, {field6}, "{isa.mnemonic(fn, field6)}") \\' for fn, field6 in isa.words()).rstrip(
+        "\\ "
+    )
     numbers = ",".join(str(n) for n in range(32))
     words = "\n".join(
         f"#{'if' if i == 0 else 'elif'} {GUARD[name]}\n#define SMOL_ASM_WORD(fn, field6) \\\n    {_assembly_word(name)}"
@@ -97,11 +97,11 @@ enum smol_fn {{
 def _cpp_decoder(name: str) -> str:
     mask, match = isa.space(name)
     fixed = [f for f in isa.PARSED[name] if f.name is None]
-    checks = " ||\n        ".join(
-        f"(word >> {f.low} & {(1 << f.width) - 1:#x}) != {f.constant:#x}" for f in fixed
-    )
+    checks = " ||\n        ".join(f"(word >> {f.low} & {(1 << f.width) - 1:#x}) != {f.constant:#x}" for f in fixed)
     fields = "\n".join(
-        f"    inst.{f.name} = word >> {f.low} & {(1 << f.width) - 1:#x};" for f in isa.PARSED[name] if f.name is not None
+        f"    inst.{f.name} = word >> {f.low} & {(1 << f.width) - 1:#x};"
+        for f in isa.PARSED[name]
+        if f.name is not None
     )
     return f"""/** Whether a word lies in the space that SMOL claims on this ISA, legal or not. */
 inline bool
@@ -134,7 +134,9 @@ def cpp_decode_header() -> str:
         for row in isa.TABLE
     )
     reads = " || ".join(f"kind == SmolKind::{row.name.capitalize()}" for row in isa.TABLE if row.reads_vd)
-    patterned = " || ".join(f"kind == SmolKind::{row.name.capitalize()}" for row in isa.TABLE if row.field6 == "pattern")
+    patterned = " || ".join(
+        f"kind == SmolKind::{row.name.capitalize()}" for row in isa.TABLE if row.field6 == "pattern"
+    )
     part_mask = sum(1 << f for f in range(64) if isa.part(f) is not None)
     names = "\n".join(
         f'      case {fn << 6 | field6}: return "{isa.mnemonic(fn, field6)}";' for fn, field6 in isa.words()
@@ -248,7 +250,8 @@ def _examples() -> str:
 def reference_page() -> str:
     """docs/isa.md: the instruction set for readers."""
     grid = "\n".join(
-        f"| {p} | {', '.join(f'{2 * u - (2**p - 1):+d}' for u in range(2**p))} | 2^{1 - p} | {isa.ALIGN[p]} |" for p in (1, 2, 4)
+        f"| {p} | {', '.join(f'{2 * u - (2**p - 1):+d}' for u in range(2**p))} | 2^{1 - p} | {isa.ALIGN[p]} |"
+        for p in (1, 2, 4)
     )
     table = "\n".join(
         f"| {row.fns[0] if len(row.fns) == 1 else f'{row.fns[0]}..{row.fns[-1]}'} | `{row.name}` | {row.field6} | {'yes' if row.reads_vd else 'no'} | {row.summary} |"
@@ -259,7 +262,9 @@ def reference_page() -> str:
         for field6 in range(64)
         if (chosen := isa.part(field6)) is not None
     )
-    patterns = "\n".join(f"| {number} | {pattern_name(number)} | {capacity(number)} |" for number in range(len(PATTERNS)))
+    patterns = "\n".join(
+        f"| {number} | {pattern_name(number)} | {capacity(number)} |" for number in range(len(PATTERNS))
+    )
     return f"""# The SMOL instructions
 
 <!-- {BANNER} -->

@@ -79,7 +79,9 @@ def check_version(path: str | os.PathLike[str], form: str, found: Any, known: in
     if not isinstance(found, int) or found < 1:
         raise SysmolError(f"{path}: {form} file without a valid version")
     if found > known:
-        raise SysmolError(f"{path} has {form} version {found}, newer than version {known} that this sysmol reads: update sysmol")
+        raise SysmolError(
+            f"{path} has {form} version {found}, newer than version {known} that this sysmol reads: update sysmol"
+        )
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

@@ -81,9 +81,7 @@ def products(vn: bytes, vm: bytes, chosen: Part) -> list[int]:
     """Plain products ``g1 * g2`` of a part, lane order."""
     p = chosen.precision
     return [
-        a * b
-        for chunk in chosen.chunks
-        for a, b in zip(elements(vn, chunk, p), elements(vm, chunk, p), strict=True)
+        a * b for chunk in chosen.chunks for a, b in zip(elements(vn, chunk, p), elements(vm, chunk, p), strict=True)
     ]
 
 

@@ -1,0 +1,568 @@
+"""The network file: what training exports and code generation reads (docs/network-format.md).
+
+A safetensors file. Its metadata key ``sysmol`` holds a versioned JSON description; the arrays are named after the
+layers. All arrays are in logical channel order, except the input side of packed SMOL weights, which is in slot order.
+
+The integer value ``x`` of a stored element is the odd ``g`` of a SMOL code, and the number itself in every other format.
+Every layer but ``maxpool`` accumulates and then writes one or more outputs::
+
+    y[c] = clamp((acc[c] * M[c] + B[row class, column class, c] + r[c] * R[c]) >> S, lo, hi)
+
+with an arithmetic shift; ``r`` is the layer's optional residual input. All intermediates fit int32: :func:`validate`
+proves it from the weights. In ``f32`` networks ``y = clamp(acc + bias + r, lo, hi)``.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from sysmol.errors import SysmolError
+from sysmol.files import atomic_write_bytes, check_version
+from sysmol.grid import PRODUCT_SHIFT, integer
+from sysmol.packing import slot_precisions, unpack
+from sysmol.patterns import REGISTER_BYTES, capacity, check_id
+
+FORMAT = "sysmol-network"
+VERSION = 1
+
+Array = npt.NDArray[Any]
+
+RANGES = {"u8": (0, 255), "s8": (-128, 127), "s16": (-32768, 32767), "s32": (-(2**31), 2**31 - 1)}
+"""Formats of elements that are plain integers, with their ranges. The others are ``smol`` and ``f32``."""
+FORMATS = (*RANGES, "smol", "f32")
+OPS = ("rescale", "conv2d", "depthwise", "maxpool", "avgpool")
+INT32_MAX = 2**31 - 1
+
+
+@dataclass
+class Tensor:
+    """An activation tensor, one image: ``[height, width, channels]``.
+
+    ``patterns`` (one id per 16-byte vector of a pixel) and ``slots`` (int64 ``[channels]``, slot of every logical
+    channel) belong to the format ``smol``; unused slots hold code 0.
+    """
+
+    name: str
+    height: int
+    width: int
+    channels: int
+    format: str
+    patterns: tuple[int, ...] = ()
+    slots: Array | None = None
+
+    @property
+    def precisions(self) -> Array:
+        """Bits of every logical channel, int64 ``[channels]``; SMOL tensors only."""
+        assert self.slots is not None
+        return slot_precisions(self.patterns)[self.slots]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)``."""
+        return self.height, self.width, self.channels
+
+
+@dataclass
+class Output:
+    """One requantisation of a layer's accumulators into ``tensor``.
+
+    ``M`` int32 ``[C]``, ``B`` int32 ``[row classes, column classes, C]``, ``R`` int32 ``[C]`` or None, ``shift`` in bits,
+    ``lo``/``hi`` the clamp (for SMOL targets also limited to the codes of the channel's precision).
+    For ``f32``, ``B`` is float32 ``[1, 1, C]``, ``M`` and ``R`` are unused (None).
+    """
+
+    tensor: str
+    B: Array
+    lo: float
+    hi: float
+    M: Array | None = None
+    R: Array | None = None
+    shift: int = 0
+
+
+@dataclass
+class Layer:
+    """One layer. ``padding`` is (top, left, bottom, right); taps outside the image do not count.
+
+    A linear layer is a ``conv2d`` whose kernel covers its whole input. ``weight``:
+
+    ========== ============ ==========================================
+    op         input        array
+    ========== ============ ==========================================
+    conv2d     smol         uint8 ``[K, KH, KW, V, 16]`` packed codes
+    conv2d     s8 (f32)     int8 (float32) ``[K, KH, KW, C]``
+    depthwise  smol         uint8 ``[KH, KW, V, 16]``
+    depthwise  s8 (f32)     int8 (float32) ``[KH, KW, C]``
+    ========== ============ ==========================================
+    """
+
+    name: str
+    op: str
+    input: str
+    outputs: list[Output] = field(default_factory=list)
+    output: str = ""  # maxpool alone: its only output, not requantised
+    residual: str = ""
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    weight: Array | None = None
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the tensors that this layer writes."""
+        return [self.output] if self.op == "maxpool" else [out.tensor for out in self.outputs]
+
+
+@dataclass
+class Samples:
+    """Real inputs with what the network must answer: images uint8 ``[n, H, W, C]``, labels int64 ``[n]``, logits
+    int32 (float32 for ``f32`` networks) ``[n, classes]``."""
+
+    images: Array
+    labels: Array
+    logits: Array
+
+
+@dataclass
+class Network:
+    """Layers in execution order over named tensors. ``input`` is a ``u8`` image, ``output`` the logits ``[1, 1, classes]``."""
+
+    name: str
+    tensors: dict[str, Tensor]
+    layers: list[Layer]
+    input: str
+    output: str
+    samples: Samples | None = None
+    description: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return self.tensors[self.output].channels
+
+    @property
+    def is_float(self) -> bool:
+        """Whether this is a full-precision network."""
+        return self.tensors[self.output].format == "f32"
+
+    @property
+    def patterns(self) -> tuple[int, ...]:
+        """Pattern ids in use, ascending."""
+        return tuple(sorted({p for t in self.tensors.values() for p in t.patterns}))
+
+
+# --- geometry --------------------------------------------------------------------------------------------------------
+
+
+def output_size(size: int, kernel: int, stride: int, before: int, after: int) -> int:
+    """Positions of a kernel along one axis."""
+    return (size + before + after - kernel) // stride + 1
+
+
+def border_classes(
+    size: int, kernel: int, stride: int, before: int, after: int
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Border classes along one axis: class of every output position, and each class's valid taps ``[lo, hi)``.
+
+    Positions with the same valid taps share a class; classes are numbered in order of first appearance.
+    """
+    classes: list[tuple[int, int]] = []
+    index = []
+    for position in range(output_size(size, kernel, stride, before, after)):
+        start = position * stride - before
+        taps = (max(0, -start), min(kernel, size - start))
+        if taps not in classes:
+            classes.append(taps)
+        index.append(classes.index(taps))
+    return index, classes
+
+
+def layer_classes(
+    net: Network, layer: Layer
+) -> tuple[tuple[list[int], list[tuple[int, int]]], tuple[list[int], list[tuple[int, int]]]]:
+    """Border classes of a layer's rows and of its columns."""
+    x = net.tensors[layer.input]
+    top, left, bottom, right = layer.padding
+    rows = border_classes(x.height, layer.kernel[0], layer.stride[0], top, bottom)
+    return rows, border_classes(x.width, layer.kernel[1], layer.stride[1], left, right)
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def dense_weight(net: Network, layer: Layer) -> Array:
+    """Weights in logical channel order, ``[K, KH, KW, C]`` or depthwise ``[KH, KW, C]``: int64 (SMOL: the odd integers g,
+    not aligned), or float32."""
+    assert layer.weight is not None
+    x = net.tensors[layer.input]
+    if x.format == "smol":
+        return integer(unpack(layer.weight, x.patterns), slot_precisions(x.patterns))[..., x.slots]
+    return layer.weight if x.format == "f32" else layer.weight.astype(np.int64)
+
+
+def alignment(tensor: Tensor) -> Array:
+    """Left shift of the products of every logical channel: by precision in SMOL tensors, else 0."""
+    if tensor.format != "smol":
+        return np.zeros(tensor.channels, dtype=np.int64)
+    return np.array([PRODUCT_SHIFT[int(p)] for p in tensor.precisions], dtype=np.int64)
+
+
+def magnitude(tensor: Tensor) -> Array:
+    """Largest ``|x|`` of every logical channel, int64 ``[channels]``."""
+    if tensor.format == "smol":
+        return (1 << tensor.precisions) - 1
+    low, high = RANGES[tensor.format]
+    return np.full(tensor.channels, max(-low, high), dtype=np.int64)
+
+
+def accumulator_bound(net: Network, layer: Layer) -> Array:
+    """Bound on ``|acc|`` per output channel, int64 ``[C]``: over any inputs, every tap and every slot of the vectors.
+
+    Unused slots and taps outside the image are included, so that code may pad with any code and move the known
+    constant into B.
+    """
+    x = net.tensors[layer.input]
+    if layer.op == "rescale":
+        return magnitude(x)
+    if layer.op == "avgpool":
+        return magnitude(x) * layer.kernel[0] * layer.kernel[1]
+    assert layer.weight is not None
+    if x.format == "smol":
+        precisions = slot_precisions(x.patterns)
+        unit = ((1 << precisions) - 1) << np.array([PRODUCT_SHIFT[int(p)] for p in precisions], dtype=np.int64)
+        each = np.abs(integer(unpack(layer.weight, x.patterns), precisions)) * unit
+        return each[..., x.slots].sum(axis=(0, 1)) if layer.op == "depthwise" else each.sum(axis=(1, 2, 3))
+    each = np.abs(layer.weight.astype(np.int64)) * magnitude(x)
+    return each.sum(axis=(0, 1)) if layer.op == "depthwise" else each.sum(axis=(1, 2, 3))
+
+
+def upper_codes(tensor: Tensor, hi: float) -> Array:
+    """Upper clamp per logical channel: ``hi``, in SMOL tensors limited to the channel's codes."""
+    if tensor.format == "smol":
+        return np.minimum(int(hi), (1 << tensor.precisions) - 1)
+    return np.full(tensor.channels, hi)
+
+
+# --- validation ------------------------------------------------------------------------------------------------------
+
+
+def _need(condition: bool, what: str) -> None:
+    if not condition:
+        raise SysmolError(f"network: {what}")
+
+
+def _check_tensor(t: Tensor) -> None:
+    _need(t.format in FORMATS, f"tensor {t.name} has the unknown format {t.format!r}")
+    _need(min(t.shape) >= 1, f"tensor {t.name} has the empty shape {t.shape}")
+    if t.format != "smol":
+        _need(not t.patterns and t.slots is None, f"tensor {t.name} of format {t.format} has patterns or slots")
+        return
+    for number in t.patterns:
+        check_id(number)
+    _need(t.slots is not None and t.slots.shape == (t.channels,), f"tensor {t.name} needs one slot per channel")
+    slots = np.asarray(t.slots)
+    total = sum(capacity(number) for number in t.patterns)
+    _need(
+        bool((slots >= 0).all() and (slots < total).all()),
+        f"tensor {t.name} has slots outside its {len(t.patterns)} vectors",
+    )
+    _need(len(np.unique(slots)) == t.channels, f"tensor {t.name} puts two channels into one slot")
+
+
+def _weight_shape(layer: Layer, x: Tensor, k: int) -> tuple[int, ...]:
+    outer = (k, *layer.kernel) if layer.op == "conv2d" else layer.kernel
+    return (*outer, len(x.patterns), REGISTER_BYTES) if x.format == "smol" else (*outer, x.channels)
+
+
+def _check_output(net: Network, layer: Layer, out: Output, bound: Array | None) -> None:
+    where = f"layer {layer.name}, output {out.tensor}"
+    t = net.tensors[out.tensor]
+    (_, rows), (_, columns) = layer_classes(net, layer)
+    if t.format == "f32":
+        _need(
+            out.B.shape == (1, 1, t.channels) and out.M is None and out.R is None,
+            f"{where}: a float output has a bias [1, 1, C] and nothing else",
+        )
+        return
+    _need(bound is not None, f"{where}: a float layer writes the integer format {t.format}")
+    assert bound is not None
+    _need(
+        out.B.shape == (len(rows), len(columns), t.channels),
+        f"{where}: B is {out.B.shape}, its border classes ask for {(len(rows), len(columns), t.channels)}",
+    )
+    _need(out.M is not None and out.M.shape == (t.channels,), f"{where}: M must have one entry per channel")
+    _need(
+        (out.R is not None) == bool(layer.residual),
+        f"{where}: R must stand where the layer has a residual input, and only there",
+    )
+    _need(0 <= out.shift <= 31, f"{where}: shift {out.shift} is not in 0..31")
+    low, high = RANGES.get(t.format, (0, 15))
+    _need(low <= out.lo <= out.hi <= high, f"{where}: clamp {out.lo}..{out.hi} does not fit {t.format}")
+    assert out.M is not None
+    # |acc*M| + |B| + |constants that padding moves into B| <= 2*|acc bound*M| + |B|: acc, B' and their sum all fit.
+    total = 2 * bound * np.abs(out.M.astype(np.int64)) + np.abs(out.B.astype(np.int64)).max(axis=(0, 1))
+    if out.R is not None:
+        r = net.tensors[layer.residual]
+        _need(out.R.shape == (t.channels,), f"{where}: R must have one entry per channel")
+        total = total + magnitude(r) * np.abs(out.R.astype(np.int64))
+    _need(bool((total <= INT32_MAX).all()), f"{where}: the requantisation can leave 32 bits; lower M and the shift")
+
+
+def _check_layer(net: Network, layer: Layer, known: set[str]) -> None:
+    where = f"layer {layer.name}"
+    _need(layer.op in OPS, f"{where} has the unknown operation {layer.op!r}")
+    for name in filter(None, (layer.input, layer.residual)):
+        _need(name in known, f"{where} reads {name!r}, which no earlier layer writes")
+    _need(
+        bool(layer.targets) and all(name in net.tensors for name in layer.targets),
+        f"{where} writes an undeclared tensor",
+    )
+    _need(not known & set(layer.targets), f"{where} writes a tensor twice")
+    x = net.tensors[layer.input]
+    _need(
+        min(layer.kernel) >= 1 and min(layer.stride) >= 1 and min(layer.padding) >= 0,
+        f"{where} has a bad kernel, stride or padding",
+    )
+    top, left, bottom, right = layer.padding
+    _need(
+        max(top, bottom) < layer.kernel[0] and max(left, right) < layer.kernel[1],
+        f"{where}: padding must be smaller than the kernel",
+    )
+    height = output_size(x.height, layer.kernel[0], layer.stride[0], top, bottom)
+    width = output_size(x.width, layer.kernel[1], layer.stride[1], left, right)
+    for name in layer.targets:
+        t = net.tensors[name]
+        _need(
+            (t.height, t.width) == (height, width),
+            f"{where} makes {height}x{width} pixels, but {name} has {t.height}x{t.width}",
+        )
+        _need(layer.op == "conv2d" or t.channels == x.channels, f"{where} cannot change the number of channels")
+        _need(
+            layer.op == "maxpool"
+            or (t.format == "f32") == (x.format == "f32" or (layer.op == "rescale" and net.is_float)),
+            f"{where} mixes float and integer tensors",
+        )
+        if layer.residual:
+            r = net.tensors[layer.residual]
+            _need(r.shape == t.shape, f"{where}: residual {r.name} has shape {r.shape}, the output {t.shape}")
+    if layer.op == "maxpool":
+        t = net.tensors[layer.output]
+        same = (
+            t.format == x.format
+            and t.patterns == x.patterns
+            and (t.slots is None or np.array_equal(t.slots, np.asarray(x.slots)))
+        )
+        _need(
+            same and not layer.residual,
+            f"{where}: a maximum keeps format, patterns and slots of its input, and has no residual",
+        )
+        return
+    if layer.op in ("conv2d", "depthwise"):
+        _need(x.format in ("smol", "s8", "f32"), f"{where} cannot convolve format {x.format}")
+        _need(layer.weight is not None, f"{where} has no weights")
+        assert layer.weight is not None
+        shape = _weight_shape(layer, x, net.tensors[layer.targets[0]].channels)
+        _need(layer.weight.shape == shape, f"{where}: weights are {layer.weight.shape}, expected {shape}")
+        kind = {"smol": np.uint8, "s8": np.int8, "f32": np.float32}[x.format]
+        _need(layer.weight.dtype == kind, f"{where}: weights are {layer.weight.dtype}, expected {np.dtype(kind)}")
+    bound = None if net.is_float else accumulator_bound(net, layer)
+    for out in layer.outputs:
+        _check_output(net, layer, out, bound)
+
+
+def validate(net: Network) -> None:
+    """Check shapes, formats, order and that every intermediate fits int32; :class:`SysmolError` names the first fault."""
+    for t in net.tensors.values():
+        _check_tensor(t)
+    for name in (net.input, net.output):
+        _need(name in net.tensors, f"the tensor {name!r} is not declared")
+    _need(net.tensors[net.input].format == "u8", "the input must be a u8 image")
+    _need(net.tensors[net.output].format in ("s32", "f32"), "the logits must be s32 or f32")
+    known = {net.input}
+    for layer in net.layers:
+        _check_layer(net, layer, known)
+        known.update(layer.targets)
+    _need(net.output in known, f"no layer writes the output {net.output!r}")
+    if net.samples is not None:
+        s, image = net.samples, net.tensors[net.input]
+        _need(s.images.shape[1:] == image.shape and s.images.dtype == np.uint8, "sample images do not match the input")
+        _need(
+            s.logits.shape == (len(s.images), net.classes) and s.labels.shape == (len(s.images),),
+            "sample logits do not match the images",
+        )
+
+
+# --- file ------------------------------------------------------------------------------------------------------------
+
+
+def save(path: str | Path, net: Network) -> Path:
+    """Validate and write a network, atomically. The same network gives the same bytes."""
+    validate(net)
+    arrays: dict[str, Array] = {}
+    layers = []
+    for layer in net.layers:
+        if layer.weight is not None:
+            arrays[f"{layer.name}.weight"] = layer.weight
+        outputs = []
+        for number, out in enumerate(layer.outputs):
+            for key in ("M", "B", "R"):
+                constant = getattr(out, key)
+                if constant is not None:
+                    arrays[f"{layer.name}.out{number}.{key}"] = (
+                        constant if constant.dtype == np.float32 else constant.astype(np.int32)
+                    )
+            limits = [None if np.isinf(v) else v for v in (out.lo, out.hi)]
+            outputs.append({"tensor": out.tensor, "shift": out.shift, "lo": limits[0], "hi": limits[1]})
+        layers.append(
+            {
+                "name": layer.name,
+                "op": layer.op,
+                "input": layer.input,
+                "residual": layer.residual,
+                "output": layer.output,
+            }
+            | {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding, "outputs": outputs}
+        )
+    tensors = []
+    for t in net.tensors.values():
+        if t.slots is not None:
+            arrays[f"{t.name}.slots"] = np.asarray(t.slots).astype(np.int32)
+        tensors.append({"name": t.name, "shape": t.shape, "format": t.format, "patterns": list(t.patterns)})
+    if net.samples is not None:
+        arrays |= {
+            "samples.images": net.samples.images,
+            "samples.labels": net.samples.labels.astype(np.int64),
+            "samples.logits": net.samples.logits,
+        }
+    description = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": net.name,
+        "description": net.description,
+        "input": net.input,
+        "output": net.output,
+        "tensors": tensors,
+        "layers": layers,
+        "provenance": net.provenance,
+        "metrics": net.metrics,
+    }
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return atomic_write_bytes(path, safetensors.numpy.save(contiguous, {"sysmol": json.dumps(description)}))
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """The JSON description of a network file alone, its format and version checked."""
+    try:
+        with safetensors.safe_open(str(path), framework="numpy") as stream:
+            text = (stream.metadata() or {}).get("sysmol")
+    except FileNotFoundError:
+        raise SysmolError(f"there is no network file {path}") from None
+    except OSError as error:
+        raise SysmolError(f"cannot read {path}: {error.strerror or error}") from None
+    except safetensors.SafetensorError:
+        raise SysmolError(f"{path} is no network file, or was cut short: export it again") from None
+    try:
+        description = json.loads(text or "")
+    except ValueError:
+        description = None
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise SysmolError(f"{path} is a safetensors file, but no sysmol network")
+    check_version(path, FORMAT, description.get("version"), VERSION)
+    return description
+
+
+def load(path: str | Path) -> Network:
+    """Read and validate a network file.
+
+    Raises :class:`SysmolError` on a file that is absent, cut short, of another format, of a newer version, or invalid.
+    """
+    description = read_description(path)
+    try:
+        arrays = safetensors.numpy.load_file(str(path))
+        net = _build(description, arrays)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise SysmolError(f"{path}: the description lacks or garbles {error}") from None
+    try:
+        validate(net)
+    except SysmolError as error:
+        raise SysmolError(f"{path}: {error}") from None
+    return net
+
+
+def _limit(found: float | None, otherwise: float) -> float:
+    return otherwise if found is None else found
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    first, second = (int(v) for v in values)
+    return first, second
+
+
+def _build(description: dict[str, Any], arrays: dict[str, Array]) -> Network:
+    tensors = {}
+    for row in description["tensors"]:
+        height, width, channels = (int(v) for v in row["shape"])
+        slots = arrays.get(f"{row['name']}.slots")
+        patterns = tuple(int(p) for p in row["patterns"])
+        tensors[row["name"]] = Tensor(
+            row["name"],
+            height,
+            width,
+            channels,
+            row["format"],
+            patterns,
+            None if slots is None else slots.astype(np.int64),
+        )
+    layers = []
+    for row in description["layers"]:
+        name = row["name"]
+        top, left, bottom, right = (int(v) for v in row["padding"])
+        outputs = [
+            Output(
+                tensor=out["tensor"],
+                B=arrays[f"{name}.out{number}.B"],
+                lo=_limit(out["lo"], -np.inf),
+                hi=_limit(out["hi"], np.inf),
+                M=arrays.get(f"{name}.out{number}.M"),
+                R=arrays.get(f"{name}.out{number}.R"),
+                shift=int(out["shift"]),
+            )
+            for number, out in enumerate(row["outputs"])
+        ]
+        layers.append(
+            Layer(
+                name=name,
+                op=row["op"],
+                input=row["input"],
+                outputs=outputs,
+                output=row["output"],
+                residual=row["residual"],
+                kernel=_pair(row["kernel"]),
+                stride=_pair(row["stride"]),
+                padding=(top, left, bottom, right),
+                weight=arrays.get(f"{name}.weight"),
+            )
+        )
+    samples = None
+    if "samples.images" in arrays:
+        samples = Samples(arrays["samples.images"], arrays["samples.labels"], arrays["samples.logits"])
+    return Network(
+        name=description["name"],
+        tensors=tensors,
+        layers=layers,
+        input=description["input"],
+        output=description["output"],
+        samples=samples,
+        description=description["description"],
+        provenance=description["provenance"],
+        metrics=description["metrics"],
+    )
