@@ -1,0 +1,22 @@
+from m5.objects.RiscvDecoder import RiscvDecoder
+from m5.params import *
+
+
+class SmolRiscvDecoder(RiscvDecoder):
+    """Stock RISC-V decoder plus the SMOL instructions.
+
+    The defaults of the operation classes are classes that no other instruction of integer, floating-point or
+    vector code has, so that each function can be given its own latency and functional unit.
+    """
+
+    type = "SmolRiscvDecoder"
+    cxx_class = "gem5::SmolRiscvDecoder"
+    cxx_header = "gem5_ext/smol_riscv.hh"
+
+    patterns = VectorParam.Unsigned(
+        list(range(45)), "pattern ids that the hardware supports; vmac and vdot of any other are illegal instructions"
+    )
+    vmac_class = Param.OpClass("SimdAes", "operation class of vmac")
+    vdot_class = Param.OpClass("SimdAesMix", "operation class of vdot")
+    vmul_class = Param.OpClass("SimdSha1Hash", "operation class of vmul")
+    vmla_class = Param.OpClass("SimdSha256Hash", "operation class of vmla")

@@ -1,0 +1,27 @@
+/** RISC-V decoder with the SMOL instructions in opcode space custom-0. */
+#ifndef GEM5_EXT_SMOL_RISCV_HH
+#define GEM5_EXT_SMOL_RISCV_HH
+
+#include "arch/riscv/decoder.hh"
+#include "gem5_ext/smol_unit.hh"
+#include "params/SmolRiscvDecoder.hh"
+
+namespace gem5
+{
+
+class SmolRiscvDecoder : public RiscvISA::Decoder
+{
+  public:
+    explicit SmolRiscvDecoder(const SmolRiscvDecoderParams &p);
+
+  protected:
+    /** Sits under the stock decode cache. */
+    StaticInstPtr decodeInst(RiscvISA::ExtMachInst mach_inst) override;
+
+  private:
+    const SmolUnit unit;
+};
+
+} // namespace gem5
+
+#endif // GEM5_EXT_SMOL_RISCV_HH

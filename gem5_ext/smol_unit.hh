@@ -1,0 +1,89 @@
+/**
+ * What the simulated hardware offers of the SMOL instructions: the supported patterns and the operation class of every
+ * function. Shared by the decoders of all ISAs.
+ */
+#ifndef GEM5_EXT_SMOL_UNIT_HH
+#define GEM5_EXT_SMOL_UNIT_HH
+
+#include <cstdint>
+#include <string>
+
+#include "base/cprintf.hh"
+#include "base/logging.hh"
+#include "cpu/op_class.hh"
+#include "gem5_ext/smol_decode.hh"
+
+namespace gem5
+{
+
+class SmolUnit
+{
+  public:
+    /** Params: of a decoder SimObject with `patterns` and a class parameter per function. */
+    template <typename Params>
+    explicit SmolUnit(const Params &p)
+        : vmacClass(p.vmac_class), vdotClass(p.vdot_class), vmulClass(p.vmul_class), vmlaClass(p.vmla_class)
+    {
+        for (unsigned pattern : p.patterns) {
+            fatal_if(!smol_legal_pattern(pattern), "%s: there is no SMOL pattern %d", p.name, pattern);
+            patterns |= std::uint64_t(1) << pattern;
+        }
+    }
+
+    /** Patterns limit vmac and vdot; the parts of vmul and vmla are always there. */
+    bool
+    supports(const SmolInst &inst) const
+    {
+        return !smol_has_pattern(smol_kind(inst.fn)) || (patterns >> inst.field6 & 1);
+    }
+
+    OpClass
+    opClass(const SmolInst &inst) const
+    {
+        switch (smol_kind(inst.fn)) {
+          case SmolKind::Vmac:
+            return vmacClass;
+          case SmolKind::Vdot:
+            return vdotClass;
+          case SmolKind::Vmul:
+            return vmulClass;
+          case SmolKind::Vmla:
+            return vmlaClass;
+          default:
+            panic("no operation class: function %d is reserved", inst.fn);
+        }
+    }
+
+    /** Why a word of our space is no instruction on this hardware; `legal`: what the decode header says of it. */
+    static std::string
+    whyIllegal(bool legal, const SmolInst &inst)
+    {
+        if (!legal)
+            return "the word is no SMOL instruction";
+        return csprintf("%s needs pattern %d, which this hardware lacks", smol_mnemonic(inst), inst.field6);
+    }
+
+    static std::string
+    disassemble(const SmolInst &inst)
+    {
+        return csprintf("%s v%d, v%d, v%d", smol_mnemonic(inst), inst.vd, inst.vn, inst.vm);
+    }
+
+    /** What a simulation of user programs ends with where one executes an illegal word. */
+    static std::string
+    exitMessage(std::uint32_t word, std::uint64_t pc, const std::string &reason)
+    {
+        return csprintf("illegal instruction %#010x at pc %#x: %s", word, pc, reason);
+    }
+
+  private:
+    std::uint64_t patterns = 0;
+    const OpClass vmacClass;
+    const OpClass vdotClass;
+    const OpClass vmulClass;
+    const OpClass vmlaClass;
+};
+
+} // namespace gem5
+
+#endif // GEM5_EXT_SMOL_UNIT_HH
