@@ -247,20 +247,24 @@ def _examples() -> str:
     return "\n".join(rows)
 
 
+def _instruction_row(row: isa.Instruction) -> str:
+    fns = f"{row.fns[0]}..{row.fns[-1]}" if len(row.fns) > 1 else f"{row.fns[0]}"
+    return f"| {fns} | `{row.name}` | {row.field6} | {'yes' if row.reads_vd else 'no'} | {row.summary} |"
+
+
 def reference_page() -> str:
     """docs/isa.md: the instruction set for readers."""
     grid = "\n".join(
         f"| {p} | {', '.join(f'{2 * u - (2**p - 1):+d}' for u in range(2**p))} | 2^{1 - p} | {isa.ALIGN[p]} |"
         for p in (1, 2, 4)
     )
-    table = "\n".join(
-        f"| {row.fns[0] if len(row.fns) == 1 else f'{row.fns[0]}..{row.fns[-1]}'} | `{row.name}` | {row.field6} | {'yes' if row.reads_vd else 'no'} | {row.summary} |"
-        for row in isa.TABLE
-    ) + "".join(f"\n| {fn} | reserved | - | - | {why} |" for fn, why in isa.RESERVED_FNS.items())
+    table = "\n".join(_instruction_row(row) for row in isa.TABLE)
+    table += "".join(f"\n| {fn} | reserved | - | - | {why} |" for fn, why in isa.RESERVED_FNS.items())
     parts = "\n".join(
-        f"| `{field6:#04x}` | {chosen.precision} | {field6 & 15} | {', '.join(map(str, chosen.chunks))} | {128 // chosen.lane_bits} x int{chosen.lane_bits} |"
-        for field6 in range(64)
-        if (chosen := isa.part(field6)) is not None
+        f"| `{f:#04x}` | {chosen.precision} | {f & 15} | {', '.join(map(str, chosen.chunks))} "
+        f"| {128 // chosen.lane_bits} x int{chosen.lane_bits} |"
+        for f in range(64)
+        if (chosen := isa.part(f)) is not None
     )
     patterns = "\n".join(
         f"| {number} | {pattern_name(number)} | {capacity(number)} |" for number in range(len(PATTERNS))
@@ -280,7 +284,8 @@ Products are shifted left to the accumulators' common unit of 2^-6.
 {grid}
 
 ## Registers
-A 128-bit register is {CHUNKS} chunks of {CHUNK_BITS} bits. Element e of a chunk of precision p has bits [p*e, p*e + p), little-endian.
+A 128-bit register is {CHUNKS} chunks of {CHUNK_BITS} bits. Element e of a chunk of precision p has bits
+[p*e, p*e + p), little-endian.
 A pattern (n4, n2, n1) says how many chunks hold 4-, 2- and 1-bit elements, 4-bit chunks lowest.
 
 ## Instructions

@@ -1,15 +1,15 @@
 """The network file: what training exports and code generation reads (docs/network-format.md).
 
 A safetensors file. Its metadata key ``sysmol`` holds a versioned JSON description; the arrays are named after the
-layers. All arrays are in logical channel order, except the input side of packed SMOL weights, which is in slot order.
+layers. Arrays are in logical channel order, except the input side of packed SMOL weights, which is in slot order.
 
-The integer value ``x`` of a stored element is the odd ``g`` of a SMOL code, and the number itself in every other format.
+The integer value ``x`` of a stored element is the odd ``g`` of a SMOL code, the number itself in every other format.
 Every layer but ``maxpool`` accumulates and then writes one or more outputs::
 
     y[c] = clamp((acc[c] * M[c] + B[row class, column class, c] + r[c] * R[c]) >> S, lo, hi)
 
 with an arithmetic shift; ``r`` is the layer's optional residual input. All intermediates fit int32: :func:`validate`
-proves it from the weights. In ``f32`` networks ``y = clamp(acc + bias + r, lo, hi)``.
+proves it from the weights. In ``f32`` networks ``y = clamp(acc * M + B + r, lo, hi)`` in float32, ``M`` absent for 1.
 """
 
 import json
@@ -73,9 +73,9 @@ class Tensor:
 class Output:
     """One requantisation of a layer's accumulators into ``tensor``.
 
-    ``M`` int32 ``[C]``, ``B`` int32 ``[row classes, column classes, C]``, ``R`` int32 ``[C]`` or None, ``shift`` in bits,
-    ``lo``/``hi`` the clamp (for SMOL targets also limited to the codes of the channel's precision).
-    For ``f32``, ``B`` is float32 ``[1, 1, C]``, ``M`` and ``R`` are unused (None).
+    ``M`` int32 ``[C]``, ``B`` int32 ``[row classes, column classes, C]``, ``R`` int32 ``[C]`` or None, ``shift`` in
+    bits, ``lo``/``hi`` the clamp (for SMOL targets also limited to the codes of the channel's precision).
+    For ``f32``, ``B`` is float32 ``[1, 1, C]``, ``M`` float32 ``[C]`` or None (1), and ``R`` is None.
     """
 
     tensor: str
@@ -132,7 +132,10 @@ class Samples:
 
 @dataclass
 class Network:
-    """Layers in execution order over named tensors. ``input`` is a ``u8`` image, ``output`` the logits ``[1, 1, classes]``."""
+    """Layers in execution order over named tensors.
+
+    ``input`` is a ``u8`` image, ``output`` the logits ``[1, 1, classes]``.
+    """
 
     name: str
     tensors: dict[str, Tensor]
@@ -200,8 +203,10 @@ def layer_classes(
 
 
 def dense_weight(net: Network, layer: Layer) -> Array:
-    """Weights in logical channel order, ``[K, KH, KW, C]`` or depthwise ``[KH, KW, C]``: int64 (SMOL: the odd integers g,
-    not aligned), or float32."""
+    """Weights in logical channel order, ``[K, KH, KW, C]`` or depthwise ``[KH, KW, C]``.
+
+    int64 (SMOL: the odd integers g, not aligned), or float32.
+    """
     assert layer.weight is not None
     x = net.tensors[layer.input]
     if x.format == "smol":
@@ -289,8 +294,8 @@ def _check_output(net: Network, layer: Layer, out: Output, bound: Array | None) 
     (_, rows), (_, columns) = layer_classes(net, layer)
     if t.format == "f32":
         _need(
-            out.B.shape == (1, 1, t.channels) and out.M is None and out.R is None,
-            f"{where}: a float output has a bias [1, 1, C] and nothing else",
+            out.B.shape == (1, 1, t.channels) and out.R is None and (out.M is None or out.M.shape == (t.channels,)),
+            f"{where}: a float output has a bias [1, 1, C], perhaps a factor [C], and no R",
         )
         return
     _need(bound is not None, f"{where}: a float layer writes the integer format {t.format}")
@@ -380,7 +385,10 @@ def _check_layer(net: Network, layer: Layer, known: set[str]) -> None:
 
 
 def validate(net: Network) -> None:
-    """Check shapes, formats, order and that every intermediate fits int32; :class:`SysmolError` names the first fault."""
+    """Check shapes, formats, order and that every intermediate fits int32.
+
+    Raises :class:`SysmolError` with the first fault.
+    """
     for t in net.tensors.values():
         _check_tensor(t)
     for name in (net.input, net.output):

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sysmol.errors import SysmolError
-from sysmol.patterns import CHUNK_BITS, REGISTER_BYTES, chunk_precisions
+from sysmol.patterns import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions, pattern_id
 
 
 def slot_precisions(ids: Sequence[int]) -> npt.NDArray[np.int64]:
@@ -53,3 +53,30 @@ def unpack(registers: npt.ArrayLike, ids: Sequence[int]) -> npt.NDArray[np.int64
         wide = precisions > bit
         codes[..., wide] |= bits[..., positions[wide] + bit] << bit
     return codes
+
+
+def assign_slots(precisions: npt.ArrayLike, ids: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Slot of every channel: channels of one precision fill the slots of that precision in order, int64 ``[channels]``.
+
+    Raises :class:`SysmolError` where the vectors have too few slots of a precision.
+    """
+    wanted, offered = np.asarray(precisions), slot_precisions(ids)
+    slots = np.zeros(len(wanted), dtype=np.int64)
+    for p in (4, 2, 1):
+        channels, places = np.flatnonzero(wanted == p), np.flatnonzero(offered == p)
+        if len(channels) > len(places):
+            raise SysmolError(f"{len(channels)} channels of {p} bits do not fit the patterns {list(ids)}")
+        slots[channels] = places[: len(channels)]
+    return slots
+
+
+def free_cover(precisions: npt.ArrayLike) -> tuple[int, ...]:
+    """Pattern ids that hold these channels in the fewest vectors where all 45 patterns are allowed.
+
+    Chunks of 4, then 2, then 1 bits in a row, cut into vectors; what is left of the last vector becomes 1-bit chunks.
+    """
+    wanted = np.asarray(precisions)
+    chunks = [p for p in (4, 2, 1) for _ in range(-(-int((wanted == p).sum()) * p // CHUNK_BITS))]
+    chunks += [1] * (-len(chunks) % CHUNKS)
+    groups = [chunks[i : i + CHUNKS] for i in range(0, len(chunks), CHUNKS)]
+    return tuple(pattern_id(g.count(4), g.count(2), g.count(1)) for g in groups)

@@ -87,7 +87,8 @@ def requantise(net: Network, layer: Layer, out: Output, acc: Array, r: Array | N
     """Codes or integers ``[OH, OW, C]`` of one output of a layer."""
     t = net.tensors[out.tensor]
     if t.format == "f32":
-        total = acc + out.B.astype(np.float64) + (0 if r is None else r)
+        factor = 1.0 if out.M is None else out.M.astype(np.float64)
+        total = acc * factor + out.B.astype(np.float64) + (0 if r is None else r)
         return np.clip(total, out.lo, out.hi)
     (rows, _), (columns, _) = layer_classes(net, layer)
     assert out.M is not None

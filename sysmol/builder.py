@@ -1,0 +1,184 @@
+"""Networks made by hand or at random: for tests, benchmarks, and precisions that no training has produced yet.
+
+The integers are valid (they pass :func:`sysmol.network.validate`) and spread over their ranges; they solve no task.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sysmol.network import (
+    INT32_MAX,
+    RANGES,
+    Array,
+    Layer,
+    Network,
+    Output,
+    Samples,
+    Tensor,
+    accumulator_bound,
+    layer_classes,
+    magnitude,
+    output_size,
+    validate,
+)
+from sysmol.packing import assign_slots, free_cover, pack, slot_precisions
+
+Format = str | Sequence[int]
+"""What to store: ``"s8"``, ``"s16"``, ``"s32"``, ``"f32"``, or the precisions of a SMOL tensor, one per channel."""
+
+
+class Builder:
+    """Grows a network layer by layer with random weights and constants from ``rng``."""
+
+    def __init__(self, rng: np.random.Generator, height: int, width: int, channels: int, name: str = "random") -> None:
+        self.rng = rng
+        self.net = Network(name, {"image": Tensor("image", height, width, channels, "u8")}, [], "image", "")
+
+    def tensor(
+        self, name: str, height: int, width: int, channels: int, form: Format, patterns: Sequence[int] = ()
+    ) -> str:
+        """Declare a tensor; SMOL tensors take the fewest vectors unless ``patterns`` says which."""
+        if isinstance(form, str):
+            self.net.tensors[name] = Tensor(name, height, width, channels, form)
+        else:
+            ids = tuple(patterns) or free_cover(form)
+            self.net.tensors[name] = Tensor(name, height, width, channels, "smol", ids, assign_slots(form, ids))
+        return name
+
+    def _weight(self, layer: Layer, channels: int) -> Array:
+        x = self.net.tensors[layer.input]
+        outer = (channels, *layer.kernel) if layer.op == "conv2d" else layer.kernel
+        if x.format == "smol":
+            limit = 1 << slot_precisions(x.patterns)
+            return pack(self.rng.integers(0, limit, size=(*outer, len(limit))), x.patterns)
+        if x.format == "f32":
+            return self.rng.normal(
+                0, 1 / np.sqrt(np.prod(layer.kernel) * x.channels), size=(*outer, x.channels)
+            ).astype(np.float32)
+        return self.rng.integers(-127, 128, size=(*outer, x.channels)).astype(np.int8)
+
+    def _output(self, layer: Layer, name: str) -> Output:
+        """Constants that use most of the target's range and fit int32."""
+        t = self.net.tensors[name]
+        if t.format == "f32":
+            factor = (
+                None
+                if layer.op in ("conv2d", "depthwise")
+                else self.rng.uniform(0.01, 0.02, t.channels).astype(np.float32)
+            )
+            return Output(
+                name,
+                self.rng.normal(0, 0.1, (1, 1, t.channels)).astype(np.float32),
+                0.0 if self.rng.random() < 0.5 else -np.inf,
+                np.inf,
+                factor,
+            )
+        (_, rows), (_, columns) = layer_classes(self.net, layer)
+        bound = np.maximum(accumulator_bound(self.net, layer), 1)
+        largest = np.minimum(INT32_MAX // 8 // bound, 1 << 15)
+        M = np.maximum(1, (largest * self.rng.uniform(0.4, 1.0, t.channels)).astype(np.int64))
+        low, high = RANGES.get(t.format, (0, 15))
+        spread = float(np.median(bound * M)) / 3
+        shift = int(np.clip(np.round(np.log2(max(spread / (high - low), 1))), 0, 24)) if t.format != "s32" else 0
+        codes = (1 << t.precisions) if t.format == "smol" else np.zeros(t.channels)
+        middle = (codes / 2 * 2.0**shift).astype(np.int64)
+        B = middle + self.rng.integers(-(1 << shift), (1 << shift) + 1, size=(len(rows), len(columns), t.channels))
+        R = None
+        if layer.residual:
+            size = magnitude(self.net.tensors[layer.residual])
+            R = np.maximum(
+                1,
+                (INT32_MAX // 8 // size * self.rng.uniform(0.1, 0.5, t.channels))
+                .astype(np.int64)
+                .clip(max=int(spread / size.max()) + 1),
+            )
+        rectified = t.format in ("s8", "s16") and self.rng.random() < 0.3
+        lo = 0 if t.format == "smol" or rectified else low
+        return Output(name, B, lo, high, M, R, shift)
+
+    def layer(
+        self,
+        op: str,
+        x: str,
+        forms: Sequence[Format],
+        channels: int = 0,
+        kernel: tuple[int, int] = (1, 1),
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+        residual: str = "",
+        patterns: Sequence[Sequence[int]] = (),
+    ) -> list[str]:
+        """Append a layer with one output per entry of ``forms``; returns the names of the new tensors.
+
+        ``channels`` defaults to the input's; ``patterns`` gives the pattern ids per output. ``maxpool`` ignores
+        ``forms``: it keeps its input's format.
+        """
+        source = self.net.tensors[x]
+        number = len(self.net.layers)
+        layer = Layer(f"{op}{number}", op, x, kernel=kernel, stride=stride, padding=padding, residual=residual)
+        height = output_size(source.height, kernel[0], stride[0], padding[0], padding[2])
+        width = output_size(source.width, kernel[1], stride[1], padding[1], padding[3])
+        if op == "maxpool":
+            layer.output = f"t{number}"
+            self.net.tensors[layer.output] = Tensor(
+                layer.output, height, width, source.channels, source.format, source.patterns, source.slots
+            )
+            self.net.layers.append(layer)
+            return [layer.output]
+        ids = list(patterns) + [()] * (len(forms) - len(patterns))
+        count = channels or source.channels
+        names = [self.tensor(f"t{number}_{i}", height, width, count, form, ids[i]) for i, form in enumerate(forms)]
+        if op in ("conv2d", "depthwise"):
+            layer.weight = self._weight(layer, count)
+        layer.outputs = [self._output(layer, name) for name in names]
+        self.net.layers.append(layer)
+        return names
+
+    def classifier(self, x: str, classes: int = 10) -> str:
+        """Append a linear layer over all of ``x`` that writes the logits."""
+        t = self.net.tensors[x]
+        form = "f32" if t.format == "f32" else "s32"
+        (self.net.output,) = self.layer("conv2d", x, [form], classes, (t.height, t.width))
+        return self.net.output
+
+    def finish(self, samples: int = 2) -> Network:
+        """Validated network with random images and the reference's logits."""
+        from sysmol.reference import evaluate
+
+        validate(self.net)
+        image = self.net.tensors["image"]
+        images = self.rng.integers(0, 256, size=(samples, *image.shape)).astype(np.uint8)
+        self.net.samples = Samples(images, np.zeros(samples, dtype=np.int64), evaluate(self.net, images))
+        return self.net
+
+
+def random_precisions(rng: np.random.Generator, channels: int, mix: Sequence[float] = (1, 1, 1)) -> Array:
+    """Precisions of channels drawn with weights for 4, 2 and 1 bits, int64 ``[channels]``."""
+    share = np.asarray(mix, dtype=float)
+    return rng.choice([4, 2, 1], size=channels, p=share / share.sum())
+
+
+def random_network(
+    seed: int, size: int = 7, widths: Sequence[int] = (7, 33), mix: Sequence[float] = (1, 1, 1)
+) -> Network:
+    """A small network with every operation: s8 stem, SMOL blocks with residual, strides, depthwise, pooling, s8 head.
+
+    ``widths`` are the channel counts of its two stages; two sample images with the reference's logits come with it.
+    """
+    rng = np.random.default_rng(seed)
+    b = Builder(rng, size, size, 3, f"random{seed}")
+    first, second = widths
+    p1, p2 = random_precisions(rng, first, mix), random_precisions(rng, second, mix)
+    (x,) = b.layer("rescale", "image", ["s8"])
+    x, stream = b.layer("conv2d", x, [p1, "s16"], first, (3, 3), padding=(1, 1, 1, 1))
+    (y,) = b.layer("conv2d", x, [random_precisions(rng, second, mix)], second, (3, 3), padding=(1, 1, 1, 1))
+    (x,) = b.layer("conv2d", y, [p1], first, (3, 3), padding=(1, 1, 1, 1), residual=stream)
+    (x,) = b.layer("maxpool", x, [], kernel=(2, 2), stride=(1, 2), padding=(1, 0, 0, 1))
+    (x,) = b.layer("conv2d", x, [p2], second, (2, 3), stride=(2, 1), padding=(0, 1, 1, 1))
+    (x,) = b.layer("depthwise", x, [p2], kernel=(3, 3), padding=(1, 1, 1, 1))
+    (x,) = b.layer("conv2d", x, [p2], second)
+    height, width = b.net.tensors[x].height, b.net.tensors[x].width
+    (x,) = b.layer("avgpool", x, ["s8"], kernel=(height, width))
+    b.classifier(x)
+    return b.finish()
