@@ -1,0 +1,48 @@
+# sysmol: `make demo` is the whole chain, `make test` every test; both set up their own environment on a fresh clone.
+# Needs Python 3.11 or newer, a C compiler (cc) and make. gem5 is optional (docs/gem5.md).
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+# PyTorch from version 2.14 on, or its default build on Linux, may bring gigabytes of GPU libraries; any CPU build
+# that pip can see is taken. Name another one with TORCH='torch==...' or a wheel's path.
+TORCH ?= torch<=2.13.0
+OUT ?= build/demo
+
+.PHONY: demo test gem5-test kernels lint check-generated venv clean help
+
+help:  ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "sysmol needs Python 3.11 or newer as $(PYTHON): name yours with 'make PYTHON=...'" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' -e '.[test]'
+	@touch $@
+
+venv: $(VENV)/.installed  ## the virtual environment with all that is needed
+
+demo: $(VENV)/.installed  ## train, export, generate, compile, verify, simulate or estimate, report: build/demo
+	$(BIN)/sysmol demo --out $(OUT)
+
+test: $(VENV)/.installed  ## all tests (those that need gem5 skip where there is none)
+	$(BIN)/python -m pytest -q
+
+gem5-test: $(VENV)/.installed  ## only the tests that need gem5
+	$(BIN)/python -m pytest -q -m gem5
+
+kernels: $(VENV)/.installed  ## C and executables for host, ARM and RISC-V: make kernels NET=file.network.safetensors
+	@test -n "$(NET)" || { echo "name a network file: make kernels NET=build/demo/mixed.network.safetensors" >&2; exit 2; }
+	$(BIN)/sysmol compile $(NET)
+
+lint: $(VENV)/.installed check-generated  ## ruff, mypy, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check-generated: $(VENV)/.installed  ## committed generated files equal what the instruction table gives
+	$(BIN)/python -m sysmol.emit --check
+
+clean:  ## remove products (not the virtual environment)
+	rm -rf build

@@ -1,0 +1,1 @@
+"""From run folders and manifests to tables, figures and the report. Nothing here runs a simulation."""

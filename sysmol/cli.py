@@ -1,0 +1,357 @@
+"""The command line. Every command imports what it needs when it runs, so that ``sysmol --help`` answers at once.
+
+Exit status: 0 done; 1 a check found a difference; 2 bad input, a missing tool or file, no place to write (one line on
+the standard error stream); 130 interrupted.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sysmol.errors import CheckFailed, SysmolError
+
+app = typer.Typer(
+    name="sysmol",
+    help="Co-design of ultra-low-precision neural networks and the CPU that runs them, on gem5.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DEFAULT_MACHINE = "o3-n1"
+
+NetworkFile = Annotated[Path, typer.Argument(metavar="NETWORK", help="A .network.safetensors file.")]
+ManifestFile = Annotated[
+    Path, typer.Argument(metavar="MANIFEST", help="The .json beside an executable of `sysmol compile`.")
+]
+MachineName = Annotated[str, typer.Option("--machine", "-m", help="A name from `sysmol machines`, or a JSON file.")]
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    print(line, flush=True)
+
+
+def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> None:
+    """A table on the terminal; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for index, name in enumerate(columns):
+        numeric = all(isinstance(row[index], int | float) for row in rows if row[index] is not None)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(
+                Text(
+                    "–"
+                    if value is None
+                    else f"{value:,.4g}"
+                    if isinstance(value, float)
+                    else f"{value:,}"
+                    if isinstance(value, int)
+                    else str(value)
+                )
+                for value in row
+            )
+        )
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=180)
+    console.print(table)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for all products.")] = Path("build/demo"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Shorter training: the chain in about a minute, lower accuracy.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
+    machine: MachineName = DEFAULT_MACHINE,
+    gem5: Annotated[
+        bool, typer.Option("--gem5/--no-gem5", help="Simulate where a gem5 with the plug-in is found.")
+    ] = True,
+    images: Annotated[int, typer.Option(min=1, help="Test images per simulation.")] = 20,
+) -> None:
+    """Train on digits, export, generate C, compile, verify, simulate or estimate, report. Resumes where it stopped."""
+    from sysmol.demo import Demo
+
+    facts = Demo(out, quick=quick, seed=seed, machine=machine, use_gem5=gem5, images=images, say=say).run()
+    show_summary(facts)
+    say(f"wrote {out / 'summary.json'} and {out / 'report.html'}")
+
+
+def show_summary(facts: dict[str, Any]) -> None:
+    """The summary's accuracy, size and total cycles."""
+    networks = [
+        [
+            name,
+            *(values.get(key) for key in ("accuracy_float", "accuracy_integer", "bits_per_parameter", "compression")),
+        ]
+        for name, values in facts["networks"].items()
+    ]
+    show_table(["network", "accuracy (float)", "accuracy (integers)", "bits/parameter", "compression"], networks)
+    cycles = [[row["isa"], row["variant"], row["source"], row["machine"], row["cycles"]] for row in facts["cycles"]]
+    if cycles:
+        show_table(["ISA", "network", "source", "machine", "cycles/image"], cycles)
+    if facts["agreement"]:
+        equal = sum(1 for row in facts["agreement"] if row["mismatches"] == 0)
+        say(f"logits: {equal} of {len(facts['agreement'])} comparisons agree on every image")
+
+
+@app.command()
+def train(
+    dataset: Annotated[
+        str, typer.Argument(help="digits, mnist or cifar10 (the last two from $SYSMOL_DATA).")
+    ] = "digits",
+    model: Annotated[str, typer.Option(help="digits_net or resnet8.")] = "digits_net",
+    out: Annotated[Path, typer.Option(help="Folder for networks and checkpoints.")] = Path("build/train"),
+    preset: Annotated[str, typer.Option(help="Training schedule.")] = "demo",
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+) -> None:
+    """Train a built-in network in fp32, int8, uniform 4-bit and mixed precision, and export all four."""
+    from train.pipeline import run as run_training
+
+    metrics = run_training(dataset=dataset, model=model, out_dir=out, preset=preset, seed=seed)
+    keys = ["accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_parameter", "compression"]
+    show_table(["network", *keys], [[name, *(values.get(key) for key in keys)] for name, values in metrics.items()])
+
+
+@app.command("compile")
+def compile_(
+    network: NetworkFile,
+    isa: Annotated[
+        list[str] | None, typer.Option(help="host, arm or riscv; may be repeated (default: all three).")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for C, executables and manifests.")] = Path("build/bin"),
+    variant: Annotated[str, typer.Option(help="Name of the products (default: from the file's name).")] = "",
+    cc: Annotated[str, typer.Option(help="Cross compiler command to use instead of ziglang's.")] = "",
+) -> None:
+    """Generate C for a network and compile it; writes a manifest beside each executable."""
+    from kernels_c.build import compile_network
+
+    name = variant or network.name.removesuffix(".safetensors").removesuffix(".network")
+    for target in isa or ["host", "arm", "riscv"]:
+        if target not in ("host", "arm", "riscv"):
+            raise SysmolError(f"there is no target {target!r}: choose host, arm or riscv")
+        say(str(compile_network(network, target, out, variant=name, cc=cc or None)))
+
+
+@app.command()
+def verify(manifest: ManifestFile) -> None:
+    """Run a host executable on the network's sample images; exit status 1 where a logit differs."""
+    from sysmol.demo import verify_on_host
+
+    record = manifest.with_suffix(".check.json")
+    verify_on_host(manifest, record)
+    say(f"{manifest}: all sample images have the stored logits ({record})")
+
+
+@app.command("run")
+def run_(
+    manifest: ManifestFile,
+    isa: Annotated[str, typer.Option(help="arm or riscv (default: the manifest's).")] = "",
+    cpu: Annotated[str, typer.Option(help="o3, timing, minor or atomic.")] = "o3",
+    machine: MachineName = DEFAULT_MACHINE,
+    out: Annotated[Path | None, typer.Option(help="Run folder (default: build/runs/<executable>-<cpu>).")] = None,
+    images: Annotated[int, typer.Option(min=1, help="Test images.")] = 1,
+    patterns: Annotated[str, typer.Option(help="P4, P8, P45 or a list of patterns (default: the machine's).")] = "",
+) -> None:
+    """Simulate an executable in gem5 and compare its logits; leaves a run folder."""
+    from configs_gem5.launch import find_gem5, run_gem5
+
+    from analysis.stats import load_manifest, load_run, totals
+
+    facts = load_manifest(manifest)
+    gem5 = find_gem5()
+    if gem5 is None:
+        raise SysmolError(
+            "no gem5 with the plug-in found: build it as docs/gem5.md says and set GEM5_ROOT, or use `sysmol estimate`"
+        )
+    target = isa or facts["isa"]
+    folder = out or Path("build/runs") / f"{facts['variant']}-{target}-{cpu}"
+    run_gem5(
+        manifest, isa=target, cpu=cpu, machine=machine, out=folder, images=images, gem5=gem5, patterns=patterns or None
+    )
+    layers = load_run(folder)
+    show_layers(layers)
+    say(f"{folder}: {totals(layers)['cycles'].iloc[0]:,.0f} cycles per image ({layers['source'].iloc[0]})")
+
+
+def show_layers(layers: Any) -> None:
+    """The main columns of a layer table."""
+    columns = [
+        "layer",
+        "op",
+        "cycles",
+        "macs",
+        "macs_per_cycle",
+        "insts",
+        "ipc",
+        "smol",
+        "simd",
+        "load",
+        "store",
+        "source",
+    ]
+    rows = [
+        [None if value != value else value for value in row]
+        for row in layers[columns].astype(object).to_numpy().tolist()
+    ]
+    show_table(columns, rows)
+
+
+@app.command("estimate")
+def estimate_(manifest: ManifestFile, machine: MachineName = DEFAULT_MACHINE) -> None:
+    """Estimate cycles per layer without gem5."""
+    from analysis.estimate import estimate
+
+    from analysis.stats import totals
+    from sysmol.design import load_machine
+
+    layers = estimate(manifest, load_machine(machine))
+    show_layers(layers)
+    say(f"estimate: {totals(layers)['cycles'].iloc[0]:,.0f} cycles per image on {machine}; not simulated")
+
+
+@app.command()
+def report(
+    folder: Annotated[
+        Path, typer.Argument(help="A folder with networks, bin/, runs/ and checks/ (as `sysmol demo` leaves it).")
+    ] = Path("build/demo"),
+    out: Annotated[Path | None, typer.Option(help="Where to write (default: into the folder itself).")] = None,
+    machine: MachineName = DEFAULT_MACHINE,
+    network: Annotated[str, typer.Option(help="The network that the summary is about.")] = "mixed",
+) -> None:
+    """Write report.html, summary.json, layers.csv and cycles.svg from the products in a folder."""
+    from analysis.report import write_report
+    from analysis.summary import collect
+
+    target = out or folder
+    show_summary(write_report(collect(folder, machine), target, " ".join(["sysmol", *sys.argv[1:]]), network))
+    say(f"wrote {target / 'summary.json'} and {target / 'report.html'}")
+
+
+@app.command()
+def info(network: NetworkFile) -> None:
+    """Describe a network file: layers, formats, patterns, metrics, provenance."""
+    from sysmol.network import load
+    from sysmol.patterns import pattern_name
+
+    net = load(network)
+    rows = []
+    for layer in net.layers:
+        tensor = net.tensors[layer.input]
+        patterns = " ".join(pattern_name(number) for number in tensor.patterns)
+        size = None if layer.weight is None else int(layer.weight.nbytes)
+        targets = ", ".join(f"{name}:{net.tensors[name].format}" for name in layer.targets)
+        shape = "x".join(str(side) for side in tensor.shape)
+        rows.append(
+            [
+                layer.name,
+                layer.op,
+                f"{shape} {tensor.format}",
+                patterns,
+                "x".join(map(str, layer.kernel)),
+                size,
+                targets,
+            ]
+        )
+    show_table(
+        ["layer", "op", "input", "patterns", "kernel", "weight bytes", "writes"],
+        rows,
+        title=f"{net.name}: {net.description}",
+    )
+    for heading, facts in (("metric", net.metrics), ("provenance", net.provenance)):
+        if facts:
+            show_table([heading, "value"], [[key, str(value)] for key, value in facts.items()])
+
+
+@app.command()
+def machines(name: Annotated[str, typer.Argument(help="Show this one whole (default: list all).")] = "") -> None:
+    """List the machine descriptions, or show one."""
+    import json
+
+    from sysmol.design import list_machines, load_machine
+
+    if name:
+        say(json.dumps(load_machine(name).to_json(), indent=1))
+        return
+    show_table(["machine", "description"], [[each, load_machine(each).description] for each in list_machines()])
+
+
+@app.command()
+def isa(
+    words: Annotated[list[str] | None, typer.Argument(help="Instruction words to decode, e.g. 0x0000000b.")] = None,
+) -> None:
+    """Show the SMOL instructions, or decode words on both ISAs."""
+    from sysmol import isa as table
+
+    if not words:
+        rows = [[", ".join(map(str, row.fns)), row.name, row.field6, row.summary] for row in table.TABLE]
+        show_table(["fn", "name", "field6", "effect"], rows, title=f"instruction table {table.FINGERPRINT}")
+        show_table(["ISA", "word"], [[name, text] for name, text in table.ENCODINGS.items()])
+        return
+    decoded = []
+    for text in words:
+        try:
+            word = int(text, 0)
+        except ValueError:
+            word = -1
+        if not 0 <= word < 1 << 32:
+            raise SysmolError(f"{text!r} is no 32-bit word: write it like 0x0000000b")
+        for name in table.ENCODINGS:
+            found = table.decode(name, word)
+            meaning = (
+                "–"
+                if found is None
+                else f"{table.mnemonic(found.fn, found.field6)} v{found.vd}, v{found.vn}, v{found.vm}"
+            )
+            decoded.append([f"{word:#010x}", name, meaning])
+    show_table(["word", "ISA", "instruction"], decoded)
+
+
+def fail(message: object, status: int) -> int:
+    """One line on the standard error stream; returns the status."""
+    print("sysmol: " + " ".join(str(message).split()), file=sys.stderr)
+    return status
+
+
+def run_command_line(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status. Everything that users can cause becomes one line."""
+    try:
+        status = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except CheckFailed as error:
+        return fail(error, 1)
+    except SysmolError as error:
+        return fail(error, 2)
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away; nothing is left to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return fail(f"{where}{error.strerror or error}", 2)
+    except KeyboardInterrupt:
+        return fail("interrupted; the same command goes on where it stopped", 130)
+    except Exception as error:
+        # Usage errors of the argument parser (typer carries its own copy of click, or imports it: no common class).
+        message = getattr(error, "format_message", None)
+        if message is not None:
+            return fail(f"{message()} (see sysmol --help)", 2)
+        if type(error).__name__ == "Abort":
+            return fail("interrupted", 130)
+        raise
+
+
+def main() -> None:
+    """Entry point of the ``sysmol`` program."""
+    sys.exit(run_command_line())

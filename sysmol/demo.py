@@ -1,0 +1,309 @@
+"""The whole chain once: train, export, generate, compile, verify, simulate or estimate, report (``sysmol demo``).
+
+Every stage is named by a hash of what goes into it (settings, sources, files). A stage whose hash and products are
+unchanged is skipped, so a demo that was stopped goes on where it was, and a second one only writes the report anew.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sysmol.errors import CheckFailed, SysmolError
+from sysmol.files import REPO_ROOT, atomic_write_json, make_folder, sha256_file
+from sysmol.network import load
+
+VARIANTS = ("fp32", "int8", "w4", "mixed")
+ISAS = ("host", "arm", "riscv")
+SIMULATED_ISAS = ("arm", "riscv")
+GEM5_IMAGES = 20
+O3_SECONDS = 120.0
+# O3 simulates some ten times slower than Atomic; a safe side of that sizes its share of the images.
+O3_SLOWDOWN = 15.0
+COMMAND_LINE_SOURCES = {"sysmol/cli.py", "sysmol/demo.py", "sysmol/__main__.py"}
+
+
+def source_digest(*folders: str) -> str:
+    """SHA-256 over names and contents of the program's own sources under ``folders`` (the command line's left out)."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted((REPO_ROOT / folder).rglob("*")):
+            name = path.relative_to(REPO_ROOT).as_posix()
+            if path.suffix in (".py", ".c", ".h", ".json") and name not in COMMAND_LINE_SOURCES:
+                digest.update(name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+class Stages:
+    """Runs stages under one folder, or skips those that stand; says so in one line each."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]):
+        self.folder = folder
+        self.say = say
+
+    def run(self, name: str, inputs: dict[str, Any], action: Callable[[], Iterable[Path]]) -> None:
+        """Call ``action`` unless the last complete run had equal ``inputs`` and its products are unchanged.
+
+        ``action`` returns the files that it made; their hashes are kept beside the inputs' in ``.stages/<name>.json``.
+        """
+        key = hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
+        stamp = self.folder / ".stages" / f"{name}.json"
+        if self._stands(stamp, key):
+            self.say(f"{name}: unchanged, skipped")
+            return
+        self.say(f"{name} ...")
+        stamp.unlink(missing_ok=True)
+        start = time.monotonic()
+        products = {os.path.relpath(path, self.folder): sha256_file(path) for path in action()}
+        seconds = time.monotonic() - start
+        atomic_write_json(stamp, {"key": key, "seconds": round(seconds, 1), "products": products})
+        self.say(f"{name}: done in {seconds:.1f} s")
+
+    def _stands(self, stamp: Path, key: str) -> bool:
+        try:
+            record = json.loads(stamp.read_text())
+            return record["key"] == key and all(
+                (self.folder / path).is_file() and sha256_file(self.folder / path) == digest
+                for path, digest in record["products"].items()
+            )
+        except (OSError, ValueError, KeyError):
+            return False
+
+
+def compare(logits: np.ndarray, expected: np.ndarray, tolerance: float) -> tuple[int, float]:
+    """``(images whose logits differ, largest difference)``; a tolerance is relative to an image's largest logit."""
+    difference = np.abs(logits.astype(np.float64) - expected.astype(np.float64)).max(axis=1)
+    if tolerance:
+        difference /= np.maximum(np.abs(expected.astype(np.float64)).max(axis=1), 1e-30)
+    return int((~(difference <= tolerance)).sum()), float(difference.max(initial=0.0))
+
+
+def verify_on_host(manifest_path: Path, check_path: Path) -> None:
+    """Run a host executable on all the images of its network file and compare the logits.
+
+    Writes ``check_path``; raises :class:`CheckFailed` where an image differs.
+    """
+    from kernels_c.build import run_host
+
+    from analysis.stats import load_manifest
+    from analysis.summary import write_check
+
+    manifest = load_manifest(manifest_path)
+    reference = manifest["reference"]
+    samples = load(manifest_path.parent / manifest["network"]["path"]).samples
+    if samples is None:
+        raise SysmolError(
+            f"{manifest['network']['path']} holds no sample images to verify with: export it with samples"
+        )
+    logits = run_host(manifest_path, samples.images, len(samples.images))
+    mismatches, worst = compare(logits, samples.logits, reference["tolerance"])
+    write_check(
+        check_path,
+        what="generated C on the host",
+        variant=manifest["variant"],
+        isa=manifest["isa"],
+        images=len(samples.images),
+        mismatches=mismatches,
+        tolerance=reference["tolerance"],
+        worst=worst,
+        elf_sha256=manifest["elf"]["sha256"],
+    )
+    if mismatches:
+        raise CheckFailed(
+            f"{manifest['variant']} on {manifest['isa']}: {mismatches} of {len(samples.images)} images have other "
+            f"logits than the network file says (largest difference {worst:g})"
+        )
+
+
+def verify_reference(network_path: Path, check_path: Path, variant: str, tolerance: float, images: int = 20) -> None:
+    """Evaluate a network file with :mod:`sysmol.reference` and compare with the logits that training stored in it."""
+    from analysis.summary import write_check
+    from sysmol.reference import evaluate
+
+    net = load(network_path)
+    if net.samples is None:
+        raise SysmolError(f"{network_path} holds no sample images to verify with: export it with samples")
+    count = min(images, len(net.samples.images))
+    mismatches, worst = compare(evaluate(net, net.samples.images[:count]), net.samples.logits[:count], tolerance)
+    write_check(
+        check_path,
+        what="NumPy reference (sysmol.reference)",
+        variant=variant,
+        isa="none",
+        images=count,
+        mismatches=mismatches,
+        tolerance=tolerance,
+        worst=worst,
+        elf_sha256="",
+    )
+    if mismatches:
+        raise CheckFailed(
+            f"{variant}: {mismatches} of {count} images have other logits in the NumPy reference than PyTorch stored "
+            f"(largest difference {worst:g})"
+        )
+
+
+class Demo:
+    """The stages of the demo over one output folder."""
+
+    def __init__(
+        self,
+        out: Path,
+        *,
+        quick: bool,
+        seed: int,
+        machine: str,
+        use_gem5: bool,
+        images: int,
+        say: Callable[[str], None],
+    ):
+        self.out = make_folder(out).resolve()
+        self.quick, self.seed, self.machine, self.use_gem5, self.images = quick, seed, machine, use_gem5, images
+        self.say = say
+        self.stages = Stages(self.out, say)
+
+    def network(self, variant: str) -> Path:
+        """The network file of a variant."""
+        return self.out / f"{variant}.network.safetensors"
+
+    def manifest(self, variant: str, isa: str) -> Path:
+        """The manifest of a variant's executable."""
+        return self.out / "bin" / f"{variant}.{isa}.json"
+
+    def check(self, name: str) -> Path:
+        """A verification's record."""
+        return self.out / "checks" / f"{name}.json"
+
+    def train(self) -> None:
+        """Train and export all variants."""
+
+        def action() -> list[Path]:
+            from train.pipeline import run
+
+            run(
+                dataset="digits",
+                model="digits_net",
+                out_dir=self.out,
+                preset="quick" if self.quick else "demo",
+                seed=self.seed,
+            )
+            return [self.network(variant) for variant in VARIANTS]
+
+        self.stages.run(
+            "train", {"quick": self.quick, "seed": self.seed, "sources": source_digest("train", "sysmol")}, action
+        )
+
+    def compile(self, variant: str, isa: str) -> None:
+        """Generate C for one target and compile it."""
+
+        def action() -> list[Path]:
+            from kernels_c.build import compile_network
+
+            path = compile_network(self.network(variant), isa, self.out / "bin", variant=variant)
+            record = json.loads(path.read_text())
+            return [path, path.parent / record["elf"]["path"]]
+
+        sources = source_digest("kernels_c", "sysmol")
+        compilers = {key: value for key, value in os.environ.items() if key.startswith("SYSMOL_CC")}
+        inputs = {"network": sha256_file(self.network(variant)), "sources": sources, "compilers": compilers}
+        self.stages.run(f"compile-{variant}-{isa}", inputs, action)
+
+    def verify(self, variant: str) -> None:
+        """The NumPy reference and the host executable must give the stored logits."""
+        host = self.manifest(variant, "host")
+
+        def reference() -> list[Path]:
+            tolerance = json.loads(host.read_text())["reference"]["tolerance"]
+            verify_reference(self.network(variant), self.check(f"{variant}-reference"), variant, tolerance)
+            return [self.check(f"{variant}-reference")]
+
+        def executable() -> list[Path]:
+            verify_on_host(host, self.check(f"{variant}-host"))
+            return [self.check(f"{variant}-host")]
+
+        inputs = {"network": sha256_file(self.network(variant)), "sources": source_digest("sysmol")}
+        self.stages.run(f"verify-{variant}-reference", inputs, reference)
+        self.stages.run(f"verify-{variant}-host", {"manifest": sha256_file(host)}, executable)
+
+    def simulate(self, gem5: Path, variant: str, isa: str, cpu: str, images: int) -> None:
+        """One gem5 run; its logits must be the stored ones."""
+        folder = self.out / "runs" / f"{variant}-{isa}-{cpu}"
+        manifest = self.manifest(variant, isa)
+
+        def action() -> list[Path]:
+            from configs_gem5.launch import run_gem5
+
+            run_gem5(
+                manifest, isa=isa, cpu=cpu, machine=self.machine, out=folder, images=images, gem5=gem5, seed=self.seed
+            )
+            run = json.loads((folder / "run.json").read_text())
+            if run["logits_match"] is not True:
+                raise CheckFailed(
+                    f"{variant} on {isa} {cpu}: {run['mismatches']} of {run['images']} images have other "
+                    f"logits in gem5 than the network file says; see {folder}"
+                )
+            return [folder / "run.json", folder / "stats.txt", folder / "logits.bin"]
+
+        inputs = {
+            "elf": json.loads(manifest.read_text())["elf"]["sha256"],
+            "sources": source_digest("configs_gem5", "sysmol"),
+            "gem5": [str(gem5), gem5.stat().st_size, gem5.stat().st_mtime_ns],
+            "machine": self.machine,
+            "images": images,
+        }
+        self.stages.run(f"gem5-{variant}-{isa}-{cpu}", inputs, action)
+
+    def o3_images(self, variant: str, isa: str) -> int:
+        """How many images O3 gets, so that a run stays under two minutes: judged by the time that Atomic took."""
+        run = json.loads((self.out / "runs" / f"{variant}-{isa}-atomic" / "run.json").read_text())
+        each = O3_SLOWDOWN * float(run["host_seconds"]) / int(run["images"])
+        return max(2, min(self.images, int(O3_SECONDS / max(each, 1e-6))))
+
+    def simulate_all(self, gem5: Path) -> None:
+        """Every variant on both ISAs, Atomic and then O3, as many at a time as there are processors."""
+
+        def both(variant: str, isa: str) -> None:
+            self.simulate(gem5, variant, isa, "atomic", self.images)
+            images = self.o3_images(variant, isa)
+            if images < self.images:
+                self.say(
+                    f"gem5-{variant}-{isa}-o3: {images} images instead of {self.images}, to keep it near two minutes"
+                )
+            self.simulate(gem5, variant, isa, "o3", images)
+
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            jobs = [pool.submit(both, variant, isa) for variant in VARIANTS for isa in SIMULATED_ISAS]
+            try:
+                for job in jobs:
+                    job.result()
+            finally:
+                for job in jobs:
+                    job.cancel()
+
+    def run(self) -> dict[str, Any]:
+        """All stages; returns the content of ``summary.json``."""
+        from configs_gem5.launch import find_gem5
+
+        from analysis.report import write_report
+        from analysis.summary import collect
+
+        self.train()
+        for variant in VARIANTS:
+            for isa in ISAS:
+                self.compile(variant, isa)
+            self.verify(variant)
+        gem5 = find_gem5() if self.use_gem5 else None
+        if gem5 is None:
+            why = "no gem5 with the plug-in found (docs/gem5.md)" if self.use_gem5 else "gem5 not wanted"
+            self.say(f"simulate: {why}; cycles come from the built-in estimate")
+        else:
+            self.simulate_all(gem5)
+        command = " ".join(["sysmol", *sys.argv[1:]])
+        return write_report(collect(self.out, self.machine), self.out, command)
