@@ -34,7 +34,7 @@ bytes
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,6 @@ MANIFEST_FORMAT, MANIFEST_VERSION = "sysmol-manifest", 1
 COUNTS = ("insts", "smol", "simd", "load", "store", "vset", "scalar", "branch")
 EVENTS = ("fu_busy", "mispredicts", "l1i_misses", "l1d_misses", "l2_misses")
 
-# Ours by construction: code without SME or crypto commits none of these (docs/gem5.md), so the plug-in's decoders
-# give them to the SMOL instructions; a gem5 with named classes calls them Smol*.
-_SMOL = re.compile(r"SimdAes|SimdSha|Matrix|Smol")
 _LOAD = re.compile(r"MemRead$|InstPrefetch$|Simd\w*Load$")
 _STORE = re.compile(r"MemWrite$|Simd\w*Store$")
 _CACHES = {"l1i_misses": r"(icache|l1i)", "l1d_misses": r"(dcache|l1d)", "l2_misses": r"l2"}
@@ -60,9 +57,12 @@ _CACHES = {"l1i_misses": r"(icache|l1i)", "l1d_misses": r"(dcache|l1d)", "l2_mis
 Block = dict[str, float]
 
 
-def op_class_kind(op_class: str) -> str:
-    """The column that counts gem5's operation class: smol, vset, load, store, simd or scalar."""
-    if _SMOL.match(op_class):
+def op_class_kind(op_class: str, smol_classes: Collection[str]) -> str:
+    """The column that counts gem5's operation class: smol, vset, load, store, simd or scalar.
+
+    ``smol_classes``: the classes that the machine gives to the SMOL instructions (no other code has them).
+    """
+    if op_class in smol_classes:
         return "smol"
     if op_class == "SimdConfig":
         return "vset"
@@ -115,7 +115,7 @@ def read_stats(path: Path) -> list[Block]:
         raise SysmolError(f"cannot read {path}: {error.strerror}") from None
 
 
-def block_counts(block: Mapping[str, float]) -> dict[str, float]:
+def block_counts(block: Mapping[str, float], smol_classes: Collection[str]) -> dict[str, float]:
     """One block's events under the column names above (cycles, counts, misses); absent ones are NaN."""
     found = sorted((key for key in block if re.search(r"cpu\d*\.numCycles$", key)), key=len)
     if not found:
@@ -129,7 +129,7 @@ def block_counts(block: Mapping[str, float]) -> dict[str, float]:
     prefix = f"{cpu}.commitStats0.committedInstType::"
     for key, value in block.items():
         if key.startswith(prefix) and not key.endswith("::total"):
-            row[op_class_kind(key.removeprefix(prefix))] += value
+            row[op_class_kind(key.removeprefix(prefix), smol_classes)] += value
     busy = [
         value for key, value in block.items() if key.startswith(f"{cpu}.statFuBusy::") and not key.endswith("total")
     ]
@@ -185,7 +185,8 @@ def load_run(folder: str | Path) -> pd.DataFrame:
             f"{folder}/stats.txt has {len(blocks)} blocks where {images} images of {len(regions)} regions "
             f"need {wanted}: the run was cut short, run it again"
         )
-    samples = pd.DataFrame([block_counts(block) for block in blocks[:wanted]])
+    smol_classes = {function["class"] for function in run["machine"]["smol"]["functions"].values()}
+    samples = pd.DataFrame([block_counts(block, smol_classes) for block in blocks[:wanted]])
     timed = run["cpu"] != "atomic"
     rows = []
     for index, region in enumerate(regions):
