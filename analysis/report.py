@@ -155,43 +155,38 @@ def _totals_table(results: Results) -> str:
 
 
 def _layers_table(results: Results) -> str:
-    names = (
-        "isa",
-        "variant",
-        "source",
-        "layer",
-        "op",
-        "cycles",
-        "macs",
-        "macs_per_cycle",
-        "ipc",
-        "insts",
-        "smol",
-        "simd",
-        "load",
-        "store",
-    )
-    names += ("vset", "scalar", "branch", "fu_busy", "mispredicts", "l1d_misses", "l2_misses", "bytes")
-    return table(names, results.layers[list(names)].itertuples(index=False))
+    names = "isa variant source layer op cycles macs macs_per_cycle ipc insts smol simd load store vset scalar branch"
+    names += " fu_busy mispredicts l1d_misses l2_misses bytes limit"
+    columns = [name for name in names.split() if name in results.layers]
+    return table(columns, results.layers[columns].itertuples(index=False))
 
 
-def _machine_section(name: str, machine: dict[str, Any]) -> str:
-    """A machine description as a definition list of its scalars and, where it cites them, its latencies."""
-    parts = [f"<h3>{html.escape(name)}</h3><p>{html.escape(str(machine.get('description', '')))}</p>"]
-    latencies = machine.get("latencies")
-    if isinstance(latencies, dict):
-        rows = [
-            (op, entry.get("cycles"), entry.get("source", "")) if isinstance(entry, dict) else (op, entry, "")
-            for op, entry in latencies.items()
-        ]
-        parts.append(table(("operation class", "cycles", "source"), rows))
-    rest = {key: value for key, value in machine.items() if key not in ("latencies", "description", "name")}
-    rows = [
-        (key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
-        for key, value in rest.items()
+def _machine_section(machine: dict[str, Any]) -> str:
+    """A machine description (its JSON): every latency with its source, the SMOL unit, and the rest folded away."""
+    latencies = [
+        (", ".join(row["classes"]), row["cycles"], row["pipelined"], row["source"], row.get("note", ""))
+        for row in machine["latencies"]
     ]
-    parts.append("<details><summary>core, units, caches</summary>" + table(("part", "value"), rows) + "</details>")
-    return "".join(parts)
+    functions = [
+        (f"{name} ({row['class']})", row["cycles"], row["pipelined"], row["source"], row.get("note", ""))
+        for name, row in machine["smol"]["functions"].items()
+    ]
+    smol = {key: value for key, value in machine["smol"].items() if key != "functions"}
+    rest = {"smol": smol} | {key: machine[key] for key in ("core", "caches", "memory", "clock_ghz", "sources")}
+    rows = [
+        (part, key, str(value))
+        for part, content in rest.items()
+        for key, value in (content.items() if isinstance(content, dict) else [("", content)])
+    ]
+    units = [(unit["name"], unit["count"], ", ".join(unit["classes"])) for unit in machine["units"]]
+    return (
+        f"<h3>{html.escape(machine['name'])}</h3><p>{html.escape(machine['description'])}</p>"
+        + table(("operation class", "cycles", "pipelined", "source", "note"), functions + latencies)
+        + "<details><summary>core, units, caches, memory, sources</summary>"
+        + table(("part", "field", "value"), rows)
+        + table(("unit", "count", "operation classes"), units)
+        + "</details>"
+    )
 
 
 def _agreement_table(results: Results) -> str:
@@ -280,9 +275,7 @@ def render(results: Results, facts: dict[str, Any], title: str) -> str:
     if facts["agreement"]:
         parts.append("<h2>Agreement of the logits</h2>" + _agreement_table(results))
     if results.machines:
-        parts.append(
-            "<h2>Machines</h2>" + "".join(_machine_section(name, machine) for name, machine in results.machines.items())
-        )
+        parts.append("<h2>Machines</h2>" + "".join(_machine_section(machine) for machine in results.machines.values()))
     parts.append("<h2>Provenance</h2>" + _provenance(results, facts))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sysmol.design import load_machine
 
 from analysis import stats
 from analysis.estimate import SOURCE as ESTIMATE
 from analysis.estimate import estimate
 from sysmol import __version__
+from sysmol.design import load_machine
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json, read_json, sha256_file
 from sysmol.network import Network, load
@@ -187,7 +187,7 @@ def cycle_records(layers: pd.DataFrame) -> list[dict[str, Any]]:
     for keys, rows in layers.dropna(subset=["cycles"]).groupby(
         ["isa", "variant", "cpu", "machine", "source"], sort=False
     ):
-        record = dict(zip(("isa", "variant", "cpu", "machine", "source"), keys, strict=True))
+        record: dict[str, Any] = dict(zip(("isa", "variant", "cpu", "machine", "source"), keys, strict=True))
         record["images"] = _number(rows["images"].iloc[0])
         record["cycles"] = _number(float(rows["cycles"].sum()))
         record["cycles_cold"] = _number(float(rows["cycles_cold"].sum(min_count=len(rows))))
