@@ -1,0 +1,112 @@
+"""Find a gem5 with the SMOL plug-in and run ``run_net.py`` in it, from ordinary Python."""
+
+import functools
+import json
+import mmap
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sysmol.errors import CheckFailed, SysmolError
+from sysmol.files import REPO_ROOT
+
+RUN_NET = REPO_ROOT / "configs_gem5" / "run_net.py"
+DECODERS = {"arm": b"SmolArmDecoder", "riscv": b"SmolRiscvDecoder"}
+"""A class name that stands in a gem5 binary exactly where the plug-in was built for the ISA."""
+
+
+def gem5_root() -> Path:
+    """gem5's source tree: the environment variable GEM5_ROOT, by default ``~/gem5``."""
+    return Path(os.environ.get("GEM5_ROOT") or Path.home() / "gem5").expanduser()
+
+
+def find_gem5(isa: str | None = None) -> Path | None:
+    """The newest ``build/*/gem5.{opt,fast,debug}`` that carries the plug-in (for ``isa``, or for any)."""
+    found = [path for kind in ("opt", "fast", "debug") for path in gem5_root().glob(f"build/*/gem5.{kind}")]
+    found = [path for path in found if os.access(path, os.X_OK)]
+    for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True):
+        isas = plugin_isas(path, path.stat().st_mtime_ns)
+        if isa in isas or (isa is None and isas):
+            return path
+    return None
+
+
+def why_no_gem5(isa: str | None = None) -> str:
+    """One line for users and skipped tests where :func:`find_gem5` finds nothing."""
+    wanted = f" for {isa}" if isa else ""
+    return (
+        f"no gem5 with the SMOL plug-in{wanted} under {gem5_root()}/build: build gem5 with "
+        f"EXTRAS=<this repository>/gem5_ext (docs/gem5.md), or name gem5's tree in GEM5_ROOT"
+    )
+
+
+@functools.cache
+def plugin_isas(binary: Path, _modified: int) -> frozenset[str]:
+    """ISAs whose SMOL decoder is in a gem5 binary."""
+    with open(binary, "rb") as stream:
+        if os.fstat(stream.fileno()).st_size == 0:
+            return frozenset()
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return frozenset(isa for isa, name in DECODERS.items() if content.find(name) >= 0)
+
+
+def run_gem5(
+    manifest: str | os.PathLike[str],
+    isa: str | None = None,
+    cpu: str = "o3",
+    machine: str | os.PathLike[str] = "o3-n1",
+    out: str | os.PathLike[str] = "m5out",
+    *,
+    patterns: str | None = None,
+    images: int = 1,
+    images_file: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    roi: bool = True,
+    stock_decoder: bool = False,
+    gem5: str | os.PathLike[str] | None = None,
+    timeout: float | None = None,
+) -> dict[str, Any]:
+    """Run a compiled network in gem5 and return what its ``run.json`` says; the run folder is ``out``.
+
+    Raises :class:`SysmolError` on bad input or without gem5, :class:`CheckFailed` where the simulated program failed,
+    gave other logits than the reference's, or took more than ``timeout`` seconds. Arguments: see ``run_net.py --help``.
+    """
+    binary = Path(gem5) if gem5 is not None else find_gem5(isa)
+    if binary is None:
+        raise SysmolError(why_no_gem5(isa))
+    folder = Path(out).resolve()
+    options = ["--net", str(Path(manifest).resolve()), "--cpu", cpu, "--machine", str(machine), "--outdir", str(folder)]
+    options += ["--images", str(images), "--seed", str(seed)]
+    options += ["--isa", isa] if isa is not None else []
+    options += ["--patterns", patterns] if patterns is not None else []
+    options += ["--images-file", str(Path(images_file).resolve())] if images_file is not None else []
+    options += [] if roi else ["--no-roi"]
+    options += ["--stock-decoder"] if stock_decoder else []
+    # gem5 brings its own Python: what points at the caller's would confuse it.
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    with tempfile.TemporaryDirectory(prefix="sysmol-gem5-") as scratch:
+        command = [str(binary), "-d", scratch, str(RUN_NET), *options]
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+            )
+        except OSError as error:
+            raise SysmolError(f"cannot run {binary}: {error.strerror}") from None
+        except subprocess.TimeoutExpired:
+            raise CheckFailed(f"gem5 took more than {timeout:g} s on {Path(manifest).name} and was stopped") from None
+    if done.returncode == 0:
+        return dict(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    message = last_words(done.stderr) or last_words(done.stdout) or f"gem5 ended with status {done.returncode}"
+    raise (SysmolError if done.returncode == 2 else CheckFailed)(message)
+
+
+def last_words(output: str) -> str:
+    """The line that tells what went wrong: run_net.py's own, else gem5's panic or fatal, else the last."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for mark in ("run_net.py: ", "panic: ", "fatal: "):
+        for line in reversed(lines):
+            if mark in line:
+                return line.split(mark, 1)[1] if mark == "run_net.py: " else f"gem5: {line[line.index(mark) :]}"
+    return f"gem5: {lines[-1]}" if lines else ""

@@ -1,0 +1,210 @@
+"""Run a compiled network in gem5 (system-call emulation, caches) and leave a run folder.
+
+    gem5.opt configs_gem5/run_net.py --net MANIFEST [--isa arm|riscv] [--cpu o3|minor|timing|atomic]
+        [--machine NAME|FILE] [--patterns P4|P8|P45|LIST] [--images N] [--outdir DIR] ...
+
+The run folder holds stats.txt (one block per region of interest and image, in order), config.ini and config.json,
+logits.bin, simout and simerr (what the program printed) and, written last, run.json: where it stands, the run is
+complete. Bad input ends with one line and status 2; a program that fails, or wrong logits, with one line and status 1.
+
+This file runs inside gem5: nothing but m5, the standard library and the part of sysmol that needs no more.
+"""
+
+import argparse
+import atexit
+import contextlib
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import m5  # noqa: E402
+from m5.defines import buildEnv  # noqa: E402
+
+from configs_gem5.inputs import Job, count_mismatches, load_job, read_numbers  # noqa: E402
+from configs_gem5.system import build_system  # noqa: E402
+from sysmol import isa as table  # noqa: E402
+from sysmol.design import load_machine, pattern_set, pattern_set_name  # noqa: E402
+from sysmol.errors import CheckFailed, SysmolError  # noqa: E402
+from sysmol.files import atomic_write_json, make_folder, sha256_file  # noqa: E402
+
+RUN_FORMAT = "sysmol-run"
+RUN_VERSION = 1
+FINISHED = "exiting with last active thread context"
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run a compiled network in gem5", allow_abbrev=False)
+    parser.add_argument("--net", required=True, metavar="MANIFEST", help="NAME.<isa>.json beside the executable")
+    parser.add_argument("--isa", choices=("arm", "riscv"), help="refuse a manifest of the other ISA")
+    parser.add_argument("--cpu", choices=("o3", "minor", "timing", "atomic"), default="o3")
+    parser.add_argument("--machine", default="o3-n1", help="name or JSON file (default o3-n1)")
+    parser.add_argument(
+        "--patterns", help="patterns that the hardware supports: P1, P4, P8, P45 or a list (default: the machine's)"
+    )
+    parser.add_argument("--images", type=int, default=1, help="number of images to run (default 1)")
+    parser.add_argument("--images-file", help="other images than the manifest's (u8 HWC, concatenated)")
+    parser.add_argument("--outdir", default="m5out", help="run folder (default m5out)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of gem5's random numbers (default 0)")
+    parser.add_argument("--no-roi", action="store_true", help="one block of statistics for the whole program")
+    parser.add_argument("--stock-decoder", action="store_true", help="gem5's own decoder: SMOL words are then illegal")
+    return parser.parse_args()
+
+
+def check_plugin() -> str:
+    """Fingerprint of the instruction table in this gem5; :class:`SysmolError` where there is none or another one."""
+    import _m5
+
+    rebuild = "build gem5 with EXTRAS=<this repository>/gem5_ext (docs/gem5.md)"
+    if not hasattr(_m5, "smol"):
+        raise SysmolError(f"this gem5 lacks the SMOL plug-in: {rebuild}")
+    found = str(_m5.smol.isa_fingerprint)
+    if found != table.FINGERPRINT:
+        raise SysmolError(
+            f"this gem5's plug-in is of instruction table {found}, sysmol's is {table.FINGERPRINT}: "
+            f"run 'python -m sysmol.emit', then {rebuild}"
+        )
+    return found
+
+
+def redirect(outdir: Path) -> None:
+    """Send gem5's own files to the run folder; its default folder is left as it was before gem5 started."""
+    before = Path(m5.options.outdir).resolve()
+    m5.options.outdir = str(outdir)
+    m5.core.setOutputDir(str(outdir))
+    if before != outdir:
+        with contextlib.suppress(OSError):
+            if (before / "stats.txt").stat().st_size == 0:
+                (before / "stats.txt").unlink()
+            before.rmdir()
+
+
+def simulate(job: Job, outdir: Path) -> str:
+    """Run to the program's end; the cause. :class:`CheckFailed` where it did not end well."""
+    event = m5.simulate()
+    cause, code = event.getCause(), event.getCode()
+    if cause.startswith("illegal instruction"):
+        raise CheckFailed(
+            f"{job.data['name']} stopped: {cause}; the program uses patterns {job.data.get('patterns')} (see --patterns)"
+        )
+    if cause != FINISHED:
+        raise CheckFailed(f"{job.data['name']} stopped: {cause}")
+    if code != 0:
+        said = (outdir / "simerr").read_text(errors="replace").strip().splitlines()
+        raise CheckFailed(f"{job.data['name']} ended with status {code}: {said[-1] if said else 'it said nothing'}")
+    return cause
+
+
+def compare(job: Job, images: int, outdir: Path) -> tuple[bool | None, int]:
+    """Whether the logits are the reference's, and how many are not; ``None`` where there is no reference."""
+    count, dtype = images * job.classes, job.data["output"]["dtype"]
+    found = read_numbers(outdir / "logits.bin", count, dtype)
+    if job.logits is None:
+        return None, 0
+    expected = read_numbers(job.logits, count, dtype)
+    mismatches = count_mismatches(found, expected, float(job.data["reference"].get("tolerance", 0)))
+    return mismatches == 0, mismatches
+
+
+def check_blocks(outdir: Path, expected: int) -> None:
+    """The program must have dumped statistics once per region and image."""
+    with open(outdir / "stats.txt", encoding="utf-8") as stream:
+        found = sum(line.startswith("---------- Begin Simulation Statistics") for line in stream)
+    if found != expected:
+        raise CheckFailed(f"{outdir}/stats.txt has {found} blocks where the manifest's regions make {expected}")
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    job = load_job(arguments.net, arguments.isa, arguments.images_file)
+    machine = load_machine(arguments.machine)
+    if arguments.patterns is not None:
+        machine = machine.with_patterns(pattern_set(arguments.patterns))
+    if not 1 <= arguments.images <= job.available:
+        raise SysmolError(f"--images {arguments.images}: {job.images} holds {job.available} images")
+    if not buildEnv[f"USE_{job.isa.upper()}_ISA"]:
+        raise SysmolError(f"this gem5 was built without {job.isa}: build one with USE_{job.isa.upper()}_ISA=y")
+    fingerprint = None if arguments.stock_decoder else check_plugin()
+    outdir = make_folder(Path(arguments.outdir).resolve())
+    if not os.access(outdir, os.W_OK | os.X_OK):
+        raise SysmolError(f"cannot write into the folder {outdir}: name another one with --outdir")
+    for name in ("run.json", "logits.bin", "simout", "simerr"):
+        (outdir / name).unlink(missing_ok=True)
+    redirect(outdir)
+
+    program = [str(job.elf), str(job.images), str(outdir / "logits.bin"), str(arguments.images)]
+    if not arguments.no_roi:
+        program.append("--roi")
+    m5.core.seedRandom(arguments.seed)
+    # The root must stay referenced for as long as the simulation lives.
+    root = build_system(machine, job.isa, arguments.cpu, program, outdir, plugin=fingerprint is not None)
+    m5.instantiate()
+    started = time.time()
+    cause = simulate(job, outdir)
+    host_seconds = time.time() - started
+    if arguments.no_roi:
+        m5.stats.dump()
+    # gem5 would dump once more at its exit: a block of what follows the last region, which belongs to none.
+    atexit.unregister(m5.stats.dump)
+
+    regions = 0 if arguments.no_roi else job.regions
+    check_blocks(outdir, max(1, arguments.images * regions))
+    match, mismatches = compare(job, arguments.images, outdir)
+    atomic_write_json(
+        outdir / "run.json",
+        {
+            "format": RUN_FORMAT,
+            "version": RUN_VERSION,
+            "name": job.data["name"],
+            "variant": job.data["variant"],
+            "isa": job.isa,
+            "cpu": arguments.cpu,
+            "machine": machine.to_json(),
+            "pattern_set": pattern_set_name(machine.smol.patterns),
+            "patterns": list(machine.smol.patterns),
+            "manifest": {"path": str(job.manifest), "sha256": sha256_file(job.manifest)},
+            "elf_sha256": job.data["elf"]["sha256"],
+            "network_sha256": job.data["network"]["sha256"],
+            "images": arguments.images,
+            "regions": regions,
+            "seed": arguments.seed,
+            "stock_decoder": arguments.stock_decoder,
+            "gem5": {
+                "version": m5.defines.gem5Version,
+                "compiled": m5.defines.compileDate,
+                "binary": os.readlink("/proc/self/exe") if os.path.exists("/proc/self/exe") else sys.executable,
+                "python": platform.python_version(),
+                "isas": [name for name in ("arm", "riscv") if buildEnv[f"USE_{name.upper()}_ISA"]],
+            },
+            "isa_fingerprint": fingerprint,
+            "exit_cause": cause,
+            "logits_match": match,
+            "mismatches": mismatches,
+            "host_seconds": round(host_seconds, 3),
+            "sim_insts": int(root.system.cpu.totalInsts()),
+            "sim_ticks": int(m5.curTick()),
+            "command": sys.argv,
+        },
+    )
+    verdict = {True: "logits as expected", False: f"{mismatches} logits differ", None: "no reference logits"}[match]
+    print(
+        f"{job.data['name']} ({job.isa}, {arguments.cpu}, {machine.name}): {arguments.images} images, {verdict}; {outdir}/run.json"
+    )
+    if match is False:
+        raise CheckFailed(f"{mismatches} of {arguments.images * job.classes} logits differ from {job.logits}")
+
+
+if __name__ == "__m5_main__":
+    status = 0
+    try:
+        main()
+    except CheckFailed as error:
+        print(f"run_net.py: {error}", file=sys.stderr)
+        status = 1
+    except SysmolError as error:
+        print(f"run_net.py: {error}", file=sys.stderr)
+        status = 2
+    sys.exit(status)
