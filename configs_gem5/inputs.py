@@ -62,7 +62,7 @@ def load_job(path: str, isa: str | None, images_file: str | None) -> Job:
         if sha256_file(elf) != data["elf"]["sha256"]:
             raise SysmolError(f"{elf} is not the file that its manifest describes (SHA-256 differs): compile again")
         height, width, channels = (int(n) for n in data["input"]["shape"])
-        reference = data.get("reference")
+        reference = data.get("reference") or {}
         if images_file is None and not reference:
             raise SysmolError(f"{path} names no images: give some with --images-file")
         images = Path(images_file).resolve() if images_file else manifest.parent / reference["images"]
@@ -88,7 +88,7 @@ def file_size(path: Path) -> int:
 
 
 def check_elf(path: Path, isa: str) -> None:
-    """Refuse what gem5's system-call emulation cannot run: no ELF, another ISA, not little-endian 64-bit, not static."""
+    """Refuse what gem5's system-call emulation cannot run: no ELF, another ISA, not 64-bit little-endian, not static."""
     try:
         content = path.read_bytes()
     except OSError as error:

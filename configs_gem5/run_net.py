@@ -21,15 +21,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import m5  # noqa: E402
-from m5.defines import buildEnv  # noqa: E402
+import m5
+from m5.defines import buildEnv
 
-from configs_gem5.inputs import Job, count_mismatches, load_job, read_numbers  # noqa: E402
-from configs_gem5.system import build_system  # noqa: E402
-from sysmol import isa as table  # noqa: E402
-from sysmol.design import load_machine, pattern_set, pattern_set_name  # noqa: E402
-from sysmol.errors import CheckFailed, SysmolError  # noqa: E402
-from sysmol.files import atomic_write_json, make_folder, sha256_file  # noqa: E402
+from configs_gem5.inputs import Job, count_mismatches, load_job, read_numbers
+from configs_gem5.system import build_system
+from sysmol import isa as table
+from sysmol.design import load_machine, pattern_set, pattern_set_name
+from sysmol.errors import CheckFailed, SysmolError
+from sysmol.files import atomic_write_json, make_folder, sha256_file
 
 RUN_FORMAT = "sysmol-run"
 RUN_VERSION = 1
@@ -88,7 +88,7 @@ def simulate(job: Job, outdir: Path) -> str:
     cause, code = event.getCause(), event.getCode()
     if cause.startswith("illegal instruction"):
         raise CheckFailed(
-            f"{job.data['name']} stopped: {cause}; the program uses patterns {job.data.get('patterns')} (see --patterns)"
+            f"{job.data['name']} stopped: {cause} (it uses patterns {job.data.get('patterns')}; see --patterns)"
         )
     if cause != FINISHED:
         raise CheckFailed(f"{job.data['name']} stopped: {cause}")
@@ -190,9 +190,8 @@ def main() -> None:
         },
     )
     verdict = {True: "logits as expected", False: f"{mismatches} logits differ", None: "no reference logits"}[match]
-    print(
-        f"{job.data['name']} ({job.isa}, {arguments.cpu}, {machine.name}): {arguments.images} images, {verdict}; {outdir}/run.json"
-    )
+    what = f"{job.data['name']} ({job.isa}, {arguments.cpu}, {machine.name})"
+    print(f"{what}: {arguments.images} images, {verdict}; {outdir}/run.json")
     if match is False:
         raise CheckFailed(f"{mismatches} of {arguments.images * job.classes} logits differ from {job.logits}")
 
