@@ -52,11 +52,11 @@ def _totals_panel(axes: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> No
     axes.barh(range(len(present)), sums, color=colours, hatch=hatch, edgecolor="white", linewidth=0.5)
     slowest = sums[0]
     for row, value in enumerate(sums):
-        factor = "" if row == 0 else f"  ({slowest / value:.2f}x {present[0]})"
+        factor = "" if row == 0 else f"  ({slowest / value:.2f}x as fast as {present[0]})"
         axes.text(value, row, f" {thousands(value)}{factor}", va="center", fontsize=8)
     axes.set_yticks(range(len(present)), present)
     axes.invert_yaxis()
-    axes.set_xlim(0, max(sums) * 1.45)
+    axes.set_xlim(0, max(sums) * 1.5)
     axes.xaxis.set_major_formatter(lambda value, _: thousands(value))
     axes.set_xlabel("cycles per image")
     axes.set_title(_panel_title(rows), fontsize=10)

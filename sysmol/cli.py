@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 
 DEFAULT_MACHINE = "o3-n1"
+INTERRUPTED = 130
 
 NetworkFile = Annotated[Path, typer.Argument(metavar="NETWORK", help="A .network.safetensors file.")]
 ManifestFile = Annotated[
@@ -328,6 +329,8 @@ def run_command_line(arguments: list[str] | None = None) -> int:
     try:
         status = app(args=arguments, standalone_mode=False)
         sys.stdout.flush()
+        if status == INTERRUPTED:  # the argument parser turns the interrupt into this status itself
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except CheckFailed as error:
         return fail(error, 1)
@@ -341,14 +344,12 @@ def run_command_line(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}", 2)
     except KeyboardInterrupt:
-        return fail("interrupted; the same command goes on where it stopped", 130)
+        return fail("interrupted; the same command goes on where it stopped", INTERRUPTED)
     except Exception as error:
         # Usage errors of the argument parser (typer carries its own copy of click, or imports it: no common class).
         message = getattr(error, "format_message", None)
         if message is not None:
             return fail(f"{message()} (see sysmol --help)", 2)
-        if type(error).__name__ == "Abort":
-            return fail("interrupted", 130)
         raise
 
 

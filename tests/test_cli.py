@@ -1,0 +1,245 @@
+"""The command line: what users see on bad input is one line on stderr and an exit status, never a traceback."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.numpy
+
+from sysmol.builder import random_network
+from sysmol.cli import run_command_line
+from sysmol.demo import Stages, compare
+from sysmol.files import atomic_write_text
+from sysmol.network import save
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process: ``(status, stdout, stderr)``."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        status = run_command_line([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """A small valid network file."""
+    return save(tmp_path / "tiny.network.safetensors", random_network(3))
+
+
+def assert_one_line(result: tuple[int, str, str], status: int, *words: str) -> None:
+    """Exit status, and one line on stderr with these words in it."""
+    found, _, err = result
+    assert found == status, err
+    assert err.startswith("sysmol: ") and err.count("\n") == 1 and err.endswith("\n"), err
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err, err
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Everything below a folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_help_is_instant_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, sysmol.cli as c; s = c.run_command_line(['--help']); "
+        "sys.exit(s or any(m in sys.modules for m in ('torch', 'pandas', 'numpy', 'matplotlib')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "demo" in done.stdout
+
+
+def test_module_entry_point_sets_the_exit_status(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sysmol", "info", str(tmp_path / "absent")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert_one_line((done.returncode, done.stdout, done.stderr), 2, "absent")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["demo", "--images", "0"], ["info"], ["isa", "zzz"], ["isa", "0x100000000"]]
+)
+def test_usage_errors(run: Run, arguments: list[str]) -> None:
+    assert_one_line(run(*arguments), 2)
+
+
+def test_isa_decodes_words(run: Run) -> None:
+    status, out, _ = run("isa", "0x0000000b", "0xffffffff")
+    assert status == 0 and "vmac.P0" in out
+
+
+def test_info(run: Run, network: Path) -> None:
+    status, out, err = run("info", network)
+    assert status == 0 and err == ""
+    assert "conv2d" in out and "smol" in out
+
+
+@pytest.mark.parametrize("command", ["info", "compile"])
+def test_truncated_network(run: Run, network: Path, tmp_path: Path, command: str) -> None:
+    data = network.read_bytes()
+    out = tmp_path / "out"
+    options = ["--out", out] if command == "compile" else []
+    for share in (0, 4, 100, len(data) // 2, len(data) - 1):
+        network.write_bytes(data[:share])
+        assert_one_line(run(command, network, *options), 2, str(network))
+    assert not out.exists() or leftovers(out) == []
+
+
+@pytest.mark.parametrize("command", ["info", "compile"])
+def test_network_of_a_newer_version(run: Run, network: Path, tmp_path: Path, command: str) -> None:
+    with safetensors.safe_open(str(network), framework="numpy") as stream:
+        description = json.loads(stream.metadata()["sysmol"])
+    arrays = safetensors.numpy.load_file(str(network))
+    safetensors.numpy.save_file(arrays, str(network), {"sysmol": json.dumps(description | {"version": 99})})
+    options = ["--out", tmp_path / "out"] if command == "compile" else []
+    assert_one_line(run(command, network, *options), 2, "version 99", "newer")
+
+
+def test_other_safetensors_file(run: Run, tmp_path: Path, network: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    safetensors.numpy.save_file(safetensors.numpy.load_file(str(network)), str(other))
+    assert_one_line(run("info", other), 2, "no sysmol network")
+
+
+def test_missing_cross_compiler(run: Run, network: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run("compile", network, "--isa", "arm", "--cc", "no-such-cross-gcc", "--out", out)
+    assert_one_line(result, 2, "no-such-cross-gcc")
+    assert not list(out.glob("*.json")) if out.exists() else True
+
+
+def test_unknown_target(run: Run, network: Path, tmp_path: Path) -> None:
+    assert_one_line(run("compile", network, "--isa", "mips", "--out", tmp_path / "out"), 2, "mips")
+
+
+def test_unwritable_output_folder(run: Run, network: Path, tmp_path: Path) -> None:
+    # a file where a folder should be: refused for every user, the superuser too
+    blocker = tmp_path / "file"
+    blocker.write_text("in the way")
+    assert_one_line(run("compile", network, "--isa", "host", "--out", blocker / "out"), 2, "file")
+    assert_one_line(run("demo", "--out", blocker / "out"), 2, "file")
+    assert blocker.read_text() == "in the way"
+
+
+def test_missing_gem5(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEM5_ROOT", str(tmp_path / "nowhere"))
+    manifest = tmp_path / "net.arm.json"
+    manifest.write_text(json.dumps({"format": "sysmol-manifest", "version": 1, "variant": "w4", "isa": "arm"}))
+    assert_one_line(run("run", manifest, "--out", tmp_path / "out"), 2, "gem5", "GEM5_ROOT")
+    assert not (tmp_path / "out").exists()
+
+
+def test_manifest_that_is_none(run: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.json"
+    for text in ("", "{", "[]", '{"format": "other"}', '{"format": "sysmol-manifest", "version": 2}'):
+        broken.write_text(text)
+        for command in ("run", "estimate", "verify"):
+            assert_one_line(run(command, broken), 2, "broken.json")
+
+
+def test_missing_machine(run: Run, tmp_path: Path) -> None:
+    assert_one_line(run("machines", "cray-1"), 2, "cray-1", "o3-n1")
+    assert_one_line(run("machines", tmp_path / "absent.json"), 2, "absent.json")
+
+
+def test_report_of_an_empty_folder(run: Run, tmp_path: Path) -> None:
+    assert_one_line(run("report", tmp_path), 2, "holds no")
+    assert leftovers(tmp_path) == []
+
+
+def test_full_disk_leaves_nothing_behind(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "page.html"
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr("analysis.summary.collect", lambda *_: atomic_write_text(target, "x"))
+    assert_one_line(run("report", tmp_path), 2, "No space left")
+    assert leftovers(tmp_path) == []
+
+
+def test_raw_operating_system_errors_are_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/some/where")
+
+    monkeypatch.setattr("analysis.summary.collect", fail)
+    assert_one_line(run("report"), 2, "/some/where", "Permission denied")
+
+
+def test_interrupt_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("analysis.summary.collect", interrupt)
+    assert_one_line(run("report"), 130, "interrupted")
+
+
+def test_stages_skip_what_stands_and_redo_what_does_not(tmp_path: Path) -> None:
+    lines: list[str] = []
+    stages = Stages(tmp_path, lines.append)
+    product = tmp_path / "product"
+    count = 0
+
+    def action() -> list[Path]:
+        nonlocal count
+        count += 1
+        product.write_text(f"made {count}")
+        return [product]
+
+    stages.run("make", {"x": 1}, action)
+    stages.run("make", {"x": 1}, action)
+    assert count == 1 and lines[-1] == "make: unchanged, skipped"
+    stages.run("make", {"x": 2}, action)
+    assert count == 2, "other inputs"
+    product.write_text("damaged")
+    stages.run("make", {"x": 2}, action)
+    assert count == 3, "a changed product"
+    product.unlink()
+    stages.run("make", {"x": 2}, action)
+    assert count == 4, "a lost product"
+
+
+def test_a_stage_that_fails_is_not_taken_as_done(tmp_path: Path) -> None:
+    stages = Stages(tmp_path, lambda _: None)
+    good = tmp_path / "good"
+    good.write_text("1")
+    stages.run("make", {}, lambda: [good])
+
+    def fail() -> list[Path]:
+        raise RuntimeError("stopped half way")
+
+    with pytest.raises(RuntimeError):
+        stages.run("make", {"changed": True}, fail)
+    calls: list[int] = []
+
+    def again() -> list[Path]:
+        calls.append(1)
+        return [good]
+
+    stages.run("make", {"changed": True}, again)
+    assert calls == [1]
+
+
+def test_compare_counts_images() -> None:
+    import numpy as np
+
+    expected = np.array([[1, 2], [3, 4], [5, 6]], dtype=np.int32)
+    assert compare(expected, expected, 0) == (0, 0.0)
+    assert compare(expected + np.array([[0, 0], [0, 1], [0, 0]]), expected, 0) == (1, 1.0)
+    near = expected.astype(np.float32) * np.float32(1 + 1e-6)
+    assert compare(near, expected.astype(np.float32), 1e-4)[0] == 0
+    assert compare(near * np.nan, expected.astype(np.float32), 1e-4)[0] == 3, "not a number is no agreement"
