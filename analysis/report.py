@@ -3,6 +3,7 @@
 import base64
 import html
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -192,10 +193,10 @@ def _machine_section(machine: dict[str, Any]) -> str:
 def _agreement_table(results: Results) -> str:
     rows = []
     for row in agreement(results):
-        verdict = f"{row['images'] - row['mismatches']} of {row['images']}"
+        verdict = "equal" if row["mismatches"] == 0 else f"{row['mismatches']} differ"
         terms = "bit for bit" if not row["tolerance"] else f"within {row['tolerance']:g} relative"
-        rows.append((row["what"], row["variant"], row["isa"], verdict, terms))
-    return table(("computed by", "network", "ISA", "images with the stored logits", "equal means"), rows)
+        rows.append((row["what"], row["variant"], row["isa"], row["images"], verdict, terms))
+    return table(("computed by", "network", "ISA", "images", "all logits", "equal means"), rows)
 
 
 def _provenance(results: Results, facts: dict[str, Any]) -> str:
@@ -209,12 +210,8 @@ def _provenance(results: Results, facts: dict[str, Any]) -> str:
         parts = (f"sha256 {manifest['elf']['sha256']}", manifest["compiler"]["version"], manifest["dataflow"])
         rows.append((f"executable {manifest['variant']} {manifest['isa']}", "; ".join(parts)))
     for run in results.runs:
-        rows.append(
-            (
-                f"run {run['folder']}",
-                f"{stats.run_source(run)}, seed {run['seed']}, ISA table {run['isa_fingerprint']}: {run['command']}",
-            )
-        )
+        made = f"{stats.run_source(run)}, seed {run['seed']}, instruction table {run['isa_fingerprint']}"
+        rows.append((f"run {run['folder']}", f"{made}: {shlex.join(run['command'])}"))
     return table(("what", "from"), rows)
 
 

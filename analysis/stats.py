@@ -155,8 +155,9 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not (folder / "run.json").is_file():
         raise SysmolError(f"{folder} has no run.json: the run did not finish (or this is no run folder); run it again")
     run = read_json(folder / "run.json", RUN_FORMAT, RUN_VERSION)
-    named = Path(run["manifest"]["path"])
-    path = named if named.is_absolute() else folder / named
+    path = folder / run["manifest"]["path"]
+    if not path.is_file():  # the products were moved: as `sysmol demo` lays them out, runs/ and bin/ are neighbours
+        path = folder.parent.parent / "bin" / path.name
     manifest = load_manifest(path)
     if sha256_file(path) != run["manifest"]["sha256"] and manifest["elf"]["sha256"] != run["elf_sha256"]:
         raise SysmolError(f"{path} changed since {folder} was simulated: simulate it again")

@@ -88,7 +88,7 @@ def write_check(
     worst: float,
     elf_sha256: str,
 ) -> None:
-    """Record a verification: ``mismatches`` of ``images`` images had logits that differ from the network file's.
+    """Record a verification over ``images`` images: ``mismatches`` logits differ from the network file's.
 
     ``tolerance`` is 0 (bit for bit) or relative; ``worst`` is the largest difference in the same terms.
     """
@@ -147,7 +147,7 @@ def collect(folder: str | Path, machine: str | None = None) -> Results:
 
 
 def agreement(results: Results) -> list[dict[str, Any]]:
-    """Who computed which logits and how many images differed, checks first and then gem5's runs."""
+    """Who computed the logits of how many images, and how many logits differ: checks first, then gem5's runs."""
     rows: list[dict[str, Any]] = [
         {key: check[key] for key in ("what", "variant", "isa", "images", "mismatches", "tolerance", "worst")}
         for check in results.checks

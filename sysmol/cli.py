@@ -165,21 +165,13 @@ def run_(
     patterns: Annotated[str, typer.Option(help="P4, P8, P45 or a list of patterns (default: the machine's).")] = "",
 ) -> None:
     """Simulate an executable in gem5 and compare its logits; leaves a run folder."""
-    from configs_gem5.launch import find_gem5, run_gem5
-
     from analysis.stats import load_manifest, load_run, totals
+    from configs_gem5.launch import run_gem5
 
     facts = load_manifest(manifest)
-    gem5 = find_gem5()
-    if gem5 is None:
-        raise SysmolError(
-            "no gem5 with the plug-in found: build it as docs/gem5.md says and set GEM5_ROOT, or use `sysmol estimate`"
-        )
     target = isa or facts["isa"]
     folder = out or Path("build/runs") / f"{facts['variant']}-{target}-{cpu}"
-    run_gem5(
-        manifest, isa=target, cpu=cpu, machine=machine, out=folder, images=images, gem5=gem5, patterns=patterns or None
-    )
+    run_gem5(manifest, target, cpu, machine, folder, images=images, patterns=patterns or None)
     layers = load_run(folder)
     show_layers(layers)
     say(f"{folder}: {totals(layers)['cycles'].iloc[0]:,.0f} cycles per image ({layers['source'].iloc[0]})")
@@ -187,20 +179,7 @@ def run_(
 
 def show_layers(layers: Any) -> None:
     """The main columns of a layer table."""
-    columns = [
-        "layer",
-        "op",
-        "cycles",
-        "macs",
-        "macs_per_cycle",
-        "insts",
-        "ipc",
-        "smol",
-        "simd",
-        "load",
-        "store",
-        "source",
-    ]
+    columns = ["layer", "op", "cycles", "macs", "macs_per_cycle", "insts", "ipc", "smol", "simd", "load", "store", "source"]
     rows = [
         [None if value != value else value for value in row]
         for row in layers[columns].astype(object).to_numpy().tolist()
@@ -212,7 +191,6 @@ def show_layers(layers: Any) -> None:
 def estimate_(manifest: ManifestFile, machine: MachineName = DEFAULT_MACHINE) -> None:
     """Estimate cycles per layer without gem5."""
     from analysis.estimate import estimate
-
     from analysis.stats import totals
     from sysmol.design import load_machine
 

@@ -88,7 +88,7 @@ def products(tmp_path: Path) -> Path:
         "isa_fingerprint": "0123456789abcdef",
         "logits_match": True,
         "mismatches": 0,
-        "command": "gem5.opt run_net.py",
+        "command": ["run_net.py", "--net", "x.json"],
     }
     (run / "run.json").write_text(json.dumps(facts))
     for variant in ("mixed", "w4"):
