@@ -1,0 +1,391 @@
+"""From a prepared module to a network file: every real constant becomes an integer here, once.
+
+A unit's real result is ``factor * acc + addend`` (weight, activation and batch-normalisation scales in ``factor``; bias and
+activation offsets in ``addend``, which differs per border class because taps outside the image add nothing). A target
+asks for ``floor(slope * real + shift)``. The product of the two, times ``2**S``, rounded, gives M, B and R; S is the
+largest that provably fits 32 bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from sysmol.errors import SysmolError
+from sysmol.grid import ACC_UNIT
+from sysmol.network import (
+    INT32_MAX,
+    RANGES,
+    Layer,
+    Network,
+    Output,
+    Tensor,
+    accumulator_bound,
+    layer_classes,
+    magnitude,
+    save,
+    validate,
+)
+from sysmol.packing import pack, slot_precisions
+from train.data import PIXEL_SCALE, PIXEL_ZERO
+from train.graph import Unit, Value
+from train.prepared import FROZEN, Key, Prepared, activate
+from train.quantiser import codes
+
+WIDE_MARGIN = 1.25
+"""A 16-bit stream spans this many times the largest value seen in calibration; beyond it saturates."""
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Real:
+    """A unit's real result per channel, ``factor[c] * acc + addend[row class, column class, c]``, float64.
+
+    ``mean_acc`` is the accumulator's mean in training where batch normalisation knows it, else None.
+    """
+
+    factor: Array
+    addend: Array
+    mean_acc: Array | None = None
+
+
+def export(prepared: Prepared, name: str, calibration: torch.Tensor, description: str = "") -> Network:
+    """The network of a frozen (or int8, or fp32) prepared module, validated; ``calibration`` are real images.
+
+    They set the range of the 16-bit streams. Samples, metrics and provenance are the caller's.
+    """
+    if not prepared.is_float and prepared.mode != FROZEN:
+        raise SysmolError("freeze the prepared module before the export")
+    net = _Exporter(prepared, name, calibration).build()
+    net.description = description
+    validate(net)
+    return net
+
+
+class _Exporter:
+    def __init__(self, prepared: Prepared, name: str, calibration: torch.Tensor) -> None:
+        self.prepared = prepared
+        self.graph = prepared.graph
+        channels, height, width = next(iter(self.graph.units.values())).shape
+        self.net = Network(name, {"image": Tensor("image", height, width, channels, "u8")}, [], "image", "logits")
+        self.wide = {} if prepared.is_float else self._wide_scales(calibration)
+
+    @torch.no_grad()
+    def _wide_scales(self, calibration: torch.Tensor) -> dict[Key, float]:
+        """Real value of one step of every 16-bit stream."""
+        training = self.prepared.training
+        self.prepared.eval()
+        results = self.prepared.results(calibration)
+        self.prepared.train(training)
+        return {
+            key: max(float(activate(results[key[0]], key[1]).abs().max()), 1e-6) * WIDE_MARGIN / 32767
+            for key in self.prepared.keys
+            if key[2] == "s16"
+        }
+
+    def build(self) -> Network:
+        for unit in self.graph.units.values():
+            if unit.op == "maxpool":
+                self._max_pools(unit)
+            else:
+                self._layer(unit)
+        return self.net
+
+    # --- tensors -----------------------------------------------------------------------------------------------------
+
+    def tensor_name(self, value: Value, form: str) -> str:
+        """Name of a value's tensor in a format."""
+        act = "" if value.act == "none" else f".{value.act}"
+        return f"{value.unit}{act}.{form}"
+
+    def declare(self, value: Value, form: str) -> Tensor:
+        """Add the tensor of a value in a format."""
+        channels, height, width = self.graph.units[value.unit].shape
+        tensor = Tensor(self.tensor_name(value, form), height, width, channels, form)
+        if form == "smol":
+            domain = self.prepared.domain(value.unit)
+            tensor.patterns, tensor.slots = domain.patterns, domain.slots.numpy().astype(np.int64)
+        self.net.tensors[tensor.name] = tensor
+        return tensor
+
+    def readers(self, unit: Unit) -> list[tuple[Value, str]]:
+        """The (value, format) pairs of a unit's result that later units read, max pooling passing on its own readers'."""
+        found: dict[tuple[Value, str], None] = {}
+        for later in self.graph.units.values():
+            for value, forms in ((later.input, self._forms(later)), (later.residual, ["s16"])):
+                if value is not None and value.unit == unit.name:
+                    for form in forms:
+                        found[value, "f32" if self.prepared.is_float else form] = None
+        return list(found)
+
+    def _forms(self, unit: Unit) -> list[str]:
+        if unit.op == "maxpool":
+            return [form for _, form in self.readers(unit)]
+        return [self.prepared.input_format(unit)] if unit.has_weights else ["s16"]
+
+    def input_form(self, unit: Unit) -> str:
+        """Format that a unit's input has in the file."""
+        return "f32" if self.prepared.is_float else self._forms(unit)[0]
+
+    # --- layers ------------------------------------------------------------------------------------------------------
+
+    def _max_pools(self, unit: Unit) -> None:
+        """One layer per format that is read: a maximum moves stored numbers and never requantises."""
+        assert unit.input is not None
+        for value, form in self.readers(unit):
+            target = self.declare(value, form)
+            self.net.layers.append(
+                Layer(
+                    f"{unit.name}.{form}",
+                    "maxpool",
+                    self.tensor_name(unit.input, form),
+                    output=target.name,
+                    kernel=unit.kernel,
+                    stride=unit.stride,
+                    padding=unit.padding,
+                )  # fmt: skip
+            )
+
+    def _layer(self, unit: Unit) -> None:
+        op = {"input": "rescale", "add": "rescale"}.get(unit.op, unit.op)
+        source = "image" if unit.input is None else self.tensor_name(unit.input, self.input_form(unit))
+        layer = Layer(unit.name, op, source, kernel=unit.kernel, stride=unit.stride, padding=unit.padding)
+        if unit.residual is not None:
+            layer.residual = self.tensor_name(unit.residual, "f32" if self.prepared.is_float else "s16")
+        if self.prepared.is_float:
+            self._float_layer(unit, layer)
+        else:
+            if unit.has_weights:
+                layer.weight = self._weight(unit)
+            real = self._real(unit, layer)
+            for value, form in self.readers(unit):
+                target = self.declare(value, form)
+                layer.outputs.append(self._output(unit, layer, real, target, value, form))
+            if unit.name == self.graph.output.unit:
+                logits = self._logits_tensor(unit, "s32")
+                layer.outputs.append(self._logits(unit, layer, real, logits))
+        self.net.layers.append(layer)
+
+    def _logits_tensor(self, unit: Unit, form: str) -> Tensor:
+        tensor = Tensor("logits", 1, 1, unit.shape[0], form)
+        self.net.tensors["logits"] = tensor
+        return tensor
+
+    def _float_layer(self, unit: Unit, layer: Layer) -> None:
+        channels = unit.shape[0]
+        factor: Array | None = None
+        addend = np.zeros(channels)
+        if unit.op == "input":
+            factor, addend = np.full(channels, PIXEL_SCALE), np.full(channels, -PIXEL_ZERO * PIXEL_SCALE)
+        elif unit.op == "avgpool":
+            factor = np.full(channels, 1.0 / unit.divisor)
+        elif unit.has_weights:
+            module = self.prepared.convolution(unit.name)
+            scale, shift = module.affine()
+            weight = module.weight.detach().double() * scale.view(-1, 1, 1, 1)
+            layer.weight = _kernel_last(unit, weight).astype(np.float32)
+            addend = shift.numpy()
+        bias = addend.astype(np.float32).reshape(1, 1, -1)
+        multiplier = None if factor is None else factor.astype(np.float32)
+        for value, form in self.readers(unit):
+            low = 0.0 if value.act != "none" else -np.inf
+            high = 6.0 if value.act == "relu6" else np.inf
+            layer.outputs.append(Output(self.declare(value, form).name, bias, low, high, multiplier))
+        if unit.name == self.graph.output.unit:
+            layer.outputs.append(Output(self._logits_tensor(unit, "f32").name, bias, -np.inf, np.inf, multiplier))
+
+    def _weight(self, unit: Unit) -> Array:
+        """Integer weights as the file stores them."""
+        assert unit.input is not None
+        code = self._weight_codes(unit)
+        if self.prepared.input_format(unit) == "s8":
+            return _kernel_last(unit, code).astype(np.int8)
+        domain = self.prepared.domain(unit.input.unit)
+        precisions = slot_precisions(domain.patterns)
+        logical = _kernel_last(unit, code).astype(np.int64)
+        # Unused slots alternate between the two smallest weights, so that their constant contributions nearly cancel.
+        filler = (1 << (precisions - 1)) - np.arange(len(precisions)) % 2
+        slots = np.broadcast_to(filler, (*logical.shape[:-1], len(precisions))).copy()
+        slots[..., domain.slots.numpy()] = logical
+        return pack(slots, domain.patterns)
+
+    def _weight_codes(self, unit: Unit) -> torch.Tensor:
+        module = self.prepared.convolution(unit.name)
+        with torch.no_grad():
+            scale, levels = self.prepared.weight_grid(unit)
+            return codes(module.weight, scale, torch.zeros(()), levels)
+
+    # --- constants ---------------------------------------------------------------------------------------------------
+
+    def _real(self, unit: Unit, layer: Layer) -> Real:
+        """How a unit's accumulator reads as a real number."""
+        channels = unit.shape[0]
+        flat = np.zeros((1, 1, channels))
+        if unit.op == "input":
+            return Real(np.full(channels, PIXEL_SCALE), flat - PIXEL_ZERO * PIXEL_SCALE)
+        assert unit.input is not None
+        key = self.prepared.key(unit.input, self.input_form(unit))
+        if not unit.has_weights:
+            (_, rows), (_, columns) = layer_classes(self.net, layer)
+            return Real(np.full(channels, self.wide[key] / unit.divisor), np.zeros((len(rows), len(columns), channels)))
+        factor, taps = self._products(unit, key)
+        addend = self._over_classes(layer, taps)
+        module = self.prepared.convolution(unit.name)
+        scale, shift = (x.numpy() for x in module.affine())
+        mean_acc = None
+        if module.bn is not None and module.bn.running_mean is not None:
+            bias = 0.0 if module.bias is None else module.bias.detach().double().numpy()
+            # The class with the most pixels stands for all of them in this correction.
+            inner = addend[addend.shape[0] // 2, addend.shape[1] // 2]
+            mean_acc = (module.bn.running_mean.double().numpy() - bias - inner) / factor
+        return Real(factor * scale, addend * scale + shift, mean_acc)
+
+    def _products(self, unit: Unit, key: Key) -> tuple[Array, Array]:
+        """Real value of one accumulator step, ``[K]``, and what the input's offset adds through every tap, ``[K, KH, KW]``."""
+        with torch.no_grad():
+            module = self.prepared.convolution(unit.name)
+            activation = self.prepared.activation(key)
+            grid, levels = self.prepared.weight_grid(unit)
+            code = self._weight_codes(unit).double()
+            real = (code * levels.step.double() + levels.start.double()) * grid.double()
+            weight_scale = module.log_scale.exp().double()
+            if key[2] == "s8":
+                factor = weight_scale * activation.scale.double()
+                offset = activation.offset.double().view(1, 1, 1, 1)
+            else:
+                factor = weight_scale * ACC_UNIT
+                row = self.prepared.domain(key[0]).row()
+                shape = (-1, 1, 1, 1) if unit.op == "depthwise" else (1, -1, 1, 1)
+                offset = activation.offset.double()[row].view(shape)
+            return factor.numpy(), (real * offset).sum(1).numpy()
+
+    def _over_classes(self, layer: Layer, taps: Array) -> Array:
+        """Sum of per-tap constants ``[K, KH, KW]`` over the valid taps of every border class, ``[rows, columns, K]``."""
+        (_, rows), (_, columns) = layer_classes(self.net, layer)
+        return np.stack([
+            np.stack([taps[:, top:bottom, left:right].sum((1, 2)) for left, right in columns]) for top, bottom in rows
+        ])  # fmt: skip
+
+    def _output(self, unit: Unit, layer: Layer, real: Real, target: Tensor, value: Value, form: str) -> Output:
+        """Constants of one requantisation."""
+        key = self.prepared.key(value, form)
+        count = target.channels
+        low, high = RANGES.get(form, (0, 15))
+        if form == "smol":
+            precisions = target.precisions
+            activation = self.prepared.activation(key)
+            row = self.prepared.domain(value.unit).row().numpy()
+            scale = activation.scale.detach().double().numpy()[row]
+            offset = activation.offset.detach().double().numpy()[row]
+            slope = np.exp2(precisions - 2.0) / scale
+            shift = np.exp2(precisions - 1.0) - offset * slope
+        else:
+            scale, offset = self.wide.get(key, 1.0), 0.0
+            if form == "s8":
+                activation = self.prepared.activation(key)
+                scale, offset = float(activation.scale[0]), float(activation.offset[0])
+            slope, shift = np.full(count, 1 / scale), np.full(count, 0.5 - offset / scale)
+            if value.act != "none":
+                low = max(low, int(np.floor(shift[0])))
+            if value.act == "relu6":
+                high = min(high, int(np.floor(6 / scale + shift[0])))
+            low, high = min(low, RANGES[form][1]), max(high, low)
+        R = None if unit.residual is None else slope * self._residual_scale(unit)
+        return self._integers(unit, layer, target, real, slope, shift, R, (low, high))
+
+    def _residual_scale(self, unit: Unit) -> float:
+        assert unit.residual is not None
+        return self.wide[self.prepared.key(unit.residual, "s16")]
+
+    def _integers(
+        self, unit: Unit, layer: Layer, target: Tensor, real: Real, slope: Array, shift: Array, R: Array | None,
+        clamp: tuple[int, int], shifts: range = range(31, -1, -1),
+    ) -> Output:  # fmt: skip
+        """Round constants at the largest shift whose proof of 32 bits (:func:`sysmol.network.validate`) goes through."""
+        multiplier, addend = real.factor * slope, real.addend * slope + shift
+        bound = accumulator_bound(self.net, layer)
+        reach = None if R is None else magnitude(self.net.tensors[layer.residual])
+        for S in shifts:
+            M = np.rint(multiplier * 2.0**S)
+            B = addend * 2.0**S
+            if real.mean_acc is not None:
+                # Rounding M moves the mean; B takes that back.
+                B = B + (multiplier * 2.0**S - M) * real.mean_acc
+            B = np.rint(B)
+            total = 2 * bound * np.abs(M) + np.abs(B).max((0, 1))
+            scaled = None if R is None else np.rint(R * 2.0**S)
+            if scaled is not None and reach is not None:
+                total = total + reach * np.abs(scaled)
+            if total.max() <= INT32_MAX:
+                return Output(
+                    target.name, B.astype(np.int32), clamp[0], clamp[1], M.astype(np.int32),
+                    None if scaled is None else scaled.astype(np.int32), S,
+                )  # fmt: skip
+        raise SysmolError(
+            f"layer {unit.path}: its scales do not fit 32-bit integers (largest factor {np.abs(multiplier).max():.3g}); "
+            "train longer or give the layer another precision"
+        )
+
+    def _logits(self, unit: Unit, layer: Layer, real: Real, target: Tensor) -> Output:
+        """Logits as 32-bit integers without a shift, in the finest real unit that provably fits."""
+        R = None if unit.residual is None else np.full(target.channels, self._residual_scale(unit))
+        total = 2 * accumulator_bound(self.net, layer) * np.abs(real.factor) + np.abs(real.addend).max((0, 1))
+        if R is not None:
+            total = total + 32768 * R
+        unit_value = max(float(total.max()), 1e-30) / (INT32_MAX * 0.98)
+        # Rounding M adds at most half a step per accumulator step: keep halving the resolution until the proof holds.
+        while True:
+            slope = np.full(target.channels, 1 / unit_value)
+            try:
+                out = self._integers(
+                    unit, layer, target, real, slope, np.full(target.channels, 0.5), None if R is None else R / unit_value,
+                    RANGES["s32"], range(1),
+                )  # fmt: skip
+            except SysmolError:
+                unit_value *= 1.1
+                continue
+            self.net.provenance["logit_scale"] = unit_value
+            return out
+
+
+def _kernel_last(unit: Unit, weight: torch.Tensor) -> Array:
+    """``[K, C, KH, KW]`` to ``[K, KH, KW, C]``; depthwise ``[C, 1, KH, KW]`` to ``[KH, KW, C]``."""
+    if unit.op == "depthwise":
+        return weight[:, 0].permute(1, 2, 0).contiguous().numpy()
+    return weight.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def sizes(net: Network, parameters: int) -> dict[str, float]:
+    """Size metrics of a network whose fp32 original has ``parameters`` parameters (batch normalisation folded).
+
+    ``bits_per_parameter``: stored bits of all weight arrays, fillers of unused slots included, over the number of weights.
+    ``payload_bytes``: weights and everything that inference reads beside them (M, B, R, slots, one byte per pattern id).
+    ``compression``: 4 bytes per parameter over ``payload_bytes``.
+    """
+    weights = sum(layer.weight.nbytes for layer in net.layers if layer.weight is not None)
+    count = 0
+    for layer in net.layers:
+        if layer.weight is not None:
+            inputs = net.tensors[layer.input].channels
+            outputs = net.tensors[layer.targets[0]].channels if layer.op == "conv2d" else 1
+            count += inputs * outputs * layer.kernel[0] * layer.kernel[1]
+    constants = 0
+    for layer in net.layers:
+        for out in layer.outputs:
+            constants += sum(array.size * 4 for array in (out.M, out.B, out.R) if array is not None)
+    layout = sum(len(t.patterns) + 4 * t.channels for t in net.tensors.values() if t.format == "smol")
+    payload = weights + constants + layout
+    return {
+        "parameters": parameters,
+        "weight_bytes": weights,
+        "payload_bytes": payload,
+        "bits_per_parameter": 8 * weights / count,
+        "compression": 4 * parameters / payload,
+    }
+
+
+__all__ = ["export", "save", "sizes"]

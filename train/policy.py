@@ -1,0 +1,67 @@
+"""Which layer computes with how many bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from sysmol.errors import SysmolError
+from train.graph import Graph
+
+LEARNED = "learned"
+Bits = int | str
+CHOICES: tuple[Bits, ...] = (LEARNED, 4, 2, 1, 8, 32)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Bits per convolution or linear layer: ``"learned"`` (1, 2 or 4 per input channel), 4, 2, 1, 8 (signed bytes) or 32 (float).
+
+    ``edges`` holds for the first and the last layer, ``layers`` (shell patterns over the layers' names in the user's module, the
+    first that matches counts) for everything else that is not ``default``.
+    """
+
+    default: Bits = LEARNED
+    edges: Bits = 8
+    layers: dict[str, Bits] = field(default_factory=dict)
+
+    def bits(self, graph: Graph) -> dict[str, Bits]:
+        """Bits of every convolution of a graph, by unit name."""
+        for choice in (self.default, self.edges, *self.layers.values()):
+            if choice not in CHOICES:
+                raise SysmolError(
+                    f"policy: {choice!r} bits is not supported; choose one of {', '.join(map(str, CHOICES))}"
+                )
+        units = graph.convolutions
+        for pattern in self.layers:
+            if not any(fnmatchcase(unit.path, pattern) for unit in units):
+                raise SysmolError(
+                    f"policy: no layer is called '{pattern}'; layers are {', '.join(u.path for u in units)}"
+                )
+        chosen: dict[str, Bits] = {}
+        for unit in units:
+            named = next((b for pattern, b in self.layers.items() if fnmatchcase(unit.path, pattern)), None)
+            edge = unit is units[0] or unit is units[-1]
+            chosen[unit.name] = named if named is not None else self.edges if edge else self.default
+        if 32 in chosen.values() and set(chosen.values()) != {32}:
+            raise SysmolError("policy: 32 bits (float) cannot be mixed with integer layers in one network")
+        return chosen
+
+
+POLICIES = {
+    "mixed": Policy(),
+    "w4": Policy(default=4),
+    "w2": Policy(default=2),
+    "w1": Policy(default=1),
+    "int8": Policy(default=8),
+    "fp32": Policy(default=32, edges=32),
+}
+
+
+def named_policy(policy: Policy | str) -> Policy:
+    """A policy by its name (mixed, w4, w2, w1, int8, fp32), or the policy itself."""
+    if isinstance(policy, Policy):
+        return policy
+    if policy not in POLICIES:
+        raise SysmolError(f"unknown policy '{policy}': choose one of {', '.join(POLICIES)}")
+    return POLICIES[policy]

@@ -1,0 +1,526 @@
+"""A user's module made ready for SMOL: noise with learned precisions, freezing, fine-tuning (docs/training.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sysmol.errors import SysmolError
+from sysmol.patterns import pattern_id
+from train.cover import Cover, cover
+from train.data import PIXEL_SCALE, PIXEL_ZERO
+from train.graph import Graph, Unit, Value, trace
+from train.policy import LEARNED, Bits, Policy, named_policy
+from train.quantiser import (
+    Levels,
+    add_noise,
+    byte_levels,
+    fit_range,
+    fit_weight_scale,
+    nearest_precision,
+    precision_of,
+    quantise,
+    s_of,
+    smol_levels,
+)
+
+UNIFORM = {4: pattern_id(8, 0, 0), 2: pattern_id(0, 8, 0), 1: pattern_id(0, 0, 8)}
+"""Pattern ids of vectors with one precision."""
+
+FLOAT, NOISE, FROZEN = "float", "noise", "frozen"
+"""What the forward pass computes: full precision, SMOL's phase 1, SMOL's phase 2."""
+
+Key = tuple[str, str, str]
+"""A stored tensor: unit, activation function, format (smol, s8 or s16)."""
+
+
+class Convolution(nn.Module):
+    """Weights, bias and batch normalisation of one unit, and the logarithm of its weight scale per output channel."""
+
+    def __init__(self, unit: Unit) -> None:
+        super().__init__()
+        assert unit.weight is not None
+        self.weight = nn.Parameter(unit.weight.clone())
+        self.bias = None if unit.bias is None else nn.Parameter(unit.bias.clone())
+        self.bn = unit.bn
+        self.log_scale = nn.Parameter(torch.zeros(unit.weight.shape[0]))
+
+    def affine(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Factor and addend per output channel, float64 ``[K]``, of bias and batch normalisation (running statistics)."""
+        count = self.weight.shape[0]
+        bias = torch.zeros(count).double() if self.bias is None else self.bias.detach().double()
+        if self.bn is None:
+            return torch.ones(count).double(), bias
+        assert self.bn.running_mean is not None and self.bn.running_var is not None
+        factor = (self.bn.running_var.double() + self.bn.eps).rsqrt()
+        addend = (bias - self.bn.running_mean.double()) * factor
+        if self.bn.affine:
+            factor = factor * self.bn.weight.detach().double()
+            addend = addend * self.bn.weight.detach().double() + self.bn.bias.detach().double()
+        return factor, addend
+
+
+class Activation(nn.Module):
+    """Scale and offset of a stored tensor. SMOL tensors have one of each per precision (4, 2, 1), bytes one.
+
+    The offset is learned in units of the scale, which is learned as a logarithm.
+    """
+
+    def __init__(self, count: int, learned: bool = True) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(count), requires_grad=learned)
+        self.ratio = nn.Parameter(torch.zeros(count), requires_grad=learned)
+
+    def set(self, index: int, scale: float, offset: float) -> None:
+        """Set one scale and offset (real units)."""
+        with torch.no_grad():
+            self.log_scale[index] = torch.tensor(scale).log()
+            self.ratio[index] = offset / scale
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """Scales, real units."""
+        return self.log_scale.exp()
+
+    @property
+    def offset(self) -> torch.Tensor:
+        """Offsets, real units."""
+        return self.ratio * self.scale
+
+
+class Domain(nn.Module):
+    """Channels that share one order and one precision each: a residual stream with what pooling and depthwise
+    convolutions make of it. ``s`` float32 ``[C]`` is trained in phase 1, ``precisions`` int64 ``[C]`` hold after freezing."""
+
+    def __init__(self, channels: int, bits: Bits) -> None:
+        super().__init__()
+        self.bits = bits
+        self.s = nn.Parameter(torch.full((channels,), s_of(4.0)), requires_grad=bits == LEARNED)
+        self.precisions: torch.Tensor
+        self.slots: torch.Tensor
+        self.register_buffer("precisions", torch.full((channels,), 4 if bits == LEARNED else int(bits)))
+        self.register_buffer("slots", torch.arange(channels))
+        self.patterns: tuple[int, ...] = ()
+
+    def get_extra_state(self) -> tuple[int, ...]:
+        return self.patterns
+
+    def set_extra_state(self, state: Any) -> None:
+        self.patterns = tuple(state)
+
+    def row(self) -> torch.Tensor:
+        """Index of every channel's precision in an :class:`Activation`: 4 bits 0, 2 bits 1, 1 bit 2."""
+        return 2 - torch.div(self.precisions, 2, rounding_mode="floor")
+
+
+class Prepared(nn.Module):
+    """The network of :func:`prepare`: an ``nn.Module`` from real images ``[n, C, H, W]`` to logits ``[n, classes]``.
+
+    ``mode`` says what the forward pass computes. The usual order is :meth:`calibrate`, :meth:`start_noise`, training with
+    :meth:`size_penalty`, :meth:`freeze`, :meth:`calibrate`, training, export.
+    """
+
+    def __init__(self, graph: Graph, bits: dict[str, Bits], supported: Sequence[int]) -> None:
+        super().__init__()
+        self.graph = graph
+        self.bits = bits
+        self.supported = tuple(supported)
+        self.mode = FLOAT
+        self.is_float = set(bits.values()) == {32}
+        self.convolutions = nn.ModuleDict({u.name: Convolution(u) for u in graph.convolutions})
+        self.keys = self._keys()
+        self.domain_of = self._domains()
+        self.domains = nn.ModuleDict()
+        self.activations = nn.ModuleDict()
+        if not self.is_float:
+            self._add_domains()
+            for key in self.keys:
+                if key[2] != "s16":
+                    self.activations["/".join(key)] = self._activation(key)
+
+    # --- structure ---------------------------------------------------------------------------------------------------
+
+    def _keys(self) -> list[Key]:
+        """The tensors that must be stored, in order of their units, from what reads them."""
+        found: dict[Key, None] = {}
+
+        def need(value: Value | None, form: str) -> None:
+            if value is not None:
+                found[self.key(value, form)] = None
+
+        for unit in self.graph.units.values():
+            if unit.has_weights:
+                need(unit.input, self.input_format(unit))
+            elif unit.op in ("avgpool", "add"):
+                need(unit.input, "s16")
+            if unit.op != "maxpool":
+                need(unit.residual, "s16")
+        order = {name: number for number, name in enumerate(self.graph.units)}
+        return sorted(found, key=lambda key: order[key[0]])
+
+    def key(self, value: Value, form: str) -> Key:
+        """The stored tensor behind a value in a format."""
+        root = self.graph.root(value)
+        return root.unit, root.act, form
+
+    def input_format(self, unit: Unit) -> str:
+        """Format that a convolution reads."""
+        return "s8" if self.bits[unit.name] == 8 else "smol"
+
+    def _domains(self) -> dict[str, str]:
+        """Name of the domain (its first unit) of every unit."""
+        parent = {name: name for name in self.graph.units}
+
+        def find(name: str) -> str:
+            while parent[name] != name:
+                name = parent[name]
+            return name
+
+        order = list(self.graph.units)
+        for unit in self.graph.units.values():
+            tied = [unit.residual] if unit.residual else []
+            tied += [unit.input] if unit.op in ("depthwise", "avgpool", "maxpool", "add") and unit.input else []
+            for value in tied:
+                a, b = sorted((find(unit.name), find(value.unit)), key=order.index)
+                parent[b] = a
+        return {name: find(name) for name in parent}
+
+    def _add_domains(self) -> None:
+        readers: dict[str, list[Unit]] = {}
+        for unit in self.graph.convolutions:
+            if self.input_format(unit) == "smol":
+                assert unit.input is not None
+                readers.setdefault(self.domain_of[unit.input.unit], []).append(unit)
+        for name, units in readers.items():
+            bits = {self.bits[unit.name] for unit in units}
+            if len(bits) > 1:
+                listed = ", ".join(f"{unit.path}: {self.bits[unit.name]}" for unit in units)
+                raise SysmolError(
+                    f"policy: layers that read one residual stream must share their bits, but have {listed}"
+                )
+            domain = Domain(self.graph.units[name].shape[0], bits.pop())
+            if domain.bits != LEARNED:
+                pattern = UNIFORM[int(domain.bits)]
+                self._place(domain, cover(domain.precisions.numpy(), [pattern]))
+            self.domains[name] = domain
+
+    @staticmethod
+    def _place(domain: Domain, chosen: Cover) -> None:
+        domain.patterns = chosen.patterns
+        domain.slots.copy_(torch.from_numpy(chosen.slots))
+        domain.precisions.copy_(torch.from_numpy(chosen.precisions))
+
+    def _activation(self, key: Key) -> Activation:
+        if key[2] == "s8" and self.graph.units[key[0]].op == "input":
+            fixed = Activation(1, learned=False)
+            fixed.set(0, PIXEL_SCALE, 0.0)
+            return fixed
+        return Activation(3 if key[2] == "smol" else 1)
+
+    def convolution(self, name: str) -> Convolution:
+        """The convolution of a unit."""
+        module = self.convolutions[name]
+        assert isinstance(module, Convolution)
+        return module
+
+    def activation(self, key: Key) -> Activation:
+        """The quantiser of a stored tensor."""
+        module = self.activations["/".join(key)]
+        assert isinstance(module, Activation)
+        return module
+
+    def domain(self, unit: str) -> Domain:
+        """The domain of a unit's channels; only where a SMOL tensor of it is stored."""
+        module = self.domains[self.domain_of[unit]]
+        assert isinstance(module, Domain)
+        return module
+
+    # --- forward -----------------------------------------------------------------------------------------------------
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits ``[n, classes]`` of real images ``[n, C, H, W]``."""
+        results = self.results(x)
+        return results[self.graph.output.unit].flatten(1)
+
+    def results(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The real-valued result of every unit, before activation functions; max pooling has none of its own."""
+        results: dict[str, torch.Tensor] = {}
+        stored: dict[tuple[Value, str], torch.Tensor] = {}
+        for unit in self.graph.units.values():
+            if unit.op == "input":
+                results[unit.name] = x
+            elif unit.op != "maxpool":
+                results[unit.name] = self._run(unit, results, stored)
+        return results
+
+    def _run(
+        self, unit: Unit, results: dict[str, torch.Tensor], stored: dict[tuple[Value, str], torch.Tensor]
+    ) -> torch.Tensor:
+        assert unit.input is not None
+        if unit.has_weights:
+            form = "f32" if self.mode == FLOAT else self.input_format(unit)
+            module = self.convolution(unit.name)
+            y = self._convolve(
+                unit, self._read(unit.input, form, results, stored), self._weight(unit, module), module.bias
+            )
+            if module.bn is not None:
+                y = module.bn(y)
+        else:
+            y = self._read(unit.input, "f32", results, stored)
+            if unit.op == "avgpool":
+                y = F.avg_pool2d(_pad(y, unit.padding), unit.kernel, unit.stride, divisor_override=unit.divisor)
+        if unit.residual is not None:
+            y = y + self._read(unit.residual, "f32", results, stored)
+        return y
+
+    def _convolve(self, unit: Unit, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        groups = weight.shape[0] if unit.op == "depthwise" else 1
+        top, left, bottom, right = unit.padding
+        if (top, left) == (bottom, right):
+            return F.conv2d(x, weight, bias, unit.stride, (top, left), 1, groups)
+        return F.conv2d(_pad(x, unit.padding), weight, bias, unit.stride, 0, 1, groups)
+
+    def _read(
+        self, value: Value, form: str, results: dict[str, torch.Tensor], stored: dict[tuple[Value, str], torch.Tensor]
+    ) -> torch.Tensor:
+        """What a unit reads: ``f32`` the real value (the file's 16-bit integers are as good as that), else rounded."""
+        if (value, form) in stored:
+            return stored[value, form]
+        unit = self.graph.units[value.unit]
+        if unit.op == "maxpool":
+            assert unit.input is not None
+            inner = _pad(self._read(unit.input, form, results, stored), unit.padding, float("-inf"))
+            x = F.max_pool2d(inner, unit.kernel, unit.stride)
+        else:
+            x = self._round(results[value.unit], value, form)
+        stored[value, form] = x
+        return x
+
+    def _round(self, x: torch.Tensor, value: Value, form: str) -> torch.Tensor:
+        if form == "f32":
+            return activate(x, value.act)
+        module = self.activation((value.unit, value.act, form))
+        if form == "s8":
+            real = activate(x, value.act)
+            return real if self.mode == NOISE else quantise(real, module.scale, module.offset, byte_levels())
+        domain = self.domain(value.unit)
+        if self.mode == NOISE:
+            s = domain.s if domain.bits == LEARNED else torch.full_like(domain.s, s_of(max(float(domain.bits), 1.001)))
+            return add_noise(activate(x, value.act), module.scale[:1], module.offset[:1], _channels(s))
+        # The lower end of the grid plays the part of ReLU: it sees the sum before the activation function.
+        row = domain.row()
+        scale, offset = _channels(module.scale[row]), _channels(module.offset[row])
+        return quantise(x, scale, offset, _channel_levels(domain.precisions))
+
+    def _weight(self, unit: Unit, module: Convolution) -> torch.Tensor:
+        if self.mode == FLOAT or (self.mode == NOISE and self.input_format(unit) == "s8"):
+            return module.weight
+        scale, levels = self.weight_grid(unit)
+        zero = torch.zeros(())
+        if self.mode == NOISE:
+            assert unit.input is not None
+            domain = self.domain(unit.input.unit)
+            s = domain.s if domain.bits == LEARNED else torch.full_like(domain.s, s_of(max(float(domain.bits), 1.001)))
+            return add_noise(module.weight, scale, zero, self._input_channels(unit, s))
+        return quantise(module.weight, scale, zero, levels)
+
+    def _input_channels(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
+        """A vector over a convolution's input channels, shaped to meet its weight."""
+        return x.view(-1, 1, 1, 1) if unit.op == "depthwise" else x.view(1, -1, 1, 1)
+
+    def unit_scale(self, unit: Unit) -> torch.Tensor:
+        """Scale of a convolution's input per channel, shaped to meet its weight (1 for bytes, whose scale is one number)."""
+        assert unit.input is not None
+        if self.input_format(unit) == "s8":
+            return torch.ones(1, 1, 1, 1)
+        scales = self.activation(self.key(unit.input, "smol")).scale
+        domain = self.domain(unit.input.unit)
+        per_channel = scales[:1].expand(len(domain.precisions)) if self.mode == NOISE else scales[domain.row()]
+        return self._input_channels(unit, per_channel)
+
+    def weight_grid(self, unit: Unit) -> tuple[torch.Tensor, Levels]:
+        """Scale (real units, broadcastable over the weight) and levels of a convolution's weights.
+
+        One accumulator unit must stand for the same real number in every input channel, so the scale of a weight is that of its
+        output channel divided by that of the activations it meets.
+        """
+        scale = self.convolution(unit.name).log_scale.exp().view(-1, 1, 1, 1) / self.unit_scale(unit)
+        if self.input_format(unit) == "s8":
+            return scale, byte_levels(-127)
+        assert unit.input is not None
+        return scale, smol_levels(self._input_channels(unit, self.domain(unit.input.unit).precisions))
+
+    # --- phases ------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def calibrate(self, images: torch.Tensor) -> None:
+        """First guesses of all scales and offsets from real images ``[n, C, H, W]``, the present precisions and weights.
+
+        Runs in full precision, or with noise where phase 1 has just ended.
+        """
+        if self.is_float:
+            return
+        mode, training = self.mode, self.training
+        self.eval()
+        if self.mode == FROZEN:
+            self.mode = FLOAT
+        results = self.results(images)
+        self.mode = mode
+        self.train(training)
+        for key in self.keys:
+            if key[2] != "s16":
+                self._fit_activation(key, activate(results[key[0]], key[1]))
+        for unit in self.graph.convolutions:
+            self._fit_weight(unit)
+
+    def _fit_activation(self, key: Key, x: torch.Tensor) -> None:
+        module = self.activation(key)
+        if not module.log_scale.requires_grad:
+            return
+        if key[2] == "s8":
+            low, high = _ends(x)
+            if key[1] == "none":
+                module.set(0, max(-low, high, 1e-6) / 127, 0.0)
+            else:
+                scale = max(high, 1e-6) / 255
+                module.set(0, scale, 128 * scale)
+            return
+        domain = self.domain(key[0])
+        rows = domain.row()
+        frozen = self.mode == FROZEN or domain.bits != LEARNED
+        for row, precision in enumerate((4, 2, 1)):
+            channels = (rows == row).nonzero().flatten() if frozen else torch.arange(x.shape[1])
+            if len(channels):
+                scale, offset = fit_range(x[:, channels], precision)
+                module.set(row, scale, offset)
+        if not frozen or not bool((rows == 0).any()):
+            # Noise knows one grid per tensor: the one of the highest precision in use.
+            first = 0 if not frozen else int(rows.min())
+            with torch.no_grad():
+                module.log_scale[0], module.ratio[0] = module.log_scale[first].clone(), module.ratio[first].clone()
+
+    def _fit_weight(self, unit: Unit) -> None:
+        module = self.convolution(unit.name)
+        if self.input_format(unit) == "s8":
+            largest = module.weight.detach().abs().amax((1, 2, 3)).clamp_min(1e-8)
+            module.log_scale.copy_((largest / 127).log())
+            return
+        _, levels = self.weight_grid(unit)
+        module.log_scale.copy_(fit_weight_scale(module.weight, levels, self.unit_scale(unit)).log())
+
+    def start_noise(self) -> None:
+        """Phase 1: scales stand still, weights, batch normalisation and precisions learn."""
+        if not any(d.bits == LEARNED for d in self._all_domains()):
+            raise SysmolError("the policy learns no precision: use 'mixed', or fine-tune at once")
+        self.mode = NOISE
+
+    def freeze(self) -> None:
+        """Phase 2: round the learned precisions and lay them out in the supported patterns."""
+        for domain in self._all_domains():
+            if domain.bits == LEARNED:
+                learned = precision_of(domain.s.detach())
+                chosen = cover(nearest_precision(learned).numpy(), self.supported, learned.double().numpy())
+                self._place(domain, chosen)
+        self.mode = FROZEN
+
+    def _all_domains(self) -> list[Domain]:
+        return [d for d in self.domains.values() if isinstance(d, Domain)]
+
+    # --- size --------------------------------------------------------------------------------------------------------
+
+    def _weights_per_channel(self) -> Iterable[tuple[Domain, float]]:
+        """Every SMOL convolution's input domain with its number of weights per input channel."""
+        for unit in self.graph.convolutions:
+            if not self.is_float and self.input_format(unit) == "smol":
+                assert unit.input is not None
+                domain = self.domain(unit.input.unit)
+                yield domain, self.convolution(unit.name).weight.numel() / len(domain.s)
+
+    def size_penalty(self) -> torch.Tensor:
+        """``sum n_c log2(1 + e**-s_c) / sum n_c`` over input channels with n_c weights: mean learned bits minus 1."""
+        total, count = torch.zeros(()), 0.0
+        for domain, weights in self._weights_per_channel():
+            if domain.bits == LEARNED:
+                total = total + weights * (precision_of(domain.s) - 1).sum()
+                count += weights * len(domain.s)
+        return total / max(count, 1.0)
+
+    def mean_bits(self) -> float:
+        """Mean bits per weight of the SMOL layers: learned (phase 1) or frozen."""
+        total = count = 0.0
+        for domain, weights in self._weights_per_channel():
+            learned = self.mode == NOISE and domain.bits == LEARNED
+            p = precision_of(domain.s.detach()) if learned else domain.precisions.float()
+            total += weights * float(p.sum())
+            count += weights * len(p)
+        return total / count if count else 8.0
+
+    def get_extra_state(self) -> str:
+        return self.mode
+
+    def set_extra_state(self, state: Any) -> None:
+        self.mode = str(state)
+
+
+def prepare(
+    model: nn.Module,
+    example_input: torch.Tensor,
+    policy: Policy | str = "mixed",
+    pattern_set: str | Sequence[int] = "P4",
+) -> Prepared:
+    """Make a module ready for SMOL; the module itself is not changed, its weights are copied.
+
+    ``example_input`` is a real image batch ``[n, C, H, W]`` (:func:`train.data.to_real`), ``policy`` a :class:`Policy` or one of
+    mixed, w4, w2, w1, int8, fp32, ``pattern_set`` the patterns that the hardware supports: P4, P8, P45 or ids. A layer that
+    cannot be exported raises one :class:`SysmolError` that names it.
+    """
+    graph = trace(model, example_input)
+    bits = named_policy(policy).bits(graph)
+    return Prepared(graph, bits, resolve_patterns(pattern_set))
+
+
+def resolve_patterns(pattern_set: str | Sequence[int]) -> tuple[int, ...]:
+    """Pattern ids of a named set, or the ids themselves."""
+    if not isinstance(pattern_set, str):
+        return tuple(int(i) for i in pattern_set)
+    from sysmol.design import pattern_set as named
+
+    return tuple(named(pattern_set))
+
+
+def activate(x: torch.Tensor, act: str) -> torch.Tensor:
+    """An activation function by its name."""
+    if act == "relu":
+        return F.relu(x)
+    return F.relu6(x) if act == "relu6" else x
+
+
+def image_levels() -> tuple[float, float]:
+    """Factor and addend from a pixel to its real value."""
+    return PIXEL_SCALE, -PIXEL_ZERO * PIXEL_SCALE
+
+
+def _channels(x: torch.Tensor) -> torch.Tensor:
+    return x.view(1, -1, 1, 1)
+
+
+def _channel_levels(precisions: torch.Tensor) -> Levels:
+    return smol_levels(_channels(precisions))
+
+
+def _pad(x: torch.Tensor, padding: tuple[int, int, int, int], value: float = 0.0) -> torch.Tensor:
+    top, left, bottom, right = padding
+    return F.pad(x, (left, right, top, bottom), value=value) if any(padding) else x
+
+
+def _ends(x: torch.Tensor) -> tuple[float, float]:
+    """Smallest and largest value, a few outliers apart."""
+    flat = x.flatten()
+    if flat.numel() > 1_000_000:
+        flat = flat[:: flat.numel() // 1_000_000 + 1]
+    count = max(1, flat.numel() // 10_000)
+    return float(flat.kthvalue(count).values), float(flat.kthvalue(flat.numel() - count + 1).values)

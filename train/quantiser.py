@@ -1,0 +1,159 @@
+"""Rounding with a straight-through estimator, and SMOL's noise that stands for rounding before precisions are frozen.
+
+All quantisers share one form. With ``v = (x - offset) / scale``::
+
+    code = clamp(floor(v * multiplier + half), low, high)
+    y    = scale * (code * step + start) + offset
+
+For a p-bit SMOL code (docs/isa.md): multiplier ``2**(p-2)``, half ``2**(p-1)``, codes ``0 .. 2**p - 1``, step ``2**(2-p)``, start
+``-(2**p - 1) * 2**(1-p)``. For a signed byte: multiplier 1, half 1/2, codes -128 .. 127 (weights -127 .. 127), step 1, start 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The constants of a quantiser, float32, broadcastable over what it rounds."""
+
+    multiplier: torch.Tensor
+    half: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
+    step: torch.Tensor
+    start: torch.Tensor
+
+
+def smol_levels(precisions: torch.Tensor) -> Levels:
+    """Levels of SMOL codes with these precisions (1, 2 or 4 bits, any shape)."""
+    p = precisions.float()
+    top = torch.exp2(p) - 1
+    return Levels(
+        torch.exp2(p - 2), torch.exp2(p - 1), torch.zeros_like(p), top, torch.exp2(2 - p), -top * torch.exp2(1 - p)
+    )  # fmt: skip
+
+
+def byte_levels(low: int = -128) -> Levels:
+    """Levels of signed bytes from ``low`` to 127."""
+    one = torch.ones(())
+    return Levels(one, one / 2, one * low, one * 127, one, one * 0)
+
+
+def codes(x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, levels: Levels) -> torch.Tensor:
+    """The codes (whole numbers, in float32) that ``x`` is rounded to."""
+    code = torch.floor((x - offset) / scale * levels.multiplier + levels.half)
+    return torch.clamp(code, levels.low, levels.high)
+
+
+class _Round(torch.autograd.Function):
+    """Rounding; the gradient passes to x inside the grid's range, and to scale and offset as in learned step size
+    quantisation: d y / d scale = q - v inside and q outside, d y / d offset = 1 outside the range."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, levels: Levels) -> torch.Tensor:
+        v = (x - offset) / scale
+        code = (v * levels.multiplier).add_(levels.half).floor_()
+        inside = (code >= levels.low) & (code <= levels.high)
+        q = torch.clamp(code, levels.low, levels.high).mul_(levels.step).add_(levels.start)
+        ctx.save_for_backward(inside, torch.addcmul(q, v, inside.to(v.dtype), value=-1))
+        ctx.shapes = scale.shape, offset.shape
+        return q.mul_(scale).add_(offset)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        (grad,) = grads
+        inside, error = ctx.saved_tensors
+        grad_x = grad * inside
+        scale_shape, offset_shape = ctx.shapes
+        grad_scale = (grad * error).sum_to_size(scale_shape) if ctx.needs_input_grad[1] else None
+        grad_offset = (grad - grad_x).sum_to_size(offset_shape) if ctx.needs_input_grad[2] else None
+        return grad_x, grad_scale, grad_offset, None
+
+
+def quantise(x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, levels: Levels) -> torch.Tensor:
+    """``x`` rounded onto the grid ``scale * q + offset``; straight-through gradients (:class:`_Round`)."""
+    return _Round.apply(x, scale, offset, levels)
+
+
+def precision_of(s: torch.Tensor) -> torch.Tensor:
+    """Real-valued precision in bits, ``p = 1 + log2(1 + e**-s)``, the solution of ``sigmoid(s) = 2**(1-p)``."""
+    return 1 + F.softplus(-s) / torch.log(torch.tensor(2.0))
+
+
+def s_of(precision: float) -> float:
+    """Inverse of :func:`precision_of`."""
+    return -float(
+        torch.log(torch.expm1(torch.tensor((precision - 1.0), dtype=torch.float64) * torch.log(torch.tensor(2.0))))
+    )
+
+
+def add_noise(x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+    """``clamp(x) + scale * sigmoid(s) * eps``, eps uniform in [-1, 1]: the size of the rounding error of precision p(s).
+
+    Codes of p bits are 2 * 2**(1-p) apart, so rounding errs by up to 2**(1-p) = sigmoid(s) scales. ``x`` is clamped to what
+    the grid reaches, ``offset +- scale * (2 - sigmoid(s))``. ``s`` is broadcastable over ``x``.
+    """
+    sigma = torch.sigmoid(s)
+    reach = scale * (2 - sigma)
+    clamped = torch.minimum(torch.maximum(x, offset - reach), offset + reach)
+    eps = torch.empty_like(x).uniform_(-1, 1)
+    return torch.addcmul(clamped, eps, scale * sigma)
+
+
+def nearest_precision(precision: torch.Tensor) -> torch.Tensor:
+    """Learned precisions to the grid's 1, 2 or 4 bits, the nearest on a logarithmic scale (int64)."""
+    p = precision.detach()
+    return torch.where(p < 2**0.5, 1, torch.where(p < 8**0.5, 2, 4)).long()
+
+
+# --- first guesses ---------------------------------------------------------------------------------------------------
+
+
+def fit_range(sample: torch.Tensor, precision: int) -> tuple[float, float]:
+    """Scale and offset with the smallest squared error over ``sample`` on the grid of that precision (by search)."""
+    x = sample.detach().flatten().float()
+    if x.numel() > 20_000:
+        x = x[:: x.numel() // 20_000 + 1]
+    low, high = float(x.min()), float(x.max())
+    if high - low < 1e-6:
+        return max(abs(high), 1e-3), low
+    levels = smol_levels(torch.tensor(precision))
+    reach = 2 * (2 - 2.0 ** (1 - precision))
+    lows = torch.quantile(x, torch.tensor([0.0, 0.02, 0.1, 0.2, 0.3, 0.4, 0.5])).unique().tolist()
+    highs = torch.quantile(x, torch.tensor([0.6, 0.7, 0.8, 0.87, 0.92, 0.96, 0.98, 0.99, 0.997, 1.0])).unique().tolist()
+    best = (float("inf"), 1.0, 0.0)
+    for bottom in lows:
+        for top in highs:
+            if top - bottom > 1e-6:
+                scale, offset = torch.tensor((top - bottom) / reach), torch.tensor((top + bottom) / 2)
+                q = codes(x, scale, offset, levels) * levels.step + levels.start
+                error = float((q * scale + offset - x).square().mean())
+                best = min(best, (error, float(scale), float(offset)))
+    return best[1], best[2]
+
+
+def fit_weight_scale(weight: torch.Tensor, levels: Levels, unit: torch.Tensor) -> torch.Tensor:
+    """Scale per output channel ``[K]`` with the smallest squared error of ``weight`` ``[K, ...]`` on ``scale / unit * grid``.
+
+    ``unit`` (broadcastable over weight) is the scale of the activations that the weight meets.
+    """
+    scaled = weight.detach() * unit
+    axes = tuple(range(1, scaled.dim()))
+    spread = scaled.square().mean(axes, keepdim=True).sqrt().clamp_min(1e-8)
+    best_error = torch.full_like(spread, float("inf"))
+    best = spread.clone()
+    zero = torch.zeros(())
+    for factor in torch.linspace(0.4, 3.0, 27):
+        scale = spread * factor
+        q = codes(scaled, scale, zero, levels) * levels.step + levels.start
+        error = (q * scale - scaled).square().mean(axes, keepdim=True)
+        better = error < best_error
+        best = torch.where(better, scale, best)
+        best_error = torch.where(better, error, best_error)
+    return best.flatten()
