@@ -179,7 +179,8 @@ def run_(
 
 def show_layers(layers: Any) -> None:
     """The main columns of a layer table."""
-    columns = ["layer", "op", "cycles", "macs", "macs_per_cycle", "insts", "ipc", "smol", "simd", "load", "store", "source"]
+    columns = ["layer", "op", "cycles", "macs", "macs_per_cycle", "insts", "ipc"]
+    columns += ["smol", "simd", "load", "store", "source"]
     rows = [
         [None if value != value else value for value in row]
         for row in layers[columns].astype(object).to_numpy().tolist()
@@ -249,7 +250,13 @@ def info(network: NetworkFile) -> None:
     )
     for heading, facts in (("metric", net.metrics), ("provenance", net.provenance)):
         if facts:
-            show_table([heading, "value"], [[key, str(value)] for key, value in facts.items()])
+            show_table([heading, "value"], [[key, brief(value)] for key, value in facts.items()])
+
+
+def brief(value: object) -> str:
+    """A value on one line, cut where it is long."""
+    text = str(value)
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 @app.command()
