@@ -33,11 +33,13 @@ def cover(requested: np.ndarray, supported: Sequence[int], rank: np.ndarray | No
     """Vectors of ``supported`` pattern ids for channels that ask for ``requested`` bits (1, 2 or 4) each.
 
     ``rank`` orders channels of equal request for promotion, highest first (the learned real-valued precision).
-    :class:`SysmolError` where no number of vectors holds the channels, e.g. 4-bit channels on hardware with 1-bit patterns.
+    :class:`SysmolError` where no number of vectors holds the channels, e.g. 4-bit channels on hardware with 1-bit
+    patterns.
     """
     ids = sorted({check_id(int(i)) for i in supported})
     requested = np.asarray(requested, dtype=np.int64)
-    counts = tuple(int((requested == p).sum()) for p in PRECISIONS)
+    c4, c2, c1 = (int((requested == p).sum()) for p in PRECISIONS)
+    counts = (c4, c2, c1)
     if sum(counts) != len(requested) or not len(requested):
         raise SysmolError("channel precisions must be 1, 2 or 4 bits, for at least one channel")
     patterns = _fewest_vectors(counts, ids)

@@ -15,6 +15,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -111,8 +112,8 @@ def load_cifar10() -> Dataset:
 
     Understood, in this order: the binary version's batches (``data_batch_1.bin`` .. ``test_batch.bin``), the Python
     version's (``data_batch_1`` ..), either also inside the folder that its archive unpacks to, the binary archive
-    itself, and the packed JPEG file ``cifar10_jpeg_packed.bin[.xz]`` (label u8, length u16 little-endian, JPEG; 50,000 for
-    training, then 10,000 for the test).
+    itself, and the packed JPEG file ``cifar10_jpeg_packed.bin[.xz]`` (label u8, length u16 little-endian, JPEG;
+    50,000 for training, then 10,000 for the test).
     """
     folder = _folder("cifar10", _CIFAR10_MARKERS)
     for sub in (folder, folder / "cifar-10-batches-bin", folder / "cifar-10-batches-py"):
@@ -207,7 +208,7 @@ def _read_archive(path: Path) -> dict[str, bytes]:
 class _PlainUnpickler(pickle.Unpickler):
     """Loads the Python batches' dictionaries of arrays; refuses every class but NumPy's array machinery."""
 
-    _allowed = {
+    _allowed: ClassVar[set[tuple[str, str]]] = {
         ("numpy.core.multiarray", "_reconstruct"),
         ("numpy", "ndarray"),
         ("numpy", "dtype"),

@@ -1,9 +1,9 @@
 """From a prepared module to a network file: every real constant becomes an integer here, once.
 
-A unit's real result is ``factor * acc + addend`` (weight, activation and batch-normalisation scales in ``factor``; bias and
-activation offsets in ``addend``, which differs per border class because taps outside the image add nothing). A target
-asks for ``floor(slope * real + shift)``. The product of the two, times ``2**S``, rounded, gives M, B and R; S is the
-largest that provably fits 32 bits.
+A unit's real result is ``factor * acc + addend`` (weight, activation and batch-normalisation scales in ``factor``;
+bias and activation offsets in ``addend``, which differs per border class because taps outside the image add
+nothing). A target asks for ``floor(slope * real + shift)``. The product of the two, times ``2**S``, rounded, gives
+M, B and R; S is the largest that provably fits 32 bits.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ class _Exporter:
         return tensor
 
     def readers(self, unit: Unit) -> list[tuple[Value, str]]:
-        """The (value, format) pairs of a unit's result that later units read, max pooling passing on its own readers'."""
+        """The (value, format) pairs of a unit's result that later units read, max pooling passing on its own
+        readers'.
+        """
         found: dict[tuple[Value, str], None] = {}
         for later in self.graph.units.values():
             for value, forms in ((later.input, self._forms(later)), (later.residual, ["s16"])):
@@ -147,7 +149,7 @@ class _Exporter:
                     kernel=unit.kernel,
                     stride=unit.stride,
                     padding=unit.padding,
-                )  # fmt: skip
+                )
             )
 
     def _layer(self, unit: Unit) -> None:
@@ -245,7 +247,9 @@ class _Exporter:
         return Real(factor * scale, addend * scale + shift, mean_acc)
 
     def _products(self, unit: Unit, key: Key) -> tuple[Array, Array]:
-        """Real value of one accumulator step, ``[K]``, and what the input's offset adds through every tap, ``[K, KH, KW]``."""
+        """Real value of one accumulator step, ``[K]``, and what the input's offset adds through every tap, ``[K, KH,
+        KW]``.
+        """
         with torch.no_grad():
             module = self.prepared.convolution(unit.name)
             activation = self.prepared.activation(key)
@@ -264,7 +268,9 @@ class _Exporter:
             return factor.numpy(), (real * offset).sum(1).numpy()
 
     def _over_classes(self, layer: Layer, taps: Array) -> Array:
-        """Sum of per-tap constants ``[K, KH, KW]`` over the valid taps of every border class, ``[rows, columns, K]``."""
+        """Sum of per-tap constants ``[K, KH, KW]`` over the valid taps of every border class, ``[rows, columns,
+        K]``.
+        """
         (_, rows), (_, columns) = layer_classes(self.net, layer)
         return np.stack([
             np.stack([taps[:, top:bottom, left:right].sum((1, 2)) for left, right in columns]) for top, bottom in rows
@@ -287,7 +293,7 @@ class _Exporter:
             scale, offset = self.wide.get(key, 1.0), 0.0
             if form == "s8":
                 activation = self.prepared.activation(key)
-                scale, offset = float(activation.scale[0]), float(activation.offset[0])
+                scale, offset = float(activation.scale.detach()[0]), float(activation.offset.detach()[0])
             slope, shift = np.full(count, 1 / scale), np.full(count, 0.5 - offset / scale)
             if value.act != "none":
                 low = max(low, int(np.floor(shift[0])))
@@ -305,7 +311,9 @@ class _Exporter:
         self, unit: Unit, layer: Layer, target: Tensor, real: Real, slope: Array, shift: Array, R: Array | None,
         clamp: tuple[int, int], shifts: range = range(31, -1, -1),
     ) -> Output:  # fmt: skip
-        """Round constants at the largest shift whose proof of 32 bits (:func:`sysmol.network.validate`) goes through."""
+        """Round constants at the largest shift whose proof of 32 bits (:func:`sysmol.network.validate`) goes
+        through.
+        """
         multiplier, addend = real.factor * slope, real.addend * slope + shift
         bound = accumulator_bound(self.net, layer)
         reach = None if R is None else magnitude(self.net.tensors[layer.residual])
@@ -326,7 +334,8 @@ class _Exporter:
                     None if scaled is None else scaled.astype(np.int32), S,
                 )  # fmt: skip
         raise SysmolError(
-            f"layer {unit.path}: its scales do not fit 32-bit integers (largest factor {np.abs(multiplier).max():.3g}); "
+            f"layer {unit.path}: its scales do not fit 32-bit integers "
+            f"(largest factor {np.abs(multiplier).max():.3g}): "
             "train longer or give the layer another precision"
         )
 
@@ -337,14 +346,12 @@ class _Exporter:
         if R is not None:
             total = total + 32768 * R
         unit_value = max(float(total.max()), 1e-30) / (INT32_MAX * 0.98)
-        # Rounding M adds at most half a step per accumulator step: keep halving the resolution until the proof holds.
+        # Rounding M adds at most half a step per accumulator step: coarsen the unit until the proof holds.
         while True:
-            slope = np.full(target.channels, 1 / unit_value)
+            slope, half = np.full(target.channels, 1 / unit_value), np.full(target.channels, 0.5)
+            steps = None if R is None else R / unit_value
             try:
-                out = self._integers(
-                    unit, layer, target, real, slope, np.full(target.channels, 0.5), None if R is None else R / unit_value,
-                    RANGES["s32"], range(1),
-                )  # fmt: skip
+                out = self._integers(unit, layer, target, real, slope, half, steps, RANGES["s32"], range(1))
             except SysmolError:
                 unit_value *= 1.1
                 continue
@@ -362,9 +369,9 @@ def _kernel_last(unit: Unit, weight: torch.Tensor) -> Array:
 def sizes(net: Network, parameters: int) -> dict[str, float]:
     """Size metrics of a network whose fp32 original has ``parameters`` parameters (batch normalisation folded).
 
-    ``bits_per_parameter``: stored bits of all weight arrays, fillers of unused slots included, over the number of weights.
-    ``payload_bytes``: weights and everything that inference reads beside them (M, B, R, slots, one byte per pattern id).
-    ``compression``: 4 bytes per parameter over ``payload_bytes``.
+    ``bits_per_parameter``: stored bits of all weight arrays, fillers of unused slots included, over the number of
+    weights. ``payload_bytes``: weights and everything that inference reads beside them (M, B, R, slots, one byte per
+    pattern id). ``compression``: 4 bytes per parameter over ``payload_bytes``.
     """
     weights = sum(layer.weight.nbytes for layer in net.layers if layer.weight is not None)
     count = 0

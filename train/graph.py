@@ -1,8 +1,9 @@
 """A user's ``nn.Module`` as a short list of units, the layers of the network file before any number format is chosen.
 
 ``torch.fx`` traces the module. A :class:`Unit` is one accumulation (convolution, pooling, addition) with the batch
-normalisation and the residual addition that ride on it; a :class:`Value` is what a later unit reads, a unit's result behind an
-activation function. Whatever the file format cannot hold ends in one :class:`SysmolError` that names the node.
+normalisation and the residual addition that ride on it; a :class:`Value` is what a later unit reads, a unit's result
+behind an activation function. Whatever the file format cannot hold ends in one :class:`SysmolError` that names the
+node.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class Value:
 class Unit:
     """One accumulation. ``op``: input, conv2d, depthwise, avgpool, maxpool or add (``input`` + ``residual``).
 
-    ``shape`` is (channels, height, width) of the result; ``padding`` is (top, left, bottom, right); ``divisor`` belongs to
-    avgpool. ``weight`` is ``[K, C, KH, KW]`` (depthwise ``[C, 1, KH, KW]``); a linear layer is a convolution over its whole input.
+    ``shape`` is (channels, height, width) of the result; ``padding`` is (top, left, bottom, right); ``divisor``
+    belongs to avgpool. ``weight`` is ``[K, C, KH, KW]`` (depthwise ``[C, 1, KH, KW]``); a linear layer is a
+    convolution over its whole input.
     """
 
     name: str
@@ -85,7 +87,9 @@ class Graph:
 
 
 def trace(model: nn.Module, example_input: torch.Tensor) -> Graph:
-    """The units of ``model`` for inputs like ``example_input`` float ``[n, C, H, W]``. The model itself is not changed."""
+    """The units of ``model`` for inputs like ``example_input`` float ``[n, C, H, W]``. The model itself is not
+    changed.
+    """
     if example_input.dim() != 4:
         raise SysmolError(f"the example input must be [n, channels, height, width], not {list(example_input.shape)}")
     model = copy.deepcopy(model).eval()
@@ -231,8 +235,8 @@ class _Builder:
         unit = self.graph.units[value.unit]
         if value.act != "none" or unit.op in ("input", "maxpool") or unit.shape[1:] != (1, 1):
             raise SysmolError(
-                f"the model must end in logits [n, classes] of a linear layer, a convolution or an average, not in {unit.op} "
-                f"'{unit.path}' of shape {list(unit.shape)}"
+                "the model must end in logits [n, classes] of a linear layer, a convolution or an average, "
+                f"not in {unit.op} '{unit.path}' of shape {list(unit.shape)}"
             )
         self.graph.output = value
 
@@ -319,10 +323,8 @@ class _Builder:
         # An activation function and a maximum commute: clamp first, so that pooling only ever moves stored numbers.
         inner = unit.input
         assert inner is not None
-        return self.new(
-            node, "maxpool", input=Value(inner.unit, "relu6" if "relu6" in (act, inner.act) else act), kernel=unit.kernel,
-            stride=unit.stride, padding=unit.padding,
-        )  # fmt: skip
+        clamped = Value(inner.unit, "relu6" if "relu6" in (act, inner.act) else act)
+        return self.new(node, "maxpool", input=clamped, kernel=unit.kernel, stride=unit.stride, padding=unit.padding)
 
     def pool(self, node: fx.Node) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]:
         kernel = _pair(self.option(node, "kernel_size", 1, None))
@@ -392,7 +394,8 @@ class _Builder:
         argument: dict[Value, Any] = {left: node.args[0], right: node.args[1]}
         host, other = (left, right) if order.index(left.unit) > order.index(right.unit) else (right, left)
         unit = self.graph.units[host.unit]
-        # The addition rides on a convolution where the other operand stands by then and nothing else reads the bare result.
+        # The addition rides on a convolution where the other operand stands by then and nothing else reads the bare
+        # result.
         rides = unit.has_weights and host.act == "none" and unit.residual is None and self.readers(argument[host]) == 1
         if rides and host.unit != other.unit:
             unit.residual = other

@@ -1,4 +1,6 @@
-"""The whole training of one network: full precision once, then int8, uniform 4-bit and mixed precision from it, exported."""
+"""The whole training of one network: full precision once, then int8, uniform 4-bit and mixed precision from it,
+exported.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,7 @@ PRESETS = {
     "demo": _schedule(_DIGITS, (16, 4, 10, 12, 16), size_weight=0.3),
     "quick": _schedule(_DIGITS, (4, 1, 2, 3, 3), size_weight=1.0),
     "cifar10": _schedule(_CIFAR, (12, 2, 6, 4, 6), size_weight=0.3),
-    "cifar10-short": _schedule(_CIFAR, (6, 1, 3, 2, 4), size_weight=0.3),
+    "cifar10-short": _schedule(_CIFAR, (10, 1, 3, 3, 5), size_weight=0.3),
 }
 """demo and quick suit the digits (minutes, seconds), the others CIFAR-10 with resnet8 (hours on a few cores)."""
 
@@ -201,8 +203,8 @@ class Pipeline:
         }
         count = min(self.schedule.samples, len(images))
         network.samples = Samples(images[:count].copy(), labels[:count].copy(), logits[:count].copy())
+        found = network.metrics
         self.console.print(
-            f"{network.name}: float {network.metrics['accuracy_float']:.2%}, integers "
-            f"{network.metrics['accuracy_integer']:.2%}, {network.metrics['bits_per_parameter']:.2f} bits per parameter, "
-            f"{network.metrics['compression']:.1f}x smaller"
+            f"{network.name}: float {found['accuracy_float']:.2%}, integers {found['accuracy_integer']:.2%}, "
+            f"{found['bits_per_parameter']:.2f} bits per parameter, {found['compression']:.1f}x smaller"
         )

@@ -15,10 +15,11 @@ CHOICES: tuple[Bits, ...] = (LEARNED, 4, 2, 1, 8, 32)
 
 @dataclass(frozen=True)
 class Policy:
-    """Bits per convolution or linear layer: ``"learned"`` (1, 2 or 4 per input channel), 4, 2, 1, 8 (signed bytes) or 32 (float).
+    """Bits per convolution or linear layer: ``"learned"`` (1, 2 or 4 per input channel), 4, 2, 1, 8 (signed bytes)
+    or 32 (float).
 
-    ``edges`` holds for the first and the last layer, ``layers`` (shell patterns over the layers' names in the user's module, the
-    first that matches counts) for everything else that is not ``default``.
+    ``edges`` holds for the first and the last layer, ``layers`` (shell patterns over the layers' names in the user's
+    module, the first that matches counts) for everything else that is not ``default``.
     """
 
     default: Bits = LEARNED

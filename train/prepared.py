@@ -50,7 +50,9 @@ class Convolution(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(unit.weight.shape[0]))
 
     def affine(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Factor and addend per output channel, float64 ``[K]``, of bias and batch normalisation (running statistics)."""
+        """Factor and addend per output channel, float64 ``[K]``, of bias and batch normalisation (running
+        statistics).
+        """
         count = self.weight.shape[0]
         bias = torch.zeros(count).double() if self.bias is None else self.bias.detach().double()
         if self.bn is None:
@@ -94,7 +96,9 @@ class Activation(nn.Module):
 
 class Domain(nn.Module):
     """Channels that share one order and one precision each: a residual stream with what pooling and depthwise
-    convolutions make of it. ``s`` float32 ``[C]`` is trained in phase 1, ``precisions`` int64 ``[C]`` hold after freezing."""
+    convolutions make of it. ``s`` float32 ``[C]`` is trained in phase 1, ``precisions`` int64 ``[C]`` hold after
+    freezing.
+    """
 
     def __init__(self, channels: int, bits: Bits) -> None:
         super().__init__()
@@ -120,8 +124,8 @@ class Domain(nn.Module):
 class Prepared(nn.Module):
     """The network of :func:`prepare`: an ``nn.Module`` from real images ``[n, C, H, W]`` to logits ``[n, classes]``.
 
-    ``mode`` says what the forward pass computes. The usual order is :meth:`calibrate`, :meth:`start_noise`, training with
-    :meth:`size_penalty`, :meth:`freeze`, :meth:`calibrate`, training, export.
+    ``mode`` says what the forward pass computes. The usual order is :meth:`calibrate`, :meth:`start_noise`, training
+    with :meth:`size_penalty`, :meth:`freeze`, :meth:`calibrate`, training, export.
     """
 
     def __init__(self, graph: Graph, bits: dict[str, Bits], supported: Sequence[int]) -> None:
@@ -333,7 +337,9 @@ class Prepared(nn.Module):
         return x.view(-1, 1, 1, 1) if unit.op == "depthwise" else x.view(1, -1, 1, 1)
 
     def unit_scale(self, unit: Unit) -> torch.Tensor:
-        """Scale of a convolution's input per channel, shaped to meet its weight (1 for bytes, whose scale is one number)."""
+        """Scale of a convolution's input per channel, shaped to meet its weight (1 for bytes, whose scale is one
+        number).
+        """
         assert unit.input is not None
         if self.input_format(unit) == "s8":
             return torch.ones(1, 1, 1, 1)
@@ -345,8 +351,8 @@ class Prepared(nn.Module):
     def weight_grid(self, unit: Unit) -> tuple[torch.Tensor, Levels]:
         """Scale (real units, broadcastable over the weight) and levels of a convolution's weights.
 
-        One accumulator unit must stand for the same real number in every input channel, so the scale of a weight is that of its
-        output channel divided by that of the activations it meets.
+        One accumulator unit must stand for the same real number in every input channel, so the scale of a weight is
+        that of its output channel divided by that of the activations it meets.
         """
         scale = self.convolution(unit.name).log_scale.exp().view(-1, 1, 1, 1) / self.unit_scale(unit)
         if self.input_format(unit) == "s8":
@@ -358,7 +364,8 @@ class Prepared(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, images: torch.Tensor) -> None:
-        """First guesses of all scales and offsets from real images ``[n, C, H, W]``, the present precisions and weights.
+        """First guesses of all scales and offsets from real images ``[n, C, H, W]``, the present precisions and
+        weights.
 
         Runs in full precision, or with noise where phase 1 has just ended.
         """
@@ -474,9 +481,9 @@ def prepare(
 ) -> Prepared:
     """Make a module ready for SMOL; the module itself is not changed, its weights are copied.
 
-    ``example_input`` is a real image batch ``[n, C, H, W]`` (:func:`train.data.to_real`), ``policy`` a :class:`Policy` or one of
-    mixed, w4, w2, w1, int8, fp32, ``pattern_set`` the patterns that the hardware supports: P4, P8, P45 or ids. A layer that
-    cannot be exported raises one :class:`SysmolError` that names it.
+    ``example_input`` is a real image batch ``[n, C, H, W]`` (:func:`train.data.to_real`), ``policy`` a
+    :class:`Policy` or one of mixed, w4, w2, w1, int8, fp32, ``pattern_set`` the patterns that the hardware supports:
+    P4, P8, P45 or ids. A layer that cannot be exported raises one :class:`SysmolError` that names it.
     """
     graph = trace(model, example_input)
     bits = named_policy(policy).bits(graph)

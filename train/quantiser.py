@@ -5,8 +5,9 @@ All quantisers share one form. With ``v = (x - offset) / scale``::
     code = clamp(floor(v * multiplier + half), low, high)
     y    = scale * (code * step + start) + offset
 
-For a p-bit SMOL code (docs/isa.md): multiplier ``2**(p-2)``, half ``2**(p-1)``, codes ``0 .. 2**p - 1``, step ``2**(2-p)``, start
-``-(2**p - 1) * 2**(1-p)``. For a signed byte: multiplier 1, half 1/2, codes -128 .. 127 (weights -127 .. 127), step 1, start 0.
+For a p-bit SMOL code (docs/isa.md): multiplier ``2**(p-2)``, half ``2**(p-1)``, codes ``0 .. 2**p - 1``, step
+``2**(2-p)``, start ``-(2**p - 1) * 2**(1-p)``. For a signed byte: multiplier 1, half 1/2, codes -128 .. 127 (weights
+-127 .. 127), step 1, start 0.
 """
 
 from __future__ import annotations
@@ -94,16 +95,42 @@ def s_of(precision: float) -> float:
 
 
 def add_noise(x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
-    """``clamp(x) + scale * sigmoid(s) * eps``, eps uniform in [-1, 1]: the size of the rounding error of precision p(s).
+    """``clamp(x) + scale * sigmoid(s) * eps``, eps uniform in [-1, 1]: the size of the rounding error of precision
+    p(s).
 
-    Codes of p bits are 2 * 2**(1-p) apart, so rounding errs by up to 2**(1-p) = sigmoid(s) scales. ``x`` is clamped to what
-    the grid reaches, ``offset +- scale * (2 - sigmoid(s))``. ``s`` is broadcastable over ``x``.
+    Codes of p bits are 2 * 2**(1-p) apart, so rounding errs by up to 2**(1-p) = sigmoid(s) scales. ``x`` is clamped
+    to what the grid reaches, ``offset +- scale * (2 - sigmoid(s))``. ``s`` is broadcastable over ``x``.
     """
-    sigma = torch.sigmoid(s)
-    reach = scale * (2 - sigma)
-    clamped = torch.minimum(torch.maximum(x, offset - reach), offset + reach)
-    eps = torch.empty_like(x).uniform_(-1, 1)
-    return torch.addcmul(clamped, eps, scale * sigma)
+    noisy: torch.Tensor = _Noise.apply(x, scale, offset, torch.sigmoid(s))
+    return noisy
+
+
+class _Noise(torch.autograd.Function):
+    """Clamp and noise; gradients for x and sigma. Scale and offset stand still in phase 1 and get none."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, sigma: torch.Tensor
+    ) -> torch.Tensor:
+        reach = scale * (2 - sigma)
+        low, high = offset - reach, offset + reach
+        above, below = x > high, x < low
+        eps = torch.empty_like(x).uniform_(-1, 1)
+        noisy = torch.clamp(x, low, high).addcmul_(eps, scale * sigma)
+        # d y / d sigma = scale * eps, and at the ends of the range, which depend on sigma, one scale more or less.
+        ctx.save_for_backward(~(above | below), eps.sub_(above.to(eps.dtype)).add_(below.to(eps.dtype)), scale)
+        ctx.shape = sigma.shape
+        return noisy
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        (grad,) = grads
+        inside, slope, scale = ctx.saved_tensors
+        grad_sigma = None
+        if ctx.needs_input_grad[3]:
+            both = torch.broadcast_shapes(scale.shape, ctx.shape)
+            grad_sigma = ((grad * slope).sum_to_size(both) * scale).sum_to_size(ctx.shape)
+        return grad * inside, None, None, grad_sigma
 
 
 def nearest_precision(precision: torch.Tensor) -> torch.Tensor:
@@ -139,7 +166,8 @@ def fit_range(sample: torch.Tensor, precision: int) -> tuple[float, float]:
 
 
 def fit_weight_scale(weight: torch.Tensor, levels: Levels, unit: torch.Tensor) -> torch.Tensor:
-    """Scale per output channel ``[K]`` with the smallest squared error of ``weight`` ``[K, ...]`` on ``scale / unit * grid``.
+    """Scale per output channel ``[K]`` with the smallest squared error of ``weight`` ``[K, ...]`` on ``scale / unit
+    * grid``.
 
     ``unit`` (broadcastable over weight) is the scale of the activations that the weight meets.
     """

@@ -1,4 +1,6 @@
-"""One training phase at a time, with seeds, a progress bar, and checkpoints that a killed run resumes from bit for bit."""
+"""One training phase at a time, with seeds, a progress bar, and checkpoints that a killed run resumes from bit for
+bit.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,10 @@ CHECKPOINT = "sysmol-checkpoint-1"
 class Phase:
     """Settings of one phase. Adam with a cosine learning rate over all its steps.
 
-    ``lr`` for weights, ``scale_lr`` for logarithmic scales and offsets, ``precision_lr`` for SMOL's s, ``size_weight`` (lambda) for
-    the size penalty in bits per weight. ``shift`` pixels of random translation, ``flip`` mirrors half of the images;
-    ``limit`` images per epoch (0: all); ``warmup`` is the share of the steps with a rising learning rate.
+    ``lr`` for weights, ``scale_lr`` for logarithmic scales and offsets, ``precision_lr`` for SMOL's s,
+    ``size_weight`` (lambda) for the size penalty in bits per weight. ``shift`` pixels of random translation,
+    ``flip`` mirrors half of the images; ``limit`` images per epoch (0: all); ``warmup`` is the share of the steps
+    with a rising learning rate.
     """
 
     name: str
@@ -66,7 +69,9 @@ def augment(images: torch.Tensor, phase: Phase, generator: torch.Generator) -> t
 
 
 def parameter_groups(model: nn.Module, phase: Phase) -> list[dict[str, Any]]:
-    """Weights with decay; biases and batch normalisation without; scales and precisions with learning rates of their own."""
+    """Weights with decay; biases and batch normalisation without; scales and precisions with learning rates of their
+    own.
+    """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     scales: list[nn.Parameter] = []
@@ -94,7 +99,9 @@ def parameter_groups(model: nn.Module, phase: Phase) -> list[dict[str, Any]]:
 
 
 class Trainer:
-    """Trains a module on a data set, phase after phase; every epoch's randomness follows from (seed, phase, epoch) alone."""
+    """Trains a module on a data set, phase after phase; every epoch's randomness follows from (seed, phase, epoch)
+    alone.
+    """
 
     def __init__(self, dataset: Dataset, seed: int = 0, folder: Path | None = None, quiet: bool = False) -> None:
         self.dataset = dataset
@@ -105,16 +112,19 @@ class Trainer:
         self.labels = torch.from_numpy(dataset.train_labels)
 
     def fit(self, model: nn.Module, phase: Phase, key: str = "", resume: bool = True) -> list[dict[str, float]]:
-        """Run a phase, from its last checkpoint if there is one with the same settings; returns the log, a row per epoch.
+        """Run a phase, from its last checkpoint if there is one with the same settings; returns the log, a row per
+        epoch.
 
         ``key`` distinguishes runs of one phase from different starts, and goes into the checkpoint's fingerprint.
         """
         model.train()
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.AdamW(parameter_groups(model, phase))
         peaks = [group["lr"] for group in optimiser.param_groups]
         fingerprint = self._fingerprint(model, phase, key)
         path = None if self.folder is None else self.folder / f"{phase.name}.checkpoint.pt"
-        done, log = 0, []
+        done = 0
+        log: list[dict[str, float]] = []
         if resume and path is not None and path.is_file():
             done, log = self._load(path, fingerprint, model, optimiser)
         count = min(phase.limit or len(self.images), len(self.images))
@@ -140,9 +150,7 @@ class Trainer:
         for step in range(steps):
             self._schedule(optimiser, peaks, (epoch * steps + step) / (phase.epochs * steps), phase)
             pick = order[step * phase.batch : (step + 1) * phase.batch]
-            x = to_real(augment(self.images[pick], phase, generator))
-            if x.shape[1] > 1:
-                x = x.to(memory_format=torch.channels_last)
+            x = to_real(augment(self.images[pick], phase, generator)).to(memory_format=torch.channels_last)
             y = self.labels[pick]
             logits = model(x)
             loss = F.cross_entropy(logits, y)
