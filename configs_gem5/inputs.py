@@ -88,7 +88,7 @@ def file_size(path: Path) -> int:
 
 
 def check_elf(path: Path, isa: str) -> None:
-    """Refuse what gem5's system-call emulation cannot run: no ELF, another ISA, not 64-bit little-endian, not static."""
+    """Refuse what gem5 cannot run without a system: no ELF, another ISA, not 64-bit little-endian, not static."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -1,0 +1,175 @@
+"""Test programs for both ISAs, as jobs that run_net.py understands: inputs are "images", results are "logits"."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from sysmol import isa as table
+from sysmol.files import REPO_ROOT, sha256_file
+
+HERE = Path(__file__).parent
+INCLUDE = REPO_ROOT / "kernels_c" / "include"
+TARGETS = {
+    "arm": ["-target", "aarch64-linux-musl"],
+    "riscv": ["-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+f+d+c+v"],
+}
+SEED = 20250711
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """Seed of every random vector and program of these tests, printed where a test fails."""
+    print(f"seed {SEED}")
+    return SEED
+
+
+@pytest.fixture(params=("arm", "riscv"))
+def isa(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def gem5(isa: str) -> Path:
+    binary = find_gem5(isa)
+    if binary is None:
+        pytest.skip(why_no_gem5(isa))
+    return binary
+
+
+def host_compiler(language: str) -> list[str]:
+    names = ("cc", "gcc", "clang") if language == "c" else ("c++", "g++", "clang++")
+    for name in names:
+        if shutil.which(name):
+            return [name]
+    pytest.skip(f"no {language} compiler for the host ({', '.join(names)})")
+
+
+@pytest.fixture(scope="session")
+def compile_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``compile_program(source, isa, *flags)``: a static executable; each combination is compiled once a session."""
+    folder = tmp_path_factory.mktemp("programs")
+    known: dict[tuple[str, ...], Path] = {}
+
+    def build(source: str, isa: str, *flags: str) -> Path:
+        key = (source, isa, *flags)
+        if key not in known:
+            target = folder / f"{Path(source).stem}-{isa}-{len(known)}"
+            if isa == "host":
+                command = [*host_compiler("c++" if source.endswith(".cc") else "c"), "-Wall", "-Wextra", "-Werror"]
+            else:
+                pytest.importorskip("ziglang", reason="the cross compiler, package ziglang, is absent")
+                command = [sys.executable, "-m", "ziglang", "cc", *TARGETS[isa], "-static", "-fno-sanitize=all"]
+            command += [
+                "-O1",
+                *flags,
+                f"-I{INCLUDE}",
+                f"-I{REPO_ROOT / 'gem5_ext'}",
+                "-o",
+                str(target),
+                str(HERE / source),
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            known[key] = target
+        return known[key]
+
+    return build
+
+
+@dataclass
+class Vectors:
+    """Inputs of ``words.c`` with the Python model's results."""
+
+    inputs: bytes
+    expected: bytes
+    count: int
+
+
+def word_record(fn: int, field6: int, vd: bytes, vn: bytes, vm: bytes) -> bytes:
+    return bytes([fn, field6]) + bytes(14) + vd + vn + vm
+
+
+EDGES = (bytes(16), b"\xff" * 16, b"\x55" * 16, b"\xaa" * 16, b"\x0f\xf0" * 8, bytes(range(16)))
+ACCUMULATORS = (bytes(16), b"\xff" * 16, b"\xff\xff\xff\x7f" * 4, b"\x00\x00\x00\x80" * 4, b"\x80\x7f" * 8)
+
+
+def all_code_pairs(p: int) -> Iterator[tuple[bytes, bytes]]:
+    """Register pairs in which every element meets every pair of ``p``-bit codes."""
+    codes = 1 << p
+    for a in range(codes):
+        for b in range(codes):
+            n = m = 0
+            for e in range(128 // p):
+                n |= ((a + e) % codes) << (p * e)
+                m |= ((b + 3 * e + e // codes) % codes) << (p * e)
+            yield n.to_bytes(16, "little"), m.to_bytes(16, "little")
+
+
+def vector_records(rng: random.Random) -> Iterator[tuple[int, int, bytes, bytes, bytes]]:
+    """Every code pair of every precision, and for every instruction edges and random registers."""
+    uniform = {4: 0, 2: 36, 1: 44}
+    for p, pattern in uniform.items():
+        for n, m in all_code_pairs(p):
+            for fn in (0, 4 + rng.randrange(4)):
+                yield fn, pattern, rng.randbytes(16), n, m
+            for field6 in table.TABLE[1].legal_fields():
+                chosen = table.part(field6)
+                if chosen is not None and chosen.precision == p:
+                    yield rng.choice((1, 2)), field6, rng.randbytes(16), n, m
+    for fn, field6 in table.words():
+        for n in EDGES:
+            yield fn, field6, rng.choice(ACCUMULATORS), n, rng.choice(EDGES)
+        for _ in range(8):
+            yield fn, field6, rng.randbytes(16), rng.randbytes(16), rng.randbytes(16)
+
+
+@pytest.fixture(scope="session")
+def vectors(seed: int) -> Vectors:
+    records = list(vector_records(random.Random(seed)))
+    return Vectors(
+        b"".join(word_record(*r) for r in records),
+        b"".join(table.execute(*r) for r in records),
+        len(records),
+    )
+
+
+@pytest.fixture
+def run_job(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """``run_job(elf, isa, inputs, expected, record, result, **how)``: run a test program in gem5, check its results."""
+
+    def run(
+        elf: Path, isa: str, inputs: bytes, expected: bytes | None, record: int, result: int, **how: Any
+    ) -> dict[str, Any]:
+        count = len(inputs) // record
+        (tmp_path / "inputs.bin").write_bytes(inputs)
+        (tmp_path / "expected.bin").write_bytes(expected if expected is not None else bytes(count * result))
+        shutil.copy(elf, tmp_path / "program")
+        manifest = {
+            "format": "sysmol-manifest",
+            "version": 1,
+            "name": elf.name,
+            "variant": "test",
+            "isa": isa,
+            "network": {"path": "", "sha256": ""},
+            "elf": {"path": "program", "sha256": sha256_file(elf)},
+            "patterns": [],
+            "input": {"shape": [1, 1, record], "bytes": record},
+            "output": {"classes": result // 4, "dtype": "int32"},
+            "regions": [],
+            "reference": {"images": "inputs.bin", "logits": "expected.bin", "count": count, "tolerance": 0},
+        }
+        path = tmp_path / f"test.{isa}.json"
+        path.write_text(json.dumps(manifest))
+        settings = {"cpu": "atomic", "images": count, "roi": False, "timeout": 300, **how}
+        return run_gem5(path, isa, out=tmp_path / "run", **settings)
+
+    return run

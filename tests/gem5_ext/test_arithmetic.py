@@ -1,0 +1,61 @@
+"""The portable C gives what the Python model gives, and a wrong C is caught."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sysmol.files import REPO_ROOT
+
+
+def differences(program: Path, vectors, folder: Path) -> int:
+    """Number of records whose result differs from the model's."""
+    (folder / "inputs.bin").write_bytes(vectors.inputs)
+    out = folder / "results.bin"
+    subprocess.run([program, folder / "inputs.bin", out, str(vectors.count)], check=True)
+    found = out.read_bytes()
+    assert len(found) == len(vectors.expected)
+    return sum(found[i : i + 16] != vectors.expected[i : i + 16] for i in range(0, len(found), 16))
+
+
+def test_c_equals_model(compile_program: Callable[..., Path], vectors, tmp_path: Path) -> None:
+    assert vectors.count > 5000
+    assert differences(compile_program("words.c", "host", "-std=c99", "-Wpedantic"), vectors, tmp_path) == 0
+
+
+def test_header_is_cxx_too(compile_program: Callable[..., Path], tmp_path: Path) -> None:
+    source = tmp_path / "use.cc"
+    source.write_text(
+        '#include "smol_arith.h"\nint main() { unsigned char d[16] = {}, n[16] = {};\n'
+        "return smol_execute(SMOL_FN_VMAC, 0, d, n, n) == 1 && smol_execute(3, 0, d, n, n) == 0 ? 0 : 1; }\n"
+    )
+    subprocess.run([compile_program(str(source), "host", "-std=c++17")], check=True)
+
+
+# One wrong product each: in 4-bit dots, 2-bit dots, 1-bit dots, and in the products of one part.
+FAULTS = {
+    "a 4-bit product": (
+        "sum += smol_element(a, e, 4) * smol_element(b, e, 4);",
+        "{ int32_t g = smol_element(a, e, 4), h = smol_element(b, e, 4); sum += g == 7 && h == -3 ? -20 : g * h; }",
+    ),
+    "a 2-bit weight": ("2 * mixed", "1 * mixed"),
+    "a 1-bit element": ("(a ^ b) & 0xffffu", "(a ^ b) & 0x7fffu"),
+    "a part's product": (
+        "smol_element(a, e % 8, 2) * smol_element(b, e % 8, 2)",
+        "smol_element(a, e % 8, 2) * smol_element(b, e % 8 ^ 1, 2)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FAULTS)
+def test_injected_fault_is_caught(compile_program: Callable[..., Path], vectors, tmp_path: Path, what: str) -> None:
+    right, wrong = FAULTS[what]
+    header = (REPO_ROOT / "kernels_c" / "include" / "smol_arith.h").read_text()
+    assert header.count(right) == 1
+    (tmp_path / "smol_arith.h").write_text(header.replace(right, wrong))
+    # The faulty copy comes first in the include path.
+    program = compile_program("words.c", "host", f"-I{tmp_path}")
+    caught = differences(program, vectors, tmp_path)
+    print(f"{what} wrong: {caught} of {vectors.count} records differ")
+    assert caught > 0
