@@ -60,13 +60,13 @@ def _schedule(base: Phase, epochs: Sequence[int], size_weight: float, **fields: 
 
 
 _DIGITS = Phase("", 0, lr=4e-3, batch=64, shift=1)
-_CIFAR = Phase("", 0, lr=4e-3, batch=128, shift=4, flip=True, precision_lr=0.02)
+_CIFAR = Phase("", 0, lr=4e-3, batch=128, shift=4, flip=True)
 
 PRESETS = {
-    "demo": _schedule(_DIGITS, (16, 4, 10, 12, 16), size_weight=0.3),
+    "demo": _schedule(_DIGITS, (16, 4, 10, 12, 16), size_weight=1.0),
     "quick": _schedule(_DIGITS, (4, 1, 2, 3, 3), size_weight=1.0),
-    "cifar10": _schedule(_CIFAR, (12, 2, 6, 4, 6), size_weight=0.3),
-    "cifar10-short": _schedule(_CIFAR, (10, 1, 3, 3, 5), size_weight=0.3),
+    "cifar10": _schedule(_CIFAR, (12, 2, 6, 4, 6), size_weight=2.0),
+    "cifar10-short": _schedule(_CIFAR, (5, 1, 1, 1, 2), size_weight=2.0),
 }
 """demo and quick suit the digits (minutes, seconds), the others CIFAR-10 with resnet8 (hours on a few cores)."""
 
