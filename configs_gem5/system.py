@@ -25,7 +25,9 @@ def build_system(machine: Machine, isa: str, cpu: str, program: list[str], outdi
     system.mem_ranges = [sim.AddrRange(f"{machine.memory.size_mib}MiB")]
     system.membus = sim.SystemXBar()
     system.system_port = system.membus.cpu_side_ports
-    system.mem_ctrl = sim.MemCtrl(dram=memory_model(machine)(range=system.mem_ranges[0]))
+    system.mem_ctrl = sim.MemCtrl(
+        dram=named_object(machine, machine.memory.model, "memory model")(range=system.mem_ranges[0])
+    )
     system.mem_ctrl.port = system.membus.mem_side_ports
 
     system.workload = sim.SEWorkload.init_compatible(program[0])
@@ -34,7 +36,9 @@ def build_system(machine: Machine, isa: str, cpu: str, program: list[str], outdi
     system.cpu.workload = process
     system.cpu.createThreads()
     system.cpu.addTwoLevelCacheHierarchy(
-        build_cache(machine.l1i, is_read_only=True), build_cache(machine.l1d), build_cache(machine.l2)
+        build_cache(machine, machine.l1i, is_read_only=True),
+        build_cache(machine, machine.l1d),
+        build_cache(machine, machine.l2),
     )
     system.cpu.createInterruptController()
     system.cpu.connectBus(system.membus)
@@ -51,24 +55,28 @@ def check_classes(machine: Machine) -> None:
         raise SysmolError(f"machine {machine.name}: this gem5 has no operation class {sorted(unknown)[0]}")
 
 
-def memory_model(machine: Machine) -> Any:
-    model = getattr(sim, machine.memory.model, None)
-    if model is None:
-        raise SysmolError(f"machine {machine.name}: gem5 has no memory model {machine.memory.model!r}")
-    return model
+def named_object(machine: Machine, name: str, what: str) -> Any:
+    """gem5's class of that name."""
+    found = getattr(sim, name, None)
+    if found is None:
+        raise SysmolError(f"machine {machine.name}: gem5 has no {what} {name!r}")
+    return found
 
 
-def build_cache(cache: Cache, is_read_only: bool = False) -> Any:
-    return sim.Cache(
+def build_cache(machine: Machine, cache: Cache, is_read_only: bool = False) -> Any:
+    made = sim.Cache(
         size=f"{cache.size_kib}KiB",
         assoc=cache.ways,
         tag_latency=cache.latency,
         data_latency=cache.latency,
-        response_latency=cache.latency,
+        response_latency=1,
         mshrs=cache.mshrs,
         tgts_per_mshr=16,
         is_read_only=is_read_only,
     )
+    if cache.prefetcher:
+        made.prefetcher = named_object(machine, cache.prefetcher, "prefetcher")()
+    return made
 
 
 def build_cpu(machine: Machine, isa: str, cpu: str, plugin: bool) -> Any:
@@ -118,10 +126,7 @@ def configure_o3(core: Any, machine: Machine) -> None:
     core.LQEntries, core.SQEntries = c.load_queue, c.store_queue
     core.numPhysIntRegs, core.numPhysFloatRegs = c.int_registers, c.float_registers
     core.numPhysVecRegs, core.numPhysVecPredRegs = c.vector_registers, c.predicate_registers
-    predictor = getattr(sim, c.branch_predictor, None)
-    if predictor is None:
-        raise SysmolError(f"machine {machine.name}: gem5 has no branch predictor {c.branch_predictor!r}")
-    core.branchPred = predictor(numThreads=1)
+    core.branchPred = named_object(machine, c.branch_predictor, "branch predictor")(numThreads=1)
     core.fuPool = sim.FUPool(
         FUList=[
             sim.FUDesc(

@@ -40,7 +40,6 @@ unit in one cycle and without limit, silently."""
 # --- pattern sets ----------------------------------------------------------------------------------------------------
 
 
-
 def _ids(*patterns: Pattern) -> tuple[int, ...]:
     return tuple(sorted(pattern_id(*pattern) for pattern in patterns))
 
@@ -158,12 +157,13 @@ class SmolUnit:
 
 @dataclass(frozen=True)
 class Cache:
-    """One level. ``latency``: cycles of tag and data access; ``mshrs``: misses in flight."""
+    """One level. ``latency``: cycles of tag and data access; ``mshrs``: misses in flight; gem5's prefetcher by name."""
 
     size_kib: int
     ways: int
     latency: int
     mshrs: int
+    prefetcher: str = ""
 
 
 @dataclass(frozen=True)
@@ -353,9 +353,7 @@ def _smol(reader: "_Reader", data: Any, units: tuple[Unit, ...]) -> SmolUnit:
     return SmolUnit(share, count, patterns, functions, fields.get("note", ""))
 
 
-def _check_coverage(
-    reader: "_Reader", units: tuple[Unit, ...], latencies: dict[str, Latency], smol: SmolUnit
-) -> None:
+def _check_coverage(reader: "_Reader", units: tuple[Unit, ...], latencies: dict[str, Latency], smol: SmolUnit) -> None:
     """Every class has one latency and a unit; the classes of the SMOL functions are theirs alone."""
     smol_classes = {f.op_class for f in smol.functions.values()}
     in_units: set[str] = set()

@@ -147,7 +147,14 @@ def run_job(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """``run_job(elf, isa, inputs, expected, record, result, **how)``: run a test program in gem5, check its results."""
 
     def run(
-        elf: Path, isa: str, inputs: bytes, expected: bytes | None, record: int, result: int, **how: Any
+        elf: Path,
+        isa: str,
+        inputs: bytes,
+        expected: bytes | None,
+        record: int,
+        result: int,
+        regions: int = 0,
+        **how: Any,
     ) -> dict[str, Any]:
         count = len(inputs) // record
         (tmp_path / "inputs.bin").write_bytes(inputs)
@@ -164,7 +171,7 @@ def run_job(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             "patterns": [],
             "input": {"shape": [1, 1, record], "bytes": record},
             "output": {"classes": result // 4, "dtype": "int32"},
-            "regions": [],
+            "regions": [{"name": f"region{i}", "op": "test"} for i in range(regions)],
             "reference": {"images": "inputs.bin", "logits": "expected.bin", "count": count, "tolerance": 0},
         }
         path = tmp_path / f"test.{isa}.json"
