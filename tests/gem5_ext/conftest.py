@@ -19,7 +19,7 @@ from sysmol.files import REPO_ROOT, sha256_file
 HERE = Path(__file__).parent
 INCLUDE = REPO_ROOT / "kernels_c" / "include"
 TARGETS = {
-    "arm": ["-target", "aarch64-linux-musl"],
+    "arm": ["-target", "aarch64-linux-musl", "-mcpu=neoverse_n1"],
     "riscv": ["-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+f+d+c+v"],
 }
 SEED = 20250711
