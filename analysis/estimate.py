@@ -5,16 +5,17 @@ The code generator counts, for every region, the instructions of one inference b
 accumulators of a register tile) and ``chain_len`` (dependent operations that each of them takes per tile). A region
 cannot be faster than any of these bounds, and the estimate is the largest:
 
-=========  ===========================================================================================
-issue      all instructions / the narrowest of decode, rename and commit
-smol       SMOL instructions / units that take them
-vector     SIMD instructions (and SMOL ones where they share the pipes) / pipes
-memory     vector loads and stores / memory pipes
-scalar     scalar instructions and branches / integer pipes
-chain      accumulating operations / chains * latency of one / tiles in flight, where the reorder buffer holds
-           ``rob / (instructions per tile)`` tiles, at least one
-=========  ===========================================================================================
+=========== =========================================================================================================
+issue       all instructions / the narrowest of decode, rename and commit
+vector      SIMD instructions (and SMOL ones where they share the pipes) / pipes
+accumulate  accumulating operations / units that take them
+memory      vector loads and stores / memory pipes
+scalar      scalar instructions and branches / integer pipes
+chain       accumulating operations / chains * latency of one / tiles in flight, where the reorder buffer holds
+            ``rob / (instructions per tile)`` tiles, at least one
+=========== =========================================================================================================
 
+Accumulating operations are the SMOL instructions, or ``macs / lanes`` of the style that the region's schedule names.
 Caches are taken as warm, branches as predicted; start-up of loops is not modelled. Rows have the columns of
 :mod:`analysis.stats` with source, cpu = ``estimate``, and ``limit``, the name of the bound that was largest.
 """
@@ -22,6 +23,7 @@ Caches are taken as warm, branches as predicted; start-up of loops is not modell
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,37 +33,51 @@ from sysmol.errors import SysmolError
 
 SOURCE = "estimate"
 FORMULA = (
-    "the largest of six bounds computed from the generated code's instruction counts: issue width, SMOL units, vector "
-    "pipes, memory pipes, integer pipes, and the latency of accumulation chains; warm caches, no mispredictions."
+    "the largest of six bounds computed from the generated code's instruction counts: issue width, vector pipes, units "
+    "that accumulate, memory pipes, integer pipes, and the latency of accumulation chains; warm caches, no "
+    "mispredictions."
 )
 KINDS = ("smol", "vload", "vstore", "simd", "scalar", "branch")
 
-# The class that stands for the vector pipes as a whole, and the one that accumulates where no SMOL instruction does.
+STYLES = {"dot": ("SimdAlu", 16), "mac": ("SimdMultAcc", 8), "fma": ("SimdFloatMultAcc", 4)}
+"""gem5's operation class and multiply-accumulates per instruction of the schedules' styles (sdot, vmacc.vx on 16-bit
+lanes, fmla); ``vdot`` is a SMOL instruction."""
+
+# The classes that stand for the vector, integer and memory pipes as a whole.
 _VECTOR, _SCALAR, _MEMORY = "SimdAlu", "IntAlu", "MemRead"
 
 
-def bounds(mix: Mapping[str, float], machine: Machine) -> dict[str, float]:
-    """The six lower bounds in cycles for one region's instruction counts."""
-    counts = {kind: float(mix[kind]) for kind in KINDS}
-    total = sum(counts.values())
+def accumulation(region: Mapping[str, Any], machine: Machine) -> tuple[float, int, int]:
+    """``(operations, units, latency)`` of the region's accumulating instructions; no operations where it has none."""
+    smol = float(region["mix"]["smol"])
+    if smol:
+        function = "vmla" if region["op"] == "depthwise" else "vdot"
+        return smol, machine.smol_count, machine.smol_latency(function)
+    style = region["schedule"].rpartition("-")[2]
+    if style not in STYLES:
+        return 0.0, 1, 1
+    op_class, lanes = STYLES[style]
+    return region["macs"] / lanes, machine.unit_count(op_class), machine.latency(op_class)
+
+
+def bounds(region: Mapping[str, Any], machine: Machine) -> dict[str, float]:
+    """The lower bounds in cycles for one region of a manifest."""
+    mix = region["mix"]
+    total = sum(float(mix[kind]) for kind in KINDS)
     core = machine.core
-    width = min(core.decode_width, core.rename_width, core.commit_width)
-    vector = counts["simd"] + (counts["smol"] if machine.smol.share else 0.0)
+    operations, units, latency = accumulation(region, machine)
+    vector = mix["simd"] + (mix["smol"] if machine.smol.share else 0)
     limits = {
-        "issue": total / width,
-        "smol": counts["smol"] / machine.smol_count,
+        "issue": total / min(core.decode_width, core.rename_width, core.commit_width),
         "vector": vector / machine.unit_count(_VECTOR),
-        "memory": (counts["vload"] + counts["vstore"]) / machine.unit_count(_MEMORY),
-        "scalar": (counts["scalar"] + counts["branch"]) / machine.unit_count(_SCALAR),
-        "chain": 0.0,
+        "accumulate": operations / units,
+        "memory": (mix["vload"] + mix["vstore"]) / machine.unit_count(_MEMORY),
+        "scalar": (mix["scalar"] + mix["branch"]) / machine.unit_count(_SCALAR),
     }
-    chains, length = float(mix.get("chains", 0)), float(mix.get("chain_len", 0))
-    operations = counts["smol"] or counts["simd"]
-    if chains and length and operations:
-        latency = machine.smol_latency("vdot") if counts["smol"] else machine.latency("SimdFloatMultAcc")
-        tiles = max(operations / (chains * length), 1.0)
+    if operations and mix["chains"] and mix["chain_len"]:
+        tiles = max(operations / (mix["chains"] * mix["chain_len"]), 1.0)
         in_flight = max(core.rob_entries / (total / tiles), 1.0)
-        limits["chain"] = operations / chains * latency / in_flight
+        limits["chain"] = operations / mix["chains"] * latency / in_flight
     return limits
 
 
@@ -80,7 +96,7 @@ def estimate(manifest_path: str | Path, machine: Machine) -> pd.DataFrame:
     rows = []
     for index, region in enumerate(manifest["regions"]):
         mix = region["mix"]
-        limits = bounds(mix, machine)
+        limits = bounds(region, machine)
         limit = max(limits, key=lambda name: limits[name])
         cycles = max(math.ceil(limits[limit]), 1)
         instructions = sum(float(mix[kind]) for kind in KINDS)

@@ -36,6 +36,15 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def show_value(value: Any) -> str:
+    """A table cell: thousands are set apart, small fractions keep four digits, absent values are a dash."""
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> None:
     """A table on the terminal; numbers to the right."""
     from rich.console import Console
@@ -47,20 +56,7 @@ def show_table(columns: list[str], rows: list[list[Any]], title: str = "") -> No
         numeric = all(isinstance(row[index], int | float) for row in rows if row[index] is not None)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(
-            *(
-                Text(
-                    "–"
-                    if value is None
-                    else f"{value:,.4g}"
-                    if isinstance(value, float)
-                    else f"{value:,}"
-                    if isinstance(value, int)
-                    else str(value)
-                )
-                for value in row
-            )
-        )
+        table.add_row(*(Text(show_value(value)) for value in row))
     console = Console()
     if not console.is_terminal:
         console = Console(width=180)
@@ -181,11 +177,7 @@ def show_layers(layers: Any) -> None:
     """The main columns of a layer table."""
     columns = ["layer", "op", "cycles", "macs", "macs_per_cycle", "insts", "ipc"]
     columns += ["smol", "simd", "load", "store", "source"]
-    rows = [
-        [None if value != value else value for value in row]
-        for row in layers[columns].astype(object).to_numpy().tolist()
-    ]
-    show_table(columns, rows)
+    show_table(columns, layers[columns].astype(object).to_numpy().tolist())
 
 
 @app.command("estimate")

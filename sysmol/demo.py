@@ -91,20 +91,19 @@ def verify_on_host(manifest_path: Path, check_path: Path) -> None:
 
     Writes ``check_path``; raises :class:`CheckFailed` where an image differs.
     """
-    from kernels_c.build import run_host
-
     from analysis.stats import load_manifest
     from analysis.summary import write_check
+    from kernels_c.build import run_host
 
     manifest = load_manifest(manifest_path)
-    reference = manifest["reference"]
     samples = load(manifest_path.parent / manifest["network"]["path"]).samples
     if samples is None:
         raise SysmolError(
             f"{manifest['network']['path']} holds no sample images to verify with: export it with samples"
         )
     logits = run_host(manifest_path, samples.images, len(samples.images))
-    mismatches, worst = compare(logits, samples.logits, reference["tolerance"])
+    tolerance = manifest["reference"]["tolerance"]
+    mismatches, worst = compare(logits, samples.logits, tolerance)
     write_check(
         check_path,
         what="generated C on the host",
@@ -112,7 +111,7 @@ def verify_on_host(manifest_path: Path, check_path: Path) -> None:
         isa=manifest["isa"],
         images=len(samples.images),
         mismatches=mismatches,
-        tolerance=reference["tolerance"],
+        tolerance=tolerance,
         worst=worst,
         elf_sha256=manifest["elf"]["sha256"],
     )

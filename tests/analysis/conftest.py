@@ -14,7 +14,14 @@ from sysmol.network import Network, save
 
 
 def _manifest(net: Network, path: Path, variant: str, isa: str, macs: int) -> dict[str, Any]:
-    region = {"op": "conv2d", "macs": macs, "bytes_weights": 1000, "bytes_in": 200, "bytes_out": 100}
+    region = {
+        "op": "conv2d",
+        "schedule": "os-8x2x4-vdot",
+        "macs": macs,
+        "bytes_weights": 1000,
+        "bytes_in": 200,
+        "bytes_out": 100,
+    }
     mix = {"smol": 6400, "vload": 1600, "vstore": 10, "simd": 300, "scalar": 900, "branch": 100}
     names = [layer.name for layer in net.layers if layer.op == "conv2d"]
     return {

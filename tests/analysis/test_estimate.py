@@ -2,21 +2,32 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from analysis.estimate import bounds, estimate
+from analysis.estimate import STYLES, bounds, estimate
 from sysmol.design import load_machine
 from sysmol.errors import SysmolError
 
 MIX = {"smol": 6400, "vload": 1600, "vstore": 0, "simd": 0, "scalar": 0, "branch": 0, "chains": 16, "chain_len": 100}
 
 
+def region(op: str = "conv2d", schedule: str = "os-8x2x4-vdot", macs: int = 0, **mix: int) -> dict[str, Any]:
+    """A region of a manifest with :data:`MIX` changed by ``mix``."""
+    return {"op": op, "schedule": schedule, "macs": macs, "mix": MIX | mix}
+
+
+def largest(limits: dict[str, float]) -> str:
+    """Name of the bound that decides."""
+    return max(limits, key=lambda name: limits[name])
+
+
 def test_bounds_by_hand() -> None:
     machine = load_machine("o3-n1")  # 4-wide, two vector pipes that SMOL shares, two memory pipes
-    limits = bounds(MIX, machine)
+    limits = bounds(region(), machine)
     assert limits["issue"] == 8000 / 4
-    assert limits["smol"] == limits["vector"] == 6400 / 2
+    assert limits["accumulate"] == limits["vector"] == 6400 / 2
     assert limits["memory"] == 1600 / 2
     assert limits["scalar"] == 0
     # four tiles of 2000 instructions: the reorder buffer holds less than one, so chains run one tile at a time
@@ -24,17 +35,25 @@ def test_bounds_by_hand() -> None:
 
 
 def test_few_chains_make_latency_the_limit() -> None:
-    limits = bounds(MIX | {"chains": 2, "chain_len": 800}, load_machine("o3-n1"))
-    assert max(limits, key=lambda name: limits[name]) == "chain"
-
-
-def test_short_tiles_overlap() -> None:
     machine = load_machine("o3-n1")
-    long, short = (
-        bounds(MIX | {"chains": 2, "chain_len": 800}, machine),
-        bounds(MIX | {"chains": 2, "chain_len": 4}, machine),
-    )
-    assert short["chain"] < long["chain"]
+    long, short = bounds(region(chains=2, chain_len=800), machine), bounds(region(chains=2, chain_len=4), machine)
+    assert largest(long) == "chain"
+    assert short["chain"] < long["chain"], "short tiles overlap in the reorder buffer"
+
+
+def test_styles_without_smol_instructions() -> None:
+    machine = load_machine("o3-n1")
+    # fmla runs on both pipes, four lanes each; 16-bit vmacc.vx on one of them, eight lanes
+    assert bounds(region(schedule="os-8x2x4-fma", macs=8000, smol=0), machine)["accumulate"] == 1000
+    assert bounds(region(schedule="os-8x2x4-mac", macs=8000, smol=0), machine)["accumulate"] == 1000
+    assert bounds(region(schedule="os-8x2x4-dot", macs=8000, smol=0), machine)["accumulate"] == 250
+    assert bounds(region(op="avgpool", schedule="", smol=0, simd=640), machine)["accumulate"] == 0
+
+
+def test_every_style_of_the_generator_is_known() -> None:
+    from kernels_c.codegen.schedule import STYLES as GENERATED
+
+    assert set(GENERATED) == {*STYLES, "vdot"}
 
 
 def test_rows_say_estimate(products: Path) -> None:
