@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import _m5.core
 import m5
 from m5.defines import buildEnv
 
@@ -56,8 +57,6 @@ def parse_arguments() -> argparse.Namespace:
 
 def check_plugin() -> str:
     """Fingerprint of the instruction table in this gem5; :class:`SysmolError` where there is none or another one."""
-    import _m5
-
     rebuild = "build gem5 with EXTRAS=<this repository>/gem5_ext (docs/gem5.md)"
     if not hasattr(_m5, "smol"):
         raise SysmolError(f"this gem5 lacks the SMOL plug-in: {rebuild}")
@@ -74,7 +73,7 @@ def redirect(outdir: Path) -> None:
     """Send gem5's own files to the run folder; its default folder is left as it was before gem5 started."""
     before = Path(m5.options.outdir).resolve()
     m5.options.outdir = str(outdir)
-    m5.core.setOutputDir(str(outdir))
+    _m5.core.setOutputDir(str(outdir))
     if before != outdir:
         with contextlib.suppress(OSError):
             if (before / "stats.txt").stat().st_size == 0:
@@ -138,7 +137,7 @@ def main() -> None:
     program = [str(job.elf), str(job.images), str(outdir / "logits.bin"), str(arguments.images)]
     if not arguments.no_roi:
         program.append("--roi")
-    m5.core.seedRandom(arguments.seed)
+    _m5.core.seedRandom(arguments.seed)
     # The root must stay referenced for as long as the simulation lives.
     root = build_system(machine, job.isa, arguments.cpu, program, outdir, plugin=fingerprint is not None)
     m5.instantiate()
@@ -173,8 +172,8 @@ def main() -> None:
             "seed": arguments.seed,
             "stock_decoder": arguments.stock_decoder,
             "gem5": {
-                "version": m5.defines.gem5Version,
-                "compiled": m5.defines.compileDate,
+                "version": str(_m5.core.gem5Version),
+                "compiled": str(_m5.core.compileDate),
                 "binary": os.readlink("/proc/self/exe") if os.path.exists("/proc/self/exe") else sys.executable,
                 "python": platform.python_version(),
                 "isas": [name for name in ("arm", "riscv") if buildEnv[f"USE_{name.upper()}_ISA"]],
