@@ -1,0 +1,32 @@
+"""``python -m kernels_c NETWORK [--isa host|arm|riscv] [--out DIR] [--variant NAME] [--cc COMMAND]``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from kernels_c.build import compile_network
+from kernels_c.codegen.targets import TARGETS
+from sysmol.errors import SysmolError
+
+
+def main() -> int:
+    """Generate and compile; prints the paths of the manifests."""
+    parser = argparse.ArgumentParser(prog="python -m kernels_c", description="network file to C and executables")
+    parser.add_argument("network", type=Path)
+    parser.add_argument("--isa", action="append", choices=list(TARGETS), help="may be repeated; default: all")
+    parser.add_argument("--out", type=Path, default=Path("build/bin"))
+    parser.add_argument("--variant", help="name of the products; default: from the file's name")
+    parser.add_argument("--cc", help="compiler command to use")
+    arguments = parser.parse_args()
+    variant = arguments.variant or arguments.network.name.removesuffix(".safetensors").removesuffix(".network")
+    try:
+        for isa in arguments.isa or list(TARGETS):
+            print(compile_network(arguments.network, isa, arguments.out, variant, arguments.cc))
+    except SysmolError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""From a network file to C, an executable and its manifest, for one target.
+
+Products in the output folder, ``NAME`` being the variant: ``NAME.<isa>.c`` and ``NAME.<isa>.constants.h`` (generated C),
+``NAME.<isa>`` (executable), ``NAME.<isa>.json`` (manifest), ``NAME.images.bin`` and ``NAME.logits.bin`` (the network
+file's samples, as the executable reads and should write them).
+"""
+
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from kernels_c.codegen.network import Program, generate
+from kernels_c.codegen.targets import TARGETS, Target
+from kernels_c.toolchain import Compiler, compile_c, find_compiler
+from sysmol.errors import SysmolError
+from sysmol.files import (
+    REPO_ROOT,
+    atomic_write_bytes,
+    atomic_write_json,
+    atomic_write_text,
+    make_folder,
+    read_json,
+    sha256_file,
+)
+from sysmol.network import Network, load
+
+MANIFEST_FORMAT = "sysmol-manifest"
+MANIFEST_VERSION = 1
+INCLUDE = REPO_ROOT / "kernels_c" / "include"
+RUNTIME = REPO_ROOT / "kernels_c" / "runtime"
+FLOAT_TOLERANCE = 1e-4
+"""Agreement asked of float logits, relative to the largest logit of an image: summation orders differ."""
+
+
+def target_named(isa: str) -> Target:
+    """The target ``host``, ``arm`` or ``riscv``."""
+    if isa not in TARGETS:
+        raise SysmolError(f"there is no target {isa!r}: choose {', '.join(TARGETS)}")
+    return TARGETS[isa]
+
+
+def compile_program(
+    program: Program, stem: str, folder: Path, compiler: Compiler, target: Target, extra: Sequence[str] = ()
+) -> tuple[Path, list[str]]:
+    """Write the C into ``folder`` and compile it with the runtime; returns executable and compile command."""
+    source = atomic_write_text(folder / f"{stem}.c", program.source)
+    atomic_write_text(folder / f"{stem}.constants.h", program.constants)
+    handle, temporary = tempfile.mkstemp(prefix=f".{stem}.", dir=folder)
+    os.close(handle)
+    try:
+        command = compile_c(
+            compiler, target, [source, RUNTIME / "main.c"], [INCLUDE, folder], Path(temporary), extra
+        )
+        os.replace(temporary, folder / stem)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+    return folder / stem, command
+
+
+def elf_facts(path: Path) -> dict[str, Any]:
+    """Machine, section sizes in bytes and sizes of the network's own functions of an ELF executable."""
+    try:
+        with open(path, "rb") as stream:
+            elf = ELFFile(stream)
+            sizes = {"text": 0, "data": 0, "bss": 0}
+            for section in elf.iter_sections():
+                flags, size = section["sh_flags"], section["sh_size"]
+                if flags & 2:  # SHF_ALLOC
+                    kind = "bss" if section["sh_type"] == "SHT_NOBITS" else "data" if flags & 1 else "text"
+                    sizes[kind] += size
+            symbols = {
+                symbol.name: symbol["st_size"]
+                for table in elf.iter_sections()
+                if isinstance(table, SymbolTableSection)
+                for symbol in table.iter_symbols()
+                if symbol["st_info"]["type"] == "STT_FUNC" and symbol.name.startswith(("layer_", "smol_"))
+            }
+            return {"machine": elf["e_machine"], "sizes": sizes, "symbols": dict(sorted(symbols.items()))}
+    except (OSError, ELFError) as error:
+        raise SysmolError(f"{path} is no ELF executable ({error}): the compiler must write ELF for Linux") from None
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return os.path.relpath(path.resolve(), folder.resolve())
+
+
+def _reference(net: Network, name: str, folder: Path) -> dict[str, Any] | None:
+    if net.samples is None:
+        return None
+    images, logits = f"{name}.images.bin", f"{name}.logits.bin"
+    kind = np.float32 if net.is_float else np.int32
+    atomic_write_bytes(folder / images, np.ascontiguousarray(net.samples.images).tobytes())
+    atomic_write_bytes(folder / logits, np.ascontiguousarray(net.samples.logits.astype(kind)).tobytes())
+    tolerance = FLOAT_TOLERANCE if net.is_float else 0
+    return {"images": images, "logits": logits, "count": len(net.samples.images), "tolerance": tolerance}
+
+
+def compile_network(
+    net_path: str | Path, isa: str, out_dir: str | Path, variant: str = "mixed", cc: str | None = None
+) -> Path:
+    """Generate C for a network file, compile it for ``isa`` (host, arm, riscv), and write the manifest; returns its path.
+
+    Raises :class:`SysmolError` on a bad network file, a missing compiler, or a folder that cannot be written.
+    """
+    target = target_named(isa)
+    path = Path(net_path)
+    net = load(path)
+    folder = make_folder(out_dir)
+    compiler = find_compiler(target, cc)
+    stem = f"{variant}.{isa}"
+    program = generate(net, target, stem, f"python -m kernels_c {path.name} --isa {isa} --variant {variant}")
+    elf, command = compile_program(program, stem, folder, compiler, target)
+    facts = elf_facts(elf)
+    if target.machine and facts["machine"] != target.machine:
+        raise SysmolError(
+            f"the compiler {shlex.join(compiler.command)!r} makes {facts['machine']}, not {target.machine}: "
+            f"name a cross compiler for {isa}"
+        )
+    image = net.tensors[net.input]
+    manifest = {
+        "format": MANIFEST_FORMAT,
+        "version": MANIFEST_VERSION,
+        "name": net.name,
+        "variant": variant,
+        "isa": isa,
+        "network": {"path": _relative(path, folder), "sha256": sha256_file(path), "metrics": net.metrics},
+        "elf": {"path": elf.name, "sha256": sha256_file(elf), **facts},
+        "source": {"path": f"{stem}.c", "sha256": sha256_file(folder / f"{stem}.c")},
+        "compiler": {"command": shlex.join(_portable(part) for part in command), "version": compiler.version},
+        "dataflow": ", ".join(sorted({region.schedule for region in program.regions if region.schedule})),
+        "patterns": list(net.patterns),
+        "input": {"shape": list(image.shape), "bytes": image.height * image.width * image.channels},
+        "output": {"classes": net.classes, "dtype": "float32" if net.is_float else "int32"},
+        "regions": [asdict(region) for region in program.regions],
+        "reference": _reference(net, variant, folder),
+    }
+    return atomic_write_json(folder / f"{stem}.json", manifest)
+
+
+def _portable(part: str) -> str:
+    """A word of the compile command without this machine's folders."""
+    prefix = "-I" if part.startswith("-I") else ""
+    word = part[len(prefix) :]
+    return part if "/" not in word else prefix + Path(word).name
+
+
+def run_host(manifest_path: str | Path, images: npt.NDArray[np.uint8], count: int) -> npt.NDArray[Any]:
+    """Logits ``[count, classes]`` (int32 or float32) that a host executable gives for ``images[:count]``, uint8 HWC."""
+    manifest = read_json(manifest_path, MANIFEST_FORMAT, MANIFEST_VERSION)
+    if manifest["isa"] != "host":
+        raise SysmolError(f"{manifest_path} is for {manifest['isa']}; only host executables run here")
+    if len(images) < count or list(images.shape[1:]) != manifest["input"]["shape"]:
+        raise SysmolError(
+            f"{count} images of shape {manifest['input']['shape']} are needed, not an array {images.shape}"
+        )
+    elf = Path(manifest_path).parent / manifest["elf"]["path"]
+    return run_executable(
+        [str(elf.resolve())], images[:count], manifest["output"]["classes"], manifest["output"]["dtype"]
+    )
+
+
+def run_executable(
+    command: Sequence[str], images: npt.NDArray[np.uint8], classes: int, dtype: str
+) -> npt.NDArray[Any]:
+    """Run an executable (perhaps under an emulator) on ``images``; logits ``[n, classes]``."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = Path(folder) / "images.bin", Path(folder) / "logits.bin"
+        source.write_bytes(np.ascontiguousarray(images, dtype=np.uint8).tobytes())
+        try:
+            done = subprocess.run(
+                [*command, str(source), str(result), str(len(images))], capture_output=True, text=True
+            )
+        except OSError as error:
+            raise SysmolError(f"cannot run {command[-1]}: {error.strerror}; compile it again") from None
+        if done.returncode:
+            message = done.stderr.strip() or f"ended with status {done.returncode}"
+            raise SysmolError(f"{Path(command[-1]).name}: {message}")
+        return np.frombuffer(result.read_bytes(), dtype=np.dtype(dtype).newbyteorder("<")).reshape(-1, classes)

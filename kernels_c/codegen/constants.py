@@ -1,0 +1,119 @@
+"""Requantisation constants for what kernels really accumulate, and the names and text of constant arrays.
+
+Kernels accumulate over every tap and every slot of a register, read SMOL codes ``u`` instead of ``g = 2u - t``
+(``t = 2**p - 1``) where they add elements, and leave products of a depthwise layer unaligned. Each of these differs
+from the accumulator of the network file by a factor or by a constant per channel and border class; both move into
+``M``, ``B`` and ``R``. Arithmetic modulo ``2**32`` on both sides, and final sums proven to fit, make this exact.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sysmol.grid import integer
+from sysmol.network import Array, Layer, Network, Output, Tensor, alignment, dense_weight, layer_classes, upper_codes
+from sysmol.packing import slot_precisions, unpack
+
+
+@dataclass
+class Physical:
+    """Constants of one output in logical channel order: ``M [C]``, ``B [classes, C]`` (row-major over row and column
+    classes), ``R [C]`` or None, ``hi [C]``."""
+
+    M: Array | None
+    B: Array
+    R: Array | None
+    hi: Array
+
+
+def _top(tensor: Tensor) -> Array:
+    """``t = 2**p - 1`` of every logical channel of a SMOL tensor."""
+    return (1 << tensor.precisions) - 1
+
+
+def _invalid_taps(net: Network, layer: Layer) -> Array:
+    """bool ``[row classes, column classes, KH, KW]``: the taps outside the image."""
+    (_, rows), (_, columns) = layer_classes(net, layer)
+    height, width = layer.kernel
+    row_ok = np.array([[lo <= k < hi for k in range(height)] for lo, hi in rows])
+    column_ok = np.array([[lo <= k < hi for k in range(width)] for lo, hi in columns])
+    return ~(row_ok[:, None, :, None] & column_ok[None, :, None, :])
+
+
+def excess(net: Network, layer: Layer) -> Array:
+    """What a kernel's accumulator holds beyond the file's, int64 ``[row classes, column classes, C]``; SMOL inputs.
+
+    Convolution: unused slots (code 0 in activations, the stored filler in weights) under all taps, and real channels
+    under taps outside the image (code 0). Depthwise: the latter, in unaligned products. Average pooling sums codes.
+    """
+    x = net.tensors[layer.input]
+    outside = _invalid_taps(net, layer)
+    if layer.op == "avgpool":
+        valid = (~outside).sum(axis=(2, 3))
+        return valid[..., None] * _top(x)  # in units of g: acc = 2 * (sum of codes) - valid * t
+    if layer.op == "rescale":
+        return np.broadcast_to(_top(x), (*outside.shape[:2], x.channels))
+    weight = dense_weight(net, layer)
+    if layer.op == "depthwise":
+        return -np.einsum("rcyx,yxk->rck", outside, weight * _top(x))
+    aligned = weight << alignment(x)
+    border = -np.einsum("rcyx,kyxi,i->rck", outside, aligned, _top(x), optimize=True)
+    assert layer.weight is not None
+    precisions = slot_precisions(x.patterns)
+    unused = np.ones(len(precisions), dtype=bool)
+    unused[x.slots] = False
+    shift = np.array([{4: 0, 2: 4, 1: 6}[int(p)] for p in precisions[unused]], dtype=np.int64)
+    top = (1 << precisions[unused]) - 1
+    filler = integer(unpack(layer.weight, x.patterns), precisions)[..., unused]
+    return border - (filler * (top << shift)).sum(axis=(1, 2, 3))
+
+
+def physical(net: Network, layer: Layer, out: Output) -> Physical:
+    """Constants with which a kernel gets the file's values from its own accumulators."""
+    t, x = net.tensors[out.tensor], net.tensors[layer.input]
+    if t.format == "f32":
+        return Physical(out.M, out.B.reshape(1, -1), None, np.full(t.channels, out.hi))
+    assert out.M is not None
+    m, b = out.M.astype(np.int64), out.B.astype(np.int64)
+    r = None if out.R is None else out.R.astype(np.int64)
+    if x.format == "smol":
+        extra = excess(net, layer)
+        if layer.op in ("rescale", "avgpool"):
+            b, m = b - m * extra, 2 * m
+        elif layer.op == "depthwise":
+            m = m << alignment(x)
+            b = b - m * extra
+        else:
+            b = b - m * extra
+    if r is not None and net.tensors[layer.residual].format == "smol":
+        b, r = b - r * _top(net.tensors[layer.residual]), 2 * r
+    return Physical(m, b.reshape(-1, t.channels), r, np.asarray(upper_codes(t, out.hi)))
+
+
+def identifier(name: str) -> str:
+    """A layer's name as a C identifier that is no keyword."""
+    return "layer_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+
+
+def wrap32(values: Array) -> Array:
+    """Integers modulo ``2**32``, as int32."""
+    return (values.astype(np.int64) & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+
+
+def array_text(name: str, data: Array, comment: str) -> str:
+    """A constant array of bytes, 16 to a line (one register), aligned for whole-register loads."""
+    raw = np.ascontiguousarray(data).view(np.uint8).reshape(-1) if data.size else np.zeros(0, np.uint8)
+    padded = np.concatenate([raw, np.zeros(-len(raw) % 16, np.uint8)])
+    rows = padded.reshape(-1, 16)
+    digits = np.array([f"0x{v:02x}," for v in range(256)])
+    lines = ["    " + " ".join(row) for row in digits[rows].tolist()]
+    # A whole-register load of a machine with longer registers may read behind the last row.
+    return "\n".join(
+        [
+            f"/* {comment} */",
+            f"static const uint8_t {name}[{len(padded)} + SMOL_SLACK] __attribute__((aligned(64))) = {{",
+            *lines,
+            "};",
+            "",
+        ]
+    )

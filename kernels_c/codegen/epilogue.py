@@ -1,0 +1,349 @@
+"""From accumulators to stored elements: requantise, clamp, pack, for four output channels at a time.
+
+The code is the same behind every kernel: it gets registers of four 32-bit accumulators (one group of a block) for a
+pixel, and writes all outputs of the layer. Where an output or the residual has another channel order than the
+kernel's blocks, a scalar version moves element by element; training keeps the orders equal, so it is rare.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernels_c.codegen.constants import Physical, array_text, identifier, physical, wrap32
+from kernels_c.codegen.emitter import Emitter
+from kernels_c.codegen.layout import ELEMENT_BYTES, Block, Place
+from sysmol.network import Array, Layer, Network, layer_classes
+
+INT32_MIN = -(2**31)
+INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile's blocks and pixels, as the loop nest has them in C.
+
+    ``first`` is the first block, ``count`` their number, ``variable`` the C variable that advances by ``count``
+    blocks; ``pixels`` are (row, column) offsets from the tile's corner ``oy``, ``ox``.
+    """
+
+    first: int
+    count: int
+    variable: str
+    times: int
+    pixels: tuple[tuple[int, int], ...]
+
+    def step(self, factor: int) -> str:
+        """C term by which something of ``factor`` per block advances with the tile."""
+        return times(self.variable, factor * self.count) if self.times > 1 else ""
+
+
+def lanes(blocks: Sequence[Block], values: Array, empty: float = 0) -> Array:
+    """Values ``[..., C]`` in the order of the kernel's lanes ``[..., groups, 4]``; ``empty`` where a lane has none."""
+    index = np.array([g for block in blocks for g in block.groups])
+    return np.where(index >= 0, values[..., np.maximum(index, 0)], np.asarray(empty, dtype=values.dtype))
+
+
+def plus(*terms: str | int) -> str:
+    """Sum of C terms without the zeros."""
+    shown = [str(t) for t in terms if t not in (0, "0", "")]
+    return " + ".join(shown) or "0"
+
+
+def times(variable: str, factor: int) -> str:
+    """Product of a C variable and a constant."""
+    return "" if factor == 0 else variable if factor == 1 else f"{variable} * {factor}"
+
+
+class Epilogue:
+    """The epilogue of one layer over the kernel's ``blocks``."""
+
+    def __init__(
+        self, net: Network, layer: Layer, places: dict[str, Place], blocks: Sequence[Block], packed_alike: bool = True
+    ) -> None:
+        self.layer = layer
+        self.name = identifier(layer.name)
+        self.blocks = tuple(blocks)
+        self.targets = [places[name] for name in layer.targets]
+        self.residual = places[layer.residual] if layer.residual else None
+        self.constants: list[Physical] = [physical(net, layer, out) for out in layer.outputs]
+        (rows, row_classes), (columns, column_classes) = layer_classes(net, layer)
+        self.rows, self.columns = rows, columns
+        self.column_classes = len(column_classes)
+        self.classes = len(row_classes) * len(column_classes)
+        if self.targets[0].tensor.format == "f32":
+            self.classes = 1
+        self.groups = sum(len(block.groups) for block in self.blocks)
+        self.packed_alike = packed_alike
+        residual_fits = self.residual is None or self._fits(self.residual)
+        self.fast = [
+            residual_fits and self._fits(place) and not (place.tensor.format == "smol" and out.lo > 0)
+            for place, out in zip(self.targets, layer.outputs, strict=True)
+        ]
+
+    def _fits(self, place: Place) -> bool:
+        if place.tensor.format == "smol" and not self.packed_alike:
+            ours = [(b.precision, b.offset, b.bits, b.groups, b.shifts) for b in self.blocks]
+            return self._same_slots(place, ours)
+        return self.packed_alike and place.blocks == self.blocks
+
+    def _same_slots(self, place: Place, ours: list[tuple]) -> bool:  # type: ignore[type-arg]
+        """Whether every lane of ours is where ``place`` has that channel."""
+        positions = place.positions()
+        return place.tensor.format == "smol" and all(
+            positions[channel] == 8 * offset + shifts[g][lane]
+            for _, offset, _, groups, shifts in ours
+            for g, group in enumerate(groups)
+            for lane, channel in enumerate(group)
+            if channel >= 0
+        )
+
+    # --- constants ---
+
+    def arrays(self) -> list[str]:
+        """Text of the constant arrays that the epilogue reads."""
+        text = []
+        for i, (out, constant) in enumerate(zip(self.layer.outputs, self.constants, strict=True)):
+            name = f"{self.name}_out{i}"
+            real = self.targets[i].tensor.format == "f32"
+            convert = (lambda v: v.astype(np.float32)) if real else wrap32
+            if constant.M is not None:
+                text.append(array_text(f"{name}_m", convert(lanes(self.blocks, constant.M)), f"M of {out.tensor}"))
+            b = convert(lanes(self.blocks, constant.B))
+            text.append(array_text(f"{name}_b", b, f"B of {out.tensor}: {len(b)} border classes"))
+            if constant.R is not None:
+                text.append(array_text(f"{name}_r", convert(lanes(self.blocks, constant.R)), f"R of {out.tensor}"))
+            if not self.fast[i]:
+                at = np.array(self.targets[i].positions())
+                text.append(array_text(f"{name}_at", lanes(self.blocks, at, -1).astype(np.int32), "places of lanes"))
+                hi = np.minimum(constant.hi, INT32_MAX)
+                text.append(array_text(f"{name}_hi", lanes(self.blocks, hi).astype(np.int32), "upper clamps"))
+        if self.residual is not None and not all(self.fast):
+            at = np.array(self.residual.positions())
+            text.append(array_text(f"{self.name}_r_at", lanes(self.blocks, at).astype(np.int32), "places in residual"))
+            for precision_of in [self.residual] if self.residual.tensor.format == "smol" else []:
+                p = precision_of.tensor.precisions
+                text.append(array_text(f"{self.name}_r_p", lanes(self.blocks, p, 1).astype(np.int32), "precisions"))
+        for i, place in enumerate(self.targets):
+            if not self.fast[i] and place.tensor.format == "smol":
+                p = lanes(self.blocks, place.tensor.precisions, 1).astype(np.int32)
+                text.append(array_text(f"{self.name}_out{i}_p", p, "precisions"))
+        if self.classes > 1:
+            step = 16 * self.groups
+            for axis, index, factor in (("row", self.rows, self.column_classes), ("column", self.columns, 1)):
+                values = ", ".join(str(v * factor * step) for v in index)
+                text.append(
+                    f"/* Byte offset in B of the border class of every output {axis}. */\n"
+                    f"static const uint32_t {self.name}_{axis}[] = {{{values}}};\n"
+                )
+        offsets = ", ".join(str(block.offset) for block in self.blocks)
+        if any(block.precision for block in self.blocks):
+            text.append(
+                f"/* First byte of every block in a pixel. */\nstatic const uint16_t {self.name}_at[] = {{{offsets}}};\n"
+            )
+        for precision_form, shifts in self._shift_arrays().items():
+            text.append(array_text(precision_form, shifts, "left shift of every lane's code in its memory word"))
+        return text
+
+    def _shift_arrays(self) -> dict[str, Array]:
+        return {
+            self._shift_name(index): np.array(block.shifts, dtype=np.int32)
+            for index, block in enumerate(self.blocks)
+            if block.precision and self._shift_name(index) == f"{self.name}_shift{index}"
+        }
+
+    def _shift_name(self, index: int) -> str:
+        """Array of the shifts of block ``index``: that of the first block of its form."""
+        first = next(i for i, block in enumerate(self.blocks) if block.form == self.blocks[index].form)
+        return f"{self.name}_shift{first}"
+
+    # --- code ---
+
+    def begin(self, em: Emitter) -> None:
+        """At the start of the kernel."""
+        em.line("const vec zero = v_zero();")
+        em.line("(void)zero;")
+
+    def tile_corner(self, em: Emitter) -> None:
+        """Once ``oy`` and ``ox`` are known: where the tile's corner lies in the outputs and the residual."""
+        for i, place in enumerate(self.targets):
+            em.line(f"uint8_t *y{i} = out{i} + {self._corner(place)};", scalar=3)
+        if self.residual is not None:
+            em.line(f"const uint8_t *rp = residual + {self._corner(self.residual)};", scalar=3)
+
+    @staticmethod
+    def _corner(place: Place) -> str:
+        return plus(place.start(), times("oy", place.row_bytes), times("ox", place.pixel_bytes))
+
+    def _block_at(self, place: Place, tile: Tile, k: int) -> str:
+        """C expression: first byte of block ``k`` of the tile in a pixel of ``place``."""
+        index = tile.first + k
+        if place.tensor.format == "smol":
+            return f"{self.name}_at[{plus(tile.step(1), index)}]"
+        step = ELEMENT_BYTES[place.tensor.format] * place.block_elements(self.blocks[index])
+        return plus(place.block_base(index), tile.step(step))
+
+    def emit(self, em: Emitter, tile: Tile, accumulators: Sequence[Sequence[Sequence[str]]]) -> None:
+        """Write the tile: ``accumulators[k][pixel][group]`` are C expressions of the raw accumulators."""
+        group_start = sum(len(b.groups) for b in self.blocks[: tile.first])
+        for k in range(tile.count):
+            block = self.blocks[tile.first + k]
+            per = len(block.groups)
+            group = plus(16 * (group_start + k * per), tile.step(16 * per))
+            with em.block():
+                em.comment(f"block {k} of the tile")
+                self._block(em, tile, k, block, group, accumulators[k])
+
+    def _block(
+        self, em: Emitter, tile: Tile, k: int, block: Block, group: str, accumulators: Sequence[Sequence[str]]
+    ) -> None:
+        count = range(len(block.groups))
+        em.line(f"const int c = {group};", scalar=1)
+        if block.precision:
+            for g in count:
+                em.line(f"const vec s{g} = v_load({self._shift_name(tile.first + k)} + {16 * g});")
+                em.line(f"(void)s{g};")
+        if any(self.fast):
+            for i, constant in enumerate(self.constants):
+                if not self.fast[i]:
+                    continue
+                for g in count:
+                    if constant.M is not None:
+                        em.line(f"const vec m{i}{g} = v_load({self.name}_out{i}_m + c + {16 * g});")
+                    if constant.R is not None:
+                        em.line(f"const vec r{i}{g} = v_load({self.name}_out{i}_r + c + {16 * g});")
+                    if self.classes == 1:
+                        em.line(f"const vec b{i}{g} = v_load({self.name}_out{i}_b + c + {16 * g});")
+        for number, (row, column) in enumerate(tile.pixels):
+            with em.block():
+                if self.classes > 1:
+                    em.line(
+                        f"const uint32_t border = {self.name}_row[{plus('oy', row)}] + "
+                        f"{self.name}_column[{plus('ox', column)}] + (uint32_t)c;",
+                        scalar=4,
+                    )
+                if not all(self.fast):
+                    self._slow(em, tile, k, block, (row, column), accumulators[number])
+                if self.residual is not None and any(self.fast):
+                    at = plus("rp", self._block_at(self.residual, tile, k), self._pixel(self.residual, row, column))
+                    expand(em, self.residual, at, block, "x")
+                for i in range(len(self.targets)):
+                    if self.fast[i]:
+                        self._fast(em, i, tile, k, block, (row, column), accumulators[number])
+
+    @staticmethod
+    def _pixel(place: Place, row: int, column: int) -> int:
+        return row * place.row_bytes + column * place.pixel_bytes
+
+    def _fast(
+        self, em: Emitter, i: int, tile: Tile, k: int, block: Block, pixel: tuple[int, int], accumulators: Sequence[str]
+    ) -> None:
+        out, constant, place = self.layer.outputs[i], self.constants[i], self.targets[i]
+        last = i == max(n for n, fast in enumerate(self.fast) if fast)
+        real = place.tensor.format == "f32"
+        for g, acc in enumerate(accumulators):
+            y = f"q{i}{g}"
+            b = f"b{i}{g}" if self.classes == 1 else f"v_load({self.name}_out{i}_b + border + {16 * g})"
+            if real:
+                product = acc if constant.M is None else f"v_fmul({acc}, m{i}{g})"
+                em.line(f"vec {y} = v_fadd({product}, {b});")
+                if self.residual is not None:
+                    em.line(f"{y} = v_fadd({y}, x{g});")
+                if np.isfinite(out.lo):
+                    em.line(f"{y} = v_fat_least({y}, {float(out.lo)!r}f);")
+                if np.isfinite(out.hi):
+                    em.line(f"{y} = v_fat_most({y}, {float(out.hi)!r}f);")
+                continue
+            # v_madd may overwrite the accumulator: only the last output uses it.
+            text = f"v_madd({acc}, m{i}{g}, {b})" if last else f"v_add(v_mul({acc}, m{i}{g}), {b})"
+            em.line(f"vec {y} = {text};")
+            if constant.R is not None:
+                em.line(f"{y} = v_mla({y}, x{g}, r{i}{g});")
+            if out.shift:
+                em.line(f"{y} = v_sra({y}, {out.shift});")
+            hi = min(int(out.hi), (1 << block.precision) - 1) if place.tensor.format == "smol" else int(out.hi)
+            if out.lo > INT32_MIN:
+                em.line(f"{y} = v_at_least({y}, {int(out.lo)});")
+            if hi < INT32_MAX:
+                em.line(f"{y} = v_at_most({y}, {hi});")
+        at = plus(f"y{i}", self._block_at(place, tile, k), self._pixel(place, *pixel))
+        store(em, place, at, block, f"q{i}")
+
+    def _slow(
+        self, em: Emitter, tile: Tile, k: int, block: Block, pixel: tuple[int, int], accumulators: Sequence[str]
+    ) -> None:
+        """Element by element through memory, for outputs in another channel order."""
+        count = 4 * len(block.groups)
+        em.line(f"uint8_t acc[{4 * count}];")
+        for g, acc in enumerate(accumulators):
+            em.line(f"v_store(acc + {16 * g}, {acc});")
+        with em.loop("lane", count):
+            em.line("const int i = c / 4 + lane;", scalar=2)
+            r = "0"
+            if self.residual is not None:
+                at = plus("rp", self._pixel(self.residual, *pixel))
+                r = self._get(self.residual, at)
+            for i, out in enumerate(self.layer.outputs):
+                if self.fast[i]:
+                    continue
+                place, name = self.targets[i], f"{self.name}_out{i}"
+                border = "" if self.classes == 1 else " + border - c"
+                rm = f"m_get_s32({name}_r, i)" if out.R is not None else "0"
+                with em.block(f"if (m_get_s32({name}_at, i) >= 0)"):
+                    em.line(
+                        f"const int32_t y = m_requantise(m_get_s32(acc, lane), m_get_s32({name}_m, i), "
+                        f"m_get_s32({name}_b{border}, i), {r}, {rm}, {out.shift}, {int(out.lo)}, m_get_s32({name}_hi, i));"
+                    )
+                    at = plus(f"y{i}", self._pixel(place, *pixel))
+                    if place.tensor.format == "smol":
+                        em.line(f"m_put_code({at}, m_get_s32({name}_at, i), m_get_s32({name}_p, i), y);")
+                    else:
+                        em.line(f"m_put_{place.tensor.format}({at}, m_get_s32({name}_at, i), y);")
+        em.line("v_begin();")
+
+    def _get(self, place: Place, at: str) -> str:
+        where = f"m_get_s32({self.name}_r_at, i)"
+        if place.tensor.format == "smol":
+            return f"m_get_code({at}, {where}, m_get_s32({self.name}_r_p, i))"
+        return f"m_get_{place.tensor.format}({at}, {where})"
+
+
+def expand(em: Emitter, place: Place, at: str, block: Block, name: str) -> None:
+    """Declare ``name0``, ``name1``: the block's raw elements (codes of SMOL tensors) at address ``at``, one per lane.
+
+    SMOL blocks need the block's shift vectors ``s0``, ``s1`` in scope.
+    """
+    form = place.tensor.format
+    if form == "smol":
+        em.line(f"const vec {name}_word = v_dup(m_load{block.bits}({at}));")
+        for g in range(len(block.groups)):
+            em.line(f"const vec {name}{g} = v_field({name}_word, s{g}, {(1 << block.precision) - 1});")
+    elif form == "s16":
+        em.line(f"const vec {name}_pair = v_load({at});")
+        for g in range(len(block.groups)):
+            em.line(f"const vec {name}{g} = v_sext16({name}_pair, {g});")
+    else:
+        for g in range(len(block.groups)):
+            load = f"v_load_{form}" if form in ("s8", "u8") else "v_load"
+            width = 4 if form in ("s8", "u8") else 16
+            em.line(f"const vec {name}{g} = {load}({plus(at, width * g)});")
+
+
+def store(em: Emitter, place: Place, at: str, block: Block, name: str) -> None:
+    """Store ``name0``, ``name1`` (raw elements, in range) as the block at address ``at``. Needs ``zero`` in scope."""
+    form = place.tensor.format
+    count = len(block.groups)
+    if form == "smol":
+        word = f"v_sll({name}0, s0)"
+        if count == 2:
+            word = f"v_or({word}, v_sll({name}1, s1))"
+        elif count == 4:
+            pairs = [f"v_or(v_sll({name}{g}, s{g}), v_sll({name}{g + 1}, s{g + 1}))" for g in (0, 2)]
+            word = f"v_or({pairs[0]}, {pairs[1]})"
+        em.line(f"m_store{block.bits}({at}, v_hsum({word}, zero));")
+    elif form == "s16":
+        em.line(f"v_store({at}, v_halves({name}0, {f'{name}1' if count == 2 else 'zero'}));")
+    else:
+        for g in range(count):
+            where = plus(at, (4 if form == "s8" else 16) * g)
+            em.line(f"v_store_s8({where}, {name}{g}, zero);" if form == "s8" else f"v_store({where}, {name}{g});")

@@ -1,0 +1,249 @@
+"""Where activations lie in memory: blocks of channels, order groups, padded buffers, the arena.
+
+A kernel works on *blocks* of up to 8 channels: one or two *groups* of 4 lanes, one accumulator register each. Blocks
+of a SMOL tensor are the pieces of its vectors that one store can write: two 4-bit chunks (32 bits), one 2-bit chunk
+(16 bits) or half a 1-bit chunk (8 bits). Tensors that meet element by element (residual and outputs of a layer, input
+and outputs of pooling) form an order group; where all SMOL tensors of a group agree on their slots, the other tensors
+of the group take the same channel order, so that no kernel ever permutes channels.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sysmol.network import Layer, Network, Tensor
+from sysmol.patterns import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions
+
+ELEMENT_BYTES = {"u8": 1, "s8": 1, "s16": 2, "s32": 4, "f32": 4}
+ALIGNMENT = 64
+SLACK = 64
+"""Bytes behind every buffer that a whole-register load may read."""
+
+Group = tuple[int, int, int, int]
+"""Logical channel of each of 4 lanes, -1 where a lane has none."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Channels that a kernel handles together.
+
+    ``groups``: the lanes. For SMOL tensors ``precision`` in bits, ``offset`` of the block's first byte in the pixel,
+    width of its memory word in ``bits``, and ``shifts``, the bit of every lane's code in that word.
+    """
+
+    groups: tuple[Group, ...]
+    precision: int = 0
+    offset: int = 0
+    bits: int = 0
+    shifts: tuple[Group, ...] = ()
+
+    @property
+    def form(self) -> tuple[int, int, int, tuple[Group, ...]]:
+        """What two blocks must share to be handled by the same code."""
+        return self.precision, len(self.groups), self.bits, self.shifts
+
+
+@dataclass
+class Place:
+    """Memory of one tensor: its blocks and the geometry of its padded buffer, in bytes."""
+
+    tensor: Tensor
+    blocks: tuple[Block, ...]
+    flat: bool = False
+    pads: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    offset: int = 0
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes from a pixel to its right neighbour."""
+        t = self.tensor
+        if t.format == "smol":
+            return REGISTER_BYTES * len(t.patterns)
+        if self.flat:
+            return ELEMENT_BYTES[t.format] * t.channels
+        return ELEMENT_BYTES[t.format] * sum(self.block_elements(b) for b in self.blocks)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes from a pixel to the one below it."""
+        return self.pixel_bytes * (self.tensor.width + self.pads[1] + self.pads[3])
+
+    @property
+    def bytes(self) -> int:
+        """Size of the buffer with its borders and the slack behind it."""
+        size = self.row_bytes * (self.tensor.height + self.pads[0] + self.pads[2]) + SLACK
+        return -(-size // ALIGNMENT) * ALIGNMENT
+
+    def start(self, pads: Sequence[int] = (0, 0)) -> int:
+        """Byte offset, in the buffer, of the pixel ``pads`` rows above and columns left of the first real one."""
+        return (self.pads[0] - pads[0]) * self.row_bytes + (self.pads[1] - pads[1]) * self.pixel_bytes
+
+    def block_elements(self, block: Block) -> int:
+        """Elements that a block takes in a tensor of plain numbers; 16-bit blocks interleave two groups."""
+        return 8 if self.tensor.format == "s16" else 4 * len(block.groups)
+
+    def block_base(self, index: int) -> int:
+        """First byte of block ``index`` within a pixel."""
+        if self.tensor.format == "smol":
+            return self.blocks[index].offset
+        return ELEMENT_BYTES[self.tensor.format] * sum(self.block_elements(b) for b in self.blocks[:index])
+
+    def positions(self) -> list[int]:
+        """Place of every logical channel in a pixel: bit (SMOL) or element index."""
+        t = self.tensor
+        if self.flat:
+            return list(range(t.channels))
+        result = [0] * t.channels
+        for index, block in enumerate(self.blocks):
+            base = self.block_base(index)
+            for g, lanes in enumerate(block.groups):
+                for lane, channel in enumerate(lanes):
+                    if channel < 0:
+                        continue
+                    if t.format == "smol":
+                        result[channel] = 8 * base + block.shifts[g][lane]
+                    elif t.format == "s16":
+                        result[channel] = base // 2 + 2 * lane + g
+                    else:
+                        result[channel] = base // ELEMENT_BYTES[t.format] + 4 * g + lane
+        return result
+
+
+def _group(channels: Sequence[int], first: int) -> Group:
+    a, b, c, d = channels[first : first + 4]
+    return a, b, c, d
+
+
+def _used(group: Group) -> bool:
+    return any(channel >= 0 for channel in group)
+
+
+def dense_blocks(channels: int) -> tuple[Block, ...]:
+    """Blocks of a tensor of plain numbers in logical order."""
+    padded = [*range(channels), *[-1] * (-channels % 8)]
+    blocks = []
+    for first in range(0, channels, 8):
+        groups = tuple(g for g in (_group(padded, first), _group(padded, first + 4)) if _used(g))
+        blocks.append(Block(groups))
+    return tuple(blocks)
+
+
+def slot_channels(tensor: Tensor) -> list[int]:
+    """Logical channel of every slot, -1 where a slot is unused."""
+    assert tensor.slots is not None
+    count = sum(CHUNK_BITS // p for number in tensor.patterns for p in chunk_precisions(number))
+    result = [-1] * count
+    for channel, slot in enumerate(np.asarray(tensor.slots).tolist()):
+        result[slot] = channel
+    return result
+
+
+def smol_blocks(tensor: Tensor) -> tuple[Block, ...]:
+    """Blocks of a SMOL tensor: every used piece of its vectors, those of one form side by side."""
+    channels = slot_channels(tensor)
+    blocks: list[Block] = []
+    slot = 0
+    for vector, number in enumerate(tensor.patterns):
+        precisions = chunk_precisions(number)
+        chunk = 0
+        while chunk < CHUNKS:
+            p = precisions[chunk]
+            chunks = 2 if p == 4 and chunk + 1 < CHUNKS and precisions[chunk + 1] == 4 else 1
+            offset = vector * REGISTER_BYTES + 2 * chunk
+            for piece in range(2 if p == 1 else 1):
+                bits = 8 if p == 1 else CHUNK_BITS * chunks
+                first = slot + 8 * piece
+                groups = [_group(channels, first + 4 * g) for g in range(bits // p // 4)]
+                while groups and not _used(groups[-1]):
+                    groups.pop()
+                if groups:
+                    shifts = tuple(_shifts(p, g) for g in range(len(groups)))
+                    blocks.append(Block(tuple(groups), p, offset + piece, bits, shifts))
+            slot += chunks * CHUNK_BITS // p
+            chunk += chunks
+    blocks.sort(key=lambda b: (-b.precision, -len(b.groups), -b.bits, b.offset))
+    return tuple(blocks)
+
+
+def _shifts(precision: int, group: int) -> Group:
+    first = 4 * group * precision
+    return first, first + precision, first + 2 * precision, first + 3 * precision
+
+
+def segments(blocks: Sequence[Block]) -> list[tuple[int, int]]:
+    """Runs ``(first, count)`` of blocks of one form: one loop of a kernel each."""
+    result: list[tuple[int, int]] = []
+    for index, block in enumerate(blocks):
+        if result and blocks[result[-1][0]].form == block.form:
+            result[-1] = (result[-1][0], result[-1][1] + 1)
+        else:
+            result.append((index, 1))
+    return result
+
+
+def _order_groups(net: Network) -> Iterable[list[str]]:
+    """Sets of tensors that meet element by element."""
+    parent = {name: name for name in net.tensors}
+
+    def find(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for layer in net.layers:
+        members = [*layer.targets, layer.residual]
+        if layer.op != "conv2d" and layer.input != net.input:
+            members.append(layer.input)
+        for name in filter(None, members):
+            parent[find(name)] = find(members[0])
+    groups: dict[str, list[str]] = {}
+    for name in net.tensors:
+        groups.setdefault(find(name), []).append(name)
+    return groups.values()
+
+
+def _pads(net: Network, layer: Layer, place: Place) -> None:
+    """Widen ``place`` for the taps that ``layer`` reads outside the image. Maxima clamp their taps instead."""
+    t = place.tensor
+    target = net.tensors[layer.targets[0]]
+    bottom = (target.height - 1) * layer.stride[0] + layer.kernel[0] - layer.padding[0] - t.height
+    right = (target.width - 1) * layer.stride[1] + layer.kernel[1] - layer.padding[1] - t.width
+    place.pads = [max(a, b) for a, b in zip(place.pads, (*layer.padding[:2], bottom, right), strict=True)]
+
+
+def plan(net: Network) -> tuple[dict[str, Place], int]:
+    """Place of every tensor but the image, and the arena's size in bytes.
+
+    Every tensor has a buffer of its own, so that borders and unused elements are set once, before the first image.
+    """
+    places: dict[str, Place] = {net.input: Place(net.tensors[net.input], (), flat=True)}
+    for names in _order_groups(net):
+        own = {n: smol_blocks(net.tensors[n]) for n in names if net.tensors[n].format == "smol"}
+        shared = next(iter(own.values())) if own else None
+        ragged = any(blocks != shared for blocks in own.values())
+        for name in names:
+            if name == net.input:
+                continue
+            t = net.tensors[name]
+            if t.format == "smol":
+                places[name] = Place(t, own[name])
+            elif shared is not None and not ragged:
+                places[name] = Place(t, shared)
+            else:
+                places[name] = Place(t, dense_blocks(t.channels))
+    for layer in net.layers:
+        if layer.op == "rescale" and layer.input == net.input:
+            for name in layer.targets:
+                alone = all(name != other.residual for other in net.layers)
+                readers = [other for other in net.layers if other.input == name]
+                if net.tensors[name].format in ("s8", "f32") and alone and all(r.op == "conv2d" for r in readers):
+                    places[name].flat = True
+        if layer.op in ("conv2d", "depthwise", "avgpool"):
+            _pads(net, layer, places[layer.input])
+    offset = 0
+    for name, place in places.items():
+        if name != net.input:
+            place.offset = offset
+            offset += place.bytes
+    return places, offset

@@ -1,0 +1,307 @@
+"""Micro-kernels: the multiply-accumulates of one register tile, and the order in which they read weights.
+
+Each computes ``acc[group][pixel] += sum over the taps of a kernel row``; weights are packed, when the code is
+generated, in the order in which the micro-kernel reads them, so that a kernel only ever advances one weight pointer.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+
+from kernels_c.codegen.emitter import Emitter
+from kernels_c.codegen.epilogue import lanes, plus
+from kernels_c.codegen.layout import ELEMENT_BYTES, Block, Place
+from kernels_c.codegen.schedule import Schedule
+from sysmol.network import Array, Layer
+
+S8_LARGEST = 128
+"""Largest magnitude of an int8 activation, for the proof that 16-bit sums do not wrap."""
+
+
+class MicroKernel(ABC):
+    """The multiply-accumulates of a tile of ``blocks`` of output channels and ``schedule.pixels`` pixels.
+
+    ``x`` in C points at the first byte that the tile's first pixel reads in a kernel row, ``w`` at the weights; both
+    advance. ``chain`` is the number of dependent multiply-accumulates per accumulator and kernel row.
+    """
+
+    def __init__(self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule) -> None:
+        self.layer = layer
+        self.source = source
+        self.blocks = tuple(blocks)
+        self.groups = sum(len(block.groups) for block in blocks)
+        self.schedule = schedule
+        self.pixels = [(r, c) for r in range(schedule.rows) for c in range(schedule.columns)]
+        sy, sx = layer.stride
+        self.at = [r * sy * source.row_bytes + c * sx * source.pixel_bytes for r, c in self.pixels]
+
+    def begin(self, em: Emitter) -> None:
+        """Declare and clear the accumulators."""
+        for g in range(self.groups):
+            for p in range(len(self.pixels)):
+                em.line(f"vec a{g}_{p} = v_zero();")
+
+    def end(self, em: Emitter) -> None:
+        """Bring the accumulators into the registers that :meth:`accumulators` names."""
+
+    def accumulators(self) -> list[list[list[str]]]:
+        """C expressions of the accumulators, ``[block][pixel][group in block]``."""
+        result, first = [], 0
+        for block in self.blocks:
+            own = range(first, first + len(block.groups))
+            result.append([[f"a{g}_{p}" for g in own] for p in range(len(self.pixels))])
+            first += len(block.groups)
+        return result
+
+    @property
+    def count(self) -> int:
+        """Independent accumulator registers."""
+        return self.groups * len(self.pixels)
+
+    @property
+    @abstractmethod
+    def chain(self) -> int:
+        """Dependent multiply-accumulates per accumulator and kernel row."""
+
+    @abstractmethod
+    def row(self, em: Emitter) -> None:
+        """Multiply-accumulates of one kernel row."""
+
+    @abstractmethod
+    def pack(self, weight: Array) -> Array:
+        """Weights of the tile's blocks in reading order, any dtype, flat."""
+
+    def _loads(self, em: Emitter, subs: int) -> bool:
+        """Load what the tile keeps in registers during a step: the weights where they are few, else the activations.
+
+        Returns whether it is the weights.
+        """
+        few = subs * self.groups <= 8
+        if few:
+            for s in range(subs):
+                for g in range(self.groups):
+                    em.line(f"const vec w{s}_{g} = v_load(w + {16 * (s * self.groups + g)});")
+        else:
+            for p in range(len(self.pixels)):
+                em.line(f"const vec x{p} = v_load({plus('x', self.at[p])});")
+        return few
+
+    def _step(self, em: Emitter, subs: int, operation: str) -> None:
+        """``subs`` multiply-accumulates into every accumulator; ``operation`` has places for s (lane), acc, w, x."""
+        if self._loads(em, subs):
+            for p in range(len(self.pixels)):
+                with em.block():
+                    em.line(f"const vec xp = v_load({plus('x', self.at[p])});")
+                    for s in range(subs):
+                        for g in range(self.groups):
+                            em.line(operation.format(s=s, acc=f"a{g}_{p}", w=f"w{s}_{g}", x="xp") + ";")
+        else:
+            for s in range(subs):
+                for g in range(self.groups):
+                    with em.block():
+                        em.line(f"const vec wg = v_load(w + {16 * (s * self.groups + g)});")
+                        for p in range(len(self.pixels)):
+                            em.line(operation.format(s=s, acc=f"a{g}_{p}", w="wg", x=f"x{p}") + ";")
+
+    def _advance(self, em: Emitter, x: int, w: int) -> None:
+        em.line(f"x += {x};", scalar=1)
+        em.line(f"w += {w};", scalar=1)
+
+
+class SmolDot(MicroKernel):
+    """SMOL ``vdot``: a register of weights holds one output channel, all input channels of a vector; lane = channel."""
+
+    @property
+    def chain(self) -> int:
+        return 4 * self.layer.kernel[1] * len(self.source.tensor.patterns)
+
+    def _vector(self, em: Emitter, pattern: int) -> None:
+        with em.block():
+            self._step(em, 4, f"v_dot({{s}}, {pattern}, {{acc}}, {{w}}, {{x}})")
+            self._advance(em, 16, 64 * self.groups)
+
+    def row(self, em: Emitter) -> None:
+        patterns = self.source.tensor.patterns
+        width = self.layer.kernel[1]
+        if len(set(patterns)) == 1:
+            with em.loop("i", width * len(patterns)):
+                self._vector(em, patterns[0])
+            return
+        with em.loop("kx", width):
+            for pattern, run in groupby(patterns):
+                count = len(list(run))
+                em.comment(f"{count} vector(s) of pattern {pattern}")
+                with em.loop("i", count):
+                    self._vector(em, pattern)
+
+    def pack(self, weight: Array) -> Array:
+        # uint8 [K, KH, KW, V, 16] -> [KH, KW, V, lane, group, 16]
+        chosen = np.array([g for block in self.blocks for g in block.groups])
+        picked = np.where((chosen >= 0)[..., None, None, None, None], weight[np.maximum(chosen, 0)], 0)
+        return np.transpose(picked, (2, 3, 4, 1, 0, 5))
+
+
+def row_matrix(layer: Layer, source: Place) -> Array:
+    """Weights as they meet a row of a kernel in memory: ``[K, KH, elements of KW pixels]``, zeros where nothing lies."""
+    assert layer.weight is not None
+    k, height, width, _ = layer.weight.shape
+    per_pixel = source.pixel_bytes // ELEMENT_BYTES[source.tensor.format]
+    matrix = np.zeros((k, height, width, per_pixel), dtype=layer.weight.dtype)
+    matrix[..., source.positions()] = layer.weight
+    return matrix.reshape(k, height, width * per_pixel)
+
+
+class LaneDot(MicroKernel):
+    """Four bytes (int8 dot products) or one float of an activation register meet four output channels (NEON).
+
+    A kernel row lies in memory as one run of pixels, so its reduction runs over registers that cross pixel borders.
+    """
+
+    def __init__(self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule) -> None:
+        super().__init__(layer, source, blocks, schedule)
+        self.operation = "v_sdot" if source.tensor.format == "s8" else "v_ffma_lane"
+        self.subs = -(-source.pixel_bytes * layer.kernel[1] // 4)
+
+    @property
+    def chain(self) -> int:
+        return self.subs
+
+    def row(self, em: Emitter) -> None:
+        full, rest = divmod(self.subs, 4)
+        operation = f"{self.operation}({{s}}, {{acc}}, {{w}}, {{x}})"
+        if full:
+            with em.loop("i", full):
+                self._step(em, 4, operation)
+                self._advance(em, 16, 64 * self.groups)
+        if rest:
+            with em.block():
+                self._step(em, rest, operation)
+                self._advance(em, 0, 16 * rest * self.groups)
+
+    def pack(self, weight: Array) -> Array:
+        matrix = row_matrix(self.layer, self.source)
+        per = 4 // matrix.dtype.itemsize
+        k, height, length = matrix.shape
+        padded = np.zeros((k, height, self.subs * per), dtype=matrix.dtype)
+        padded[..., :length] = matrix
+        picked = lanes(self.blocks, np.moveaxis(padded, 0, -1))  # [KH, elements, groups, 4]
+        return np.transpose(picked.reshape(height, self.subs, per, self.groups, 4), (0, 1, 3, 4, 2))
+
+
+class RvvFloat(MicroKernel):
+    """A scalar float activation meets registers of four output channels (RVV ``vfmacc.vf``)."""
+
+    UNROLL = 4
+
+    @property
+    def length(self) -> int:
+        """Floats in a kernel row."""
+        return self.source.pixel_bytes // 4 * self.layer.kernel[1]
+
+    @property
+    def chain(self) -> int:
+        return self.length
+
+    def _elements(self, em: Emitter, count: int) -> None:
+        for e in range(count):
+            with em.block():
+                for g in range(self.groups):
+                    em.line(f"const vec w{g} = v_load(w + {16 * (e * self.groups + g)});")
+                for p in range(len(self.pixels)):
+                    em.line(f"const float x{p} = m_get_f32({plus('x', self.at[p])}, {e});")
+                for p in range(len(self.pixels)):
+                    for g in range(self.groups):
+                        em.line(f"v_ffma_scalar(a{g}_{p}, w{g}, x{p});")
+        self._advance(em, 4 * count, 16 * count * self.groups)
+
+    def row(self, em: Emitter) -> None:
+        full, rest = divmod(self.length, self.UNROLL)
+        if full:
+            with em.loop("i", full):
+                self._elements(em, self.UNROLL)
+        if rest:
+            with em.block():
+                self._elements(em, rest)
+
+    def pack(self, weight: Array) -> Array:
+        return lanes(self.blocks, np.moveaxis(row_matrix(self.layer, self.source), 0, -1))
+
+
+class RvvInt8(MicroKernel):
+    """A scalar int8 activation meets eight output channels (RVV).
+
+    Products accumulate in 16-bit lanes (``vmul.vx``, ``vmacc.vx``) and are widened into 32-bit pairs of registers after
+    as many terms as the weights prove safe: half the work of widening every product.
+    """
+
+    LONGEST = 16
+
+    def __init__(self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule) -> None:
+        super().__init__(layer, source, blocks, schedule)
+        self.matrix = row_matrix(layer, source)
+        self.terms = self._safe_terms()
+
+    def _safe_terms(self) -> int:
+        """Most terms whose sum fits 16 bits whatever the activations, for every output channel and place in a row."""
+        size = np.abs(self.matrix.astype(np.int64)) * S8_LARGEST
+        length = size.shape[-1]
+        for terms in range(min(self.LONGEST, length), 1, -1):
+            padded = np.pad(size, ((0, 0), (0, 0), (0, -length % terms)))
+            if padded.reshape(*size.shape[:2], -1, terms).sum(axis=-1).max() <= 32767:
+                return terms
+        return 1
+
+    @property
+    def chain(self) -> int:
+        return self.matrix.shape[-1] + 2 * -(-self.matrix.shape[-1] // self.terms)
+
+    def begin(self, em: Emitter) -> None:
+        em.line("v_begin16();")
+        for k in range(len(self.blocks)):
+            for p in range(len(self.pixels)):
+                em.line(f"vec32x2 d{k}_{p} = v_zero_pair();")
+
+    def end(self, em: Emitter) -> None:
+        em.line("v_begin();")
+        g = 0
+        for k, block in enumerate(self.blocks):
+            for half in range(len(block.groups)):
+                for p in range(len(self.pixels)):
+                    em.line(f"vec a{g}_{p} = {'v_high' if half else 'v_low'}(d{k}_{p});")
+                g += 1
+
+    def _terms(self, em: Emitter, count: int) -> None:
+        width = 16 * len(self.blocks)
+        for k in range(len(self.blocks)):
+            for p in range(len(self.pixels)):
+                em.line(f"vec16 t{k}_{p};")
+        for e in range(count):
+            with em.block():
+                for k in range(len(self.blocks)):
+                    em.line(f"const vec16 w{k} = v_load16(w + {width * e + 16 * k});")
+                for p in range(len(self.pixels)):
+                    em.line(f"const int x{p} = m_get_s8({plus('x', self.at[p])}, {e});")
+                for k in range(len(self.blocks)):
+                    for p in range(len(self.pixels)):
+                        em.line(f"{'v_mla16' if e else 'v_mul16'}(t{k}_{p}, w{k}, x{p});")
+        for k in range(len(self.blocks)):
+            for p in range(len(self.pixels)):
+                em.line(f"v_widen_add(d{k}_{p}, t{k}_{p});")
+        self._advance(em, count, width * count)
+
+    def row(self, em: Emitter) -> None:
+        full, rest = divmod(self.matrix.shape[-1], self.terms)
+        if full:
+            with em.loop("i", full):
+                self._terms(em, self.terms)
+        if rest:
+            with em.block():
+                self._terms(em, rest)
+
+    def pack(self, weight: Array) -> Array:
+        matrix = np.moveaxis(self.matrix.astype(np.int16), 0, -1)  # [KH, elements, K]
+        wide = [lanes([block], matrix).reshape(*matrix.shape[:2], -1) for block in self.blocks]
+        padded = [np.pad(w, ((0, 0), (0, 0), (0, 8 - w.shape[-1]))) for w in wide]
+        return np.stack(padded, axis=2)

@@ -1,0 +1,157 @@
+"""Loop nests of convolutions: the base class walks tiles, a data flow says what stays in registers.
+
+Words: a *block* is 8 output channels (:mod:`kernels_c.codegen.layout`), a *tile* is the blocks and output pixels whose
+accumulators are in registers together, a *segment* is a run of blocks that one piece of code handles.
+Tiles at the right and lower edge overlap their neighbours instead of being smaller: outputs are computed twice with
+the same result, and there is one micro-kernel per segment.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from kernels_c.codegen.constants import array_text, identifier
+from kernels_c.codegen.emitter import Emitter
+from kernels_c.codegen.epilogue import Epilogue, Tile, plus, times
+from kernels_c.codegen.layout import Block, Place, segments
+from kernels_c.codegen.micro import LaneDot, MicroKernel, RvvFloat, RvvInt8, SmolDot
+from kernels_c.codegen.schedule import Schedule, choose
+from kernels_c.codegen.targets import Target
+from sysmol.network import Layer, Network
+
+
+def parameters(layer: Layer) -> str:
+    """Parameters of a layer's C function: its input, residual and outputs as padded buffers."""
+    residual = ", const uint8_t *residual" if layer.residual else ""
+    outputs = "".join(f", uint8_t *restrict out{i}" for i in range(len(layer.targets)))
+    return f"const uint8_t *in{residual}{outputs}"
+
+
+def tile_origin(em: Emitter, variable: str, index: str, tile: int, size: int) -> None:
+    """``variable`` = first row or column of tile ``index``; the last tile is moved back inside the output."""
+    text = times(index, tile)
+    em.line(f"const int {variable} = {text if size % tile == 0 else f'm_min({text}, {size - tile})'};", scalar=1)
+
+
+class LoopNest(ABC):
+    """A convolution's loop nest: segments, their tiles of blocks, tiles of pixels, then :meth:`tile`."""
+
+    anchor: str
+
+    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target) -> None:
+        self.layer = layer
+        self.name = identifier(layer.name)
+        self.source = places[layer.input]
+        self.target = target
+        outputs = [places[name] for name in layer.targets]
+        smol = [place for place in outputs if place.tensor.format == "smol"]
+        self.blocks = (smol or outputs)[0].blocks
+        self.epilogue = Epilogue(net, layer, places, self.blocks)
+        self.height, self.width = outputs[0].tensor.height, outputs[0].tensor.width
+        self.schedule = self.plan()
+        self.chains = 0
+        self.chain_length = 0
+
+    def style(self) -> str:
+        """Multiply-accumulate of this layer on this target."""
+        form = self.source.tensor.format
+        if form == "smol":
+            return "vdot"
+        if form == "f32":
+            return "fma"
+        return "mac" if self.target.scalar_operand else "dot"
+
+    def micro(self, blocks: Sequence[Block]) -> MicroKernel:
+        """Micro-kernel for a tile of ``blocks``."""
+        kinds = {"vdot": SmolDot, "dot": LaneDot, "mac": RvvInt8, "fma": RvvFloat}
+        kind = LaneDot if self.style() == "fma" and not self.target.scalar_operand else kinds[self.style()]
+        return kind(self.layer, self.source, blocks, self.schedule)
+
+    @abstractmethod
+    def plan(self) -> Schedule:
+        """Choose the register tile."""
+
+    @abstractmethod
+    def tile(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
+        """One register tile, from cleared accumulators to stored outputs."""
+
+    def tiles(self) -> list[Tile]:
+        """Tiles of blocks: per segment a loop over full tiles, and one smaller tile for what is left."""
+        per = max(1, self.schedule.channels // 8)
+        pixels = tuple((r, c) for r in range(self.schedule.rows) for c in range(self.schedule.columns))
+        result = []
+        for first, count in segments(self.blocks):
+            full, rest = divmod(count, per)
+            if full:
+                result.append(Tile(first, per, "t", full, pixels))
+            if rest:
+                result.append(Tile(first + full * per, rest, "t", 1, pixels))
+        return result
+
+    def emit(self, em: Emitter) -> list[str]:
+        """Write the layer's function; returns the text of its constant arrays."""
+        assert self.layer.weight is not None
+        packed = []
+        with em.block(f"static void {self.name}({parameters(self.layer)})"):
+            em.line("v_begin();")
+            self.epilogue.begin(em)
+            start = 0
+            for tile in self.tiles():
+                span = self.blocks[tile.first : tile.first + tile.count * tile.times]
+                micro = self.micro(span[: tile.count])
+                parts = [
+                    np.ascontiguousarray(self.micro(span[i : i + tile.count]).pack(self.layer.weight)).view(np.uint8)
+                    for i in range(0, len(span), tile.count)
+                ]
+                size = parts[0].size
+                channels = sum(4 * len(block.groups) for block in span)
+                em.comment(f"{channels} output channels, {4 * micro.groups} in a tile")
+                with em.loop(tile.variable, tile.times):
+                    em.line(f"const uint8_t *weights = {plus(f'{self.name}_w', start, times(tile.variable, size))};", 2)
+                    self._pixels(em, micro, tile)
+                packed.extend(part.reshape(-1) for part in parts)
+                start += size * tile.times
+        em.line()
+        weights = array_text(f"{self.name}_w", np.concatenate(packed), f"weights of {self.layer.name}, in reading order")
+        return [weights, *self.epilogue.arrays()]
+
+    def _pixels(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
+        rows, columns = self.schedule.rows, self.schedule.columns
+        with em.loop("ty", -(-self.height // rows)):
+            tile_origin(em, "oy", "ty", rows, self.height)
+            with em.loop("tx", -(-self.width // columns)):
+                tile_origin(em, "ox", "tx", columns, self.width)
+                top, left = self.layer.padding[:2]
+                sy, sx = self.layer.stride
+                corner = plus(
+                    self.source.start((top, left)),
+                    times("oy", sy * self.source.row_bytes),
+                    times("ox", sx * self.source.pixel_bytes),
+                )
+                em.line(f"const uint8_t *corner = in + {corner};", scalar=3)
+                self.epilogue.tile_corner(em)
+                self.tile(em, micro, tile)
+
+
+class OutputStationary(LoopNest):
+    """The accumulators of a tile stay in registers over the whole reduction: kernel rows, taps, input channels."""
+
+    anchor = "os"
+
+    def plan(self) -> Schedule:
+        return choose(self.height, self.width, len(self.blocks), self.style())
+
+    def tile(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
+        em.line("const uint8_t *w = weights;")
+        micro.begin(em)
+        with em.loop("ky", self.layer.kernel[0]):
+            em.line(f"const uint8_t *x = corner + {times('ky', self.source.row_bytes)};", scalar=1)
+            micro.row(em)
+        micro.end(em)
+        self.epilogue.emit(em, tile, micro.accumulators())
+        self.chains = max(self.chains, micro.count)
+        self.chain_length = micro.chain * self.layer.kernel[0]
+
+
+DATAFLOWS = {flow.anchor: flow for flow in (OutputStationary,)}

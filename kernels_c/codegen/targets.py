@@ -1,0 +1,104 @@
+"""The machines that kernels are generated for, as data: headers, compiler flags, and what every operation costs.
+
+A cost is a count of instructions by class of the mix (:data:`kernels_c.codegen.emitter.CLASSES`). Register moves that
+a core's renamer removes are not counted. Operations on register pairs count twice, as a 128-bit core executes them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+def _same(names: str, **cost: int) -> dict[str, dict[str, int]]:
+    return {name: cost for name in names.split()}
+
+
+_COMMON = (
+    _same("v_begin m_get_u8 m_get_s8 m_get_s16 m_get_s32 m_get_f32 m_put_s8 m_put_s16 m_put_s32 m_put_f32", scalar=1)
+    | _same("m_load32 m_load16 m_load8 m_store32 m_store16 m_store8 m_min m_max", scalar=1)
+    | _same("m_get_code", scalar=3)
+    | _same("m_put_code", scalar=5)
+    | _same("m_requantise", scalar=8)
+    | _same("v_dot v_vmul v_vmla", smol=1)
+    | _same("v_add v_mul v_madd v_mla v_sra v_max v_at_least v_at_most v_or v_sll v_zero v_dup", simd=1)
+    | _same("v_fadd v_fmul v_fmla v_fmax v_fat_least v_fat_most v_to_float", simd=1)
+    | _same("v_low v_high")
+)
+
+_NEON = _COMMON | {
+    "v_begin": {},
+    "v_load": {"vload": 1},
+    "v_store": {"vstore": 1},
+    "v_field": {"simd": 2},
+    "v_sext8": {"simd": 2},
+    "v_sext16": {"simd": 2},
+    "v_halves": {"simd": 1},
+    "v_hsum": {"simd": 1},
+    "v_load_s8": {"vload": 1, "simd": 2},
+    "v_load_u8": {"vload": 1, "simd": 2},
+    "v_store_s8": {"vstore": 1, "simd": 2},
+    "v_sdot": {"simd": 1},
+    "v_ffma_lane": {"simd": 1},
+}
+
+_RVV = _COMMON | {
+    "v_load": {"vload": 1, "scalar": 1},
+    "v_store": {"vstore": 1, "scalar": 1},
+    "v_field": {"simd": 2},
+    "v_sext8": {"simd": 2},
+    "v_sext16": {"simd": 2},
+    "v_halves": {"simd": 3},
+    "v_hsum": {"simd": 2},
+    "v_load_s8": {"scalar": 1, "simd": 3},
+    "v_load_u8": {"scalar": 1, "simd": 3},
+    "v_store_s8": {"scalar": 1, "simd": 4},
+    "v_begin16": {"scalar": 1},
+    "v_load16": {"vload": 1, "scalar": 1},
+    "v_mul16": {"simd": 1},
+    "v_mla16": {"simd": 1},
+    "v_widen_add": {"simd": 2},
+    "v_zero_pair": {"simd": 3},
+    "v_ffma_scalar": {"simd": 1},
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One machine. ``scalar_operand``: multiply-accumulates take the activation from a scalar register (RVV) instead
+    of a lane of a vector (NEON)."""
+
+    name: str
+    header: str
+    costs: Mapping[str, Mapping[str, int]]
+    scalar_operand: bool
+    machine: str
+    triple: str = ""
+    flags: tuple[str, ...] = ()
+    zig_flags: tuple[str, ...] = ()
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("host", "smol_vec_host.h", _NEON, False, ""),
+        Target(
+            "arm",
+            "smol_vec_arm.h",
+            _NEON,
+            False,
+            "EM_AARCH64",
+            "aarch64-linux-musl",
+            ("-march=armv8.2-a+dotprod",),
+            ("-mcpu=neoverse_n1",),
+        ),
+        Target(
+            "riscv",
+            "smol_vec_riscv.h",
+            _RVV,
+            True,
+            "EM_RISCV",
+            "riscv64-linux-musl",
+            ("-march=rv64gcv",),
+            ("-mcpu=generic_rv64+m+a+f+d+c+v+unaligned_scalar_mem",),
+        ),
+    )
+}

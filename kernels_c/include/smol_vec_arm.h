@@ -1,0 +1,120 @@
+/*
+ * The 128-bit vector operations that generated kernels use, on AArch64: NEON intrinsics, and the SMOL instructions as
+ * words. With -DSMOL_EMULATE the words become calls of smol_arith.h on the registers' bytes, so that any AArch64
+ * machine or emulator runs everything but the words themselves. Meanings: smol_vec_host.h.
+ */
+#ifndef SMOL_VEC_ARM_H
+#define SMOL_VEC_ARM_H
+
+#include <arm_neon.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "smol_isa.h"
+
+typedef int32x4_t vec;
+
+#ifdef SMOL_EMULATE
+#include "smol_calls.h"
+#define SMOL_EMULATED(function, d, n, m, ...)                                          \
+    do {                                                                               \
+        int32_t smol_d[4], smol_n[4], smol_m[4];                                       \
+        vst1q_s32(smol_d, (d));                                                        \
+        vst1q_s32(smol_n, (n));                                                        \
+        vst1q_s32(smol_m, (m));                                                        \
+        function(smol_d, smol_n, smol_m, __VA_ARGS__);                                 \
+        (d) = vld1q_s32(smol_d);                                                       \
+    } while (0)
+#define v_dot(lane, pattern, acc, w, x) SMOL_EMULATED(smol_call_vdot, acc, w, x, (pattern), (lane))
+#define v_vmul(part, d, n, m) SMOL_EMULATED(smol_call_vmul, d, n, m, (part))
+#define v_vmla(part, d, n, m) SMOL_EMULATED(smol_call_vmla, d, n, m, (part))
+#else
+__asm__(SMOL_ASM_SYMBOLS);
+/* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */
+#define v_dot(lane, pattern, acc_, w_, x_) \
+    __asm__(SMOL_ASM_WORD(4 + lane, pattern) : [d] "+w"(acc_) : [n] "w"(w_), [m] "w"(x_))
+#define v_vmul(part, d_, n_, m_) __asm__(SMOL_ASM_WORD(1, part) : [d] "=w"(d_) : [n] "w"(n_), [m] "w"(m_))
+#define v_vmla(part, d_, n_, m_) __asm__(SMOL_ASM_WORD(2, part) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
+#endif
+
+static inline void v_begin(void)
+{
+}
+
+static inline vec v_load(const void *p)
+{
+    return vreinterpretq_s32_u8(vld1q_u8((const uint8_t *)p));
+}
+
+static inline void v_store(void *p, vec a)
+{
+    vst1q_u8((uint8_t *)p, vreinterpretq_u8_s32(a));
+}
+
+static inline vec v_zero(void) { return vdupq_n_s32(0); }
+static inline vec v_dup(uint32_t a) { return vdupq_n_s32((int32_t)a); }
+static inline vec v_add(vec a, vec b) { return vaddq_s32(a, b); }
+static inline vec v_mul(vec a, vec b) { return vmulq_s32(a, b); }
+static inline vec v_madd(vec a, vec m, vec b) { return vmlaq_s32(b, a, m); }
+static inline vec v_mla(vec b, vec a, vec m) { return vmlaq_s32(b, a, m); }
+static inline vec v_sra(vec a, int s) { return vshlq_s32(a, vdupq_n_s32(-s)); }
+static inline vec v_max(vec a, vec b) { return vmaxq_s32(a, b); }
+static inline vec v_at_least(vec a, int32_t low) { return vmaxq_s32(a, vdupq_n_s32(low)); }
+static inline vec v_at_most(vec a, int32_t high) { return vminq_s32(a, vdupq_n_s32(high)); }
+static inline vec v_or(vec a, vec b) { return vorrq_s32(a, b); }
+static inline vec v_sll(vec a, vec s) { return vshlq_s32(a, s); }
+static inline vec v_field(vec a, vec s, uint32_t mask)
+{
+    const uint32x4_t shifted = vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(s));
+    return vreinterpretq_s32_u32(vandq_u32(shifted, vdupq_n_u32(mask)));
+}
+static inline vec v_sext8(vec a, int byte)
+{
+    return vshrq_n_s32(vshlq_s32(a, vdupq_n_s32(24 - 8 * byte)), 24);
+}
+static inline vec v_sext16(vec a, int half)
+{
+    return vshrq_n_s32(vshlq_s32(a, vdupq_n_s32(16 - 16 * half)), 16);
+}
+static inline vec v_halves(vec a, vec b) { return vsliq_n_s32(a, b, 16); }
+static inline uint32_t v_hsum(vec a, vec zero)
+{
+    (void)zero;
+    return vaddvq_u32(vreinterpretq_u32_s32(a));
+}
+static inline vec v_load_s8(const uint8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(word)))));
+}
+static inline vec v_load_u8(const uint8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(word))))));
+}
+static inline void v_store_s8(uint8_t *p, vec a, vec zero)
+{
+    const int16x4_t half = vmovn_s32(a);
+    const uint32_t word = vget_lane_u32(vreinterpret_u32_s8(vmovn_s16(vcombine_s16(half, half))), 0);
+    (void)zero;
+    memcpy(p, &word, sizeof word);
+}
+
+#define v_sdot(lane, acc, w, x) \
+    ((acc) = vdotq_laneq_s32((acc), vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(x), (lane)))
+
+#define SMOL_F32(a) vreinterpretq_f32_s32(a)
+#define SMOL_S32(a) vreinterpretq_s32_f32(a)
+#define v_ffma_lane(lane, acc, w, x) \
+    ((acc) = SMOL_S32(vfmaq_laneq_f32(SMOL_F32(acc), SMOL_F32(w), SMOL_F32(x), (lane))))
+static inline vec v_fadd(vec a, vec b) { return SMOL_S32(vaddq_f32(SMOL_F32(a), SMOL_F32(b))); }
+static inline vec v_fmul(vec a, vec b) { return SMOL_S32(vmulq_f32(SMOL_F32(a), SMOL_F32(b))); }
+static inline vec v_fmla(vec b, vec a, vec m) { return SMOL_S32(vfmaq_f32(SMOL_F32(b), SMOL_F32(a), SMOL_F32(m))); }
+static inline vec v_fmax(vec a, vec b) { return SMOL_S32(vmaxq_f32(SMOL_F32(a), SMOL_F32(b))); }
+static inline vec v_fat_least(vec a, float low) { return SMOL_S32(vmaxq_f32(SMOL_F32(a), vdupq_n_f32(low))); }
+static inline vec v_fat_most(vec a, float high) { return SMOL_S32(vminq_f32(SMOL_F32(a), vdupq_n_f32(high))); }
+static inline vec v_to_float(vec a) { return SMOL_S32(vcvtq_f32_s32(a)); }
+
+#endif

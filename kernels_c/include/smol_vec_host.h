@@ -1,0 +1,136 @@
+/*
+ * The 128-bit vector operations that generated kernels use, in portable C99 for a little-endian host: the same names
+ * as smol_vec_arm.h and smol_vec_riscv.h, so that the host runs the same loop nests, on the arithmetic of smol_arith.h.
+ * The operations are functions of their own: a register tile has hundreds, and inlining them takes compilers minutes.
+ */
+#ifndef SMOL_VEC_HOST_H
+#define SMOL_VEC_HOST_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "smol_calls.h"
+
+typedef struct {
+    uint32_t l[4];
+} vec;
+
+#define SMOL_HOST static __attribute__((noinline, unused))
+
+/* The operation `expression`, in terms of i, for every 32-bit lane. */
+#define SMOL_LANES(expression)      \
+    vec d;                          \
+    for (int i = 0; i < 4; i++)     \
+        d.l[i] = (uint32_t)(expression); \
+    return d
+
+static inline float smol_as_float(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t smol_as_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline int32_t smol_sra(uint32_t a, int s)
+{
+    return a >> 31 ? (int32_t)~(~a >> s) : (int32_t)(a >> s);
+}
+
+/* Start of a kernel: nothing to set up here. */
+SMOL_HOST void v_begin(void)
+{
+}
+
+SMOL_HOST vec v_load(const void *p)
+{
+    vec d;
+    memcpy(&d, p, sizeof d);
+    return d;
+}
+
+SMOL_HOST void v_store(void *p, vec a)
+{
+    memcpy(p, &a, sizeof a);
+}
+
+SMOL_HOST vec v_zero(void) { SMOL_LANES(i * 0); }
+SMOL_HOST vec v_dup(uint32_t a) { SMOL_LANES(a); }
+
+/* SMOL instructions: acc and d are variables, the selectors are constants. */
+#define v_dot(lane, pattern, acc, w, x) smol_call_vdot(&(acc), &(w), &(x), (pattern), (lane))
+#define v_vmul(part, d, n, m) smol_call_vmul(&(d), &(n), &(m), (part))
+#define v_vmla(part, d, n, m) smol_call_vmla(&(d), &(n), &(m), (part))
+
+/* Lanes of 32 bits. v_madd = a*m + b, where a may be overwritten; v_mla = b + a*m, where b may be overwritten. */
+SMOL_HOST vec v_add(vec a, vec b) { SMOL_LANES(a.l[i] + b.l[i]); }
+SMOL_HOST vec v_mul(vec a, vec b) { SMOL_LANES(a.l[i] * b.l[i]); }
+SMOL_HOST vec v_madd(vec a, vec m, vec b) { SMOL_LANES(a.l[i] * m.l[i] + b.l[i]); }
+SMOL_HOST vec v_mla(vec b, vec a, vec m) { SMOL_LANES(a.l[i] * m.l[i] + b.l[i]); }
+SMOL_HOST vec v_sra(vec a, int s) { SMOL_LANES(smol_sra(a.l[i], s)); }
+SMOL_HOST vec v_max(vec a, vec b) { SMOL_LANES((int32_t)a.l[i] > (int32_t)b.l[i] ? a.l[i] : b.l[i]); }
+SMOL_HOST vec v_at_least(vec a, int32_t low) { SMOL_LANES((int32_t)a.l[i] > low ? (int32_t)a.l[i] : low); }
+SMOL_HOST vec v_at_most(vec a, int32_t high) { SMOL_LANES((int32_t)a.l[i] < high ? (int32_t)a.l[i] : high); }
+SMOL_HOST vec v_or(vec a, vec b) { SMOL_LANES(a.l[i] | b.l[i]); }
+SMOL_HOST vec v_sll(vec a, vec s) { SMOL_LANES(a.l[i] << (s.l[i] & 31)); }
+/* Bit field of every lane: (a >> s) & mask. */
+SMOL_HOST vec v_field(vec a, vec s, uint32_t mask) { SMOL_LANES(a.l[i] >> (s.l[i] & 31) & mask); }
+/* The `byte`-th byte, or `half`-th half, of every lane, sign-extended. */
+SMOL_HOST vec v_sext8(vec a, int byte) { SMOL_LANES((int8_t)(a.l[i] >> (8 * byte) & 0xff)); }
+SMOL_HOST vec v_sext16(vec a, int half) { SMOL_LANES((int16_t)(a.l[i] >> (16 * half) & 0xffff)); }
+/* Even halves from a, odd halves from b: the layout of 16-bit tensors. */
+SMOL_HOST vec v_halves(vec a, vec b) { SMOL_LANES((a.l[i] & 0xffff) | b.l[i] << 16); }
+/* Sum of the four lanes; `zero` is a zero vector. */
+SMOL_HOST uint32_t v_hsum(vec a, vec zero) { return zero.l[0] + a.l[0] + a.l[1] + a.l[2] + a.l[3]; }
+/* Four bytes of memory, sign- or zero-extended to lanes, and back (truncated). */
+SMOL_HOST vec v_load_s8(const uint8_t *p) { SMOL_LANES((int8_t)p[i]); }
+SMOL_HOST vec v_load_u8(const uint8_t *p) { SMOL_LANES(p[i]); }
+SMOL_HOST void v_store_s8(uint8_t *p, vec a, vec zero)
+{
+    (void)zero;
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)a.l[i];
+}
+
+/* lane32[i] of acc += dot product of the signed bytes 4i .. 4i+3 of w with bytes 4*lane .. 4*lane+3 of x. */
+#define v_sdot(lane, acc, w, x) ((acc) = smol_host_sdot((acc), (w), (x), (lane)))
+SMOL_HOST vec smol_host_sdot(vec acc, vec w, vec x, int lane)
+{
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 4; k++)
+            acc.l[i] += (uint32_t)((int8_t)(w.l[i] >> (8 * k) & 0xff) * (int8_t)(x.l[lane] >> (8 * k) & 0xff));
+    return acc;
+}
+
+/* Lanes of float32. v_ffma_lane: acc += w * (lane of x). */
+#define v_ffma_lane(lane, acc, w, x) ((acc) = smol_host_ffma((acc), (w), (x), (lane)))
+SMOL_HOST vec smol_host_ffma(vec acc, vec w, vec x, int lane)
+{
+    SMOL_LANES(smol_as_bits(smol_as_float(acc.l[i]) + smol_as_float(w.l[i]) * smol_as_float(x.l[lane])));
+}
+SMOL_HOST vec v_fadd(vec a, vec b) { SMOL_LANES(smol_as_bits(smol_as_float(a.l[i]) + smol_as_float(b.l[i]))); }
+SMOL_HOST vec v_fmul(vec a, vec b) { SMOL_LANES(smol_as_bits(smol_as_float(a.l[i]) * smol_as_float(b.l[i]))); }
+SMOL_HOST vec v_fmla(vec b, vec a, vec m) { return v_fadd(b, v_fmul(a, m)); }
+SMOL_HOST vec v_fmax(vec a, vec b)
+{
+    SMOL_LANES(smol_as_float(a.l[i]) > smol_as_float(b.l[i]) ? a.l[i] : b.l[i]);
+}
+SMOL_HOST vec v_fat_least(vec a, float low)
+{
+    SMOL_LANES(smol_as_float(a.l[i]) > low ? a.l[i] : smol_as_bits(low));
+}
+SMOL_HOST vec v_fat_most(vec a, float high)
+{
+    SMOL_LANES(smol_as_float(a.l[i]) < high ? a.l[i] : smol_as_bits(high));
+}
+SMOL_HOST vec v_to_float(vec a) { SMOL_LANES(smol_as_bits((float)(int32_t)a.l[i])); }
+
+#undef SMOL_LANES
+#undef SMOL_HOST
+#endif

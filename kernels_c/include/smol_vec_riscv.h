@@ -1,0 +1,186 @@
+/*
+ * The 128-bit vector operations that generated kernels use, on RISC-V: the vector extension with VLEN >= 128, and the
+ * SMOL instructions as words. Meanings: smol_vec_host.h.
+ *
+ * A kernel starts with v_begin(), which sets four lanes of 32 bits; everything below keeps to that setting, and
+ * whole-register loads and SMOL words need none. The operations are volatile inline assembly, not intrinsics: after
+ * inline assembly a compiler sets vtype again before every intrinsic, and that is what costs most in a simulated
+ * core. A tied operand ("+vr") may be overwritten, so code must not use it again: the compiler would copy it,
+ * and set vtype for the copy. (A test counts the vset instructions of every compiled kernel.)
+ */
+#ifndef SMOL_VEC_RISCV_H
+#define SMOL_VEC_RISCV_H
+
+#include <riscv_vector.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "smol_isa.h"
+
+typedef vint32m1_t vec;
+
+static inline void v_begin(void)
+{
+    __asm__ volatile("vsetivli zero, 4, e32, m1, ta, ma" : : : "memory");
+}
+
+#define SMOL_OP_VV(text, a, b)                                                   \
+    vec d;                                                                       \
+    __asm__ volatile(text " %0, %1, %2" : "=vr"(d) : "vr"(a), "vr"(b));          \
+    return d
+#define SMOL_OP_VX(text, a, x)                                                   \
+    vec d;                                                                       \
+    __asm__ volatile(text " %0, %1, %2" : "=vr"(d) : "vr"(a), "r"(x));           \
+    return d
+#define SMOL_OP_VF(text, a, f)                                                   \
+    vec d;                                                                       \
+    __asm__ volatile(text " %0, %1, %2" : "=vr"(d) : "vr"(a), "f"(f));           \
+    return d
+
+static inline vec v_load(const void *p) { return *(const vec *)p; }
+static inline void v_store(void *p, vec a) { __asm__ volatile("vse32.v %0, (%1)" : : "vr"(a), "r"(p) : "memory"); }
+
+static inline vec v_zero(void)
+{
+    vec d;
+    __asm__ volatile("vmv.v.i %0, 0" : "=vr"(d));
+    return d;
+}
+
+static inline vec v_dup(uint32_t a)
+{
+    vec d;
+    __asm__ volatile("vmv.v.x %0, %1" : "=vr"(d) : "r"(a));
+    return d;
+}
+
+#ifdef SMOL_EMULATE
+#include "smol_calls.h"
+/* What the compiler makes of the C code may set vtype, so set ours again behind it. */
+#define SMOL_EMULATED(function, d, n, m, ...)                                          \
+    do {                                                                               \
+        int32_t smol_d[4], smol_n[4], smol_m[4];                                       \
+        v_store(smol_d, (d));                                                          \
+        v_store(smol_n, (n));                                                          \
+        v_store(smol_m, (m));                                                          \
+        function(smol_d, smol_n, smol_m, __VA_ARGS__);                                 \
+        v_begin();                                                                     \
+        (d) = v_load(smol_d);                                                          \
+    } while (0)
+#define v_dot(lane, pattern, acc, w, x) SMOL_EMULATED(smol_call_vdot, acc, w, x, (pattern), (lane))
+#define v_vmul(part, d, n, m)                    \
+    do {                                         \
+        (d) = v_zero();                          \
+        SMOL_EMULATED(smol_call_vmul, d, n, m, (part)); \
+    } while (0)
+#define v_vmla(part, d, n, m) SMOL_EMULATED(smol_call_vmla, d, n, m, (part))
+#else
+__asm__(SMOL_ASM_SYMBOLS);
+/* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */
+#define v_dot(lane, pattern, acc_, w_, x_) \
+    __asm__(SMOL_ASM_WORD(4 + lane, pattern) : [d] "+vr"(acc_) : [n] "vr"(w_), [m] "vr"(x_))
+#define v_vmul(part, d_, n_, m_) __asm__(SMOL_ASM_WORD(1, part) : [d] "=vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
+#define v_vmla(part, d_, n_, m_) __asm__(SMOL_ASM_WORD(2, part) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
+#endif
+
+static inline vec v_add(vec a, vec b) { SMOL_OP_VV("vadd.vv", a, b); }
+static inline vec v_mul(vec a, vec b) { SMOL_OP_VV("vmul.vv", a, b); }
+static inline vec v_madd(vec a, vec m, vec b)
+{
+    __asm__ volatile("vmadd.vv %0, %1, %2" : "+vr"(a) : "vr"(m), "vr"(b));
+    return a;
+}
+static inline vec v_mla(vec b, vec a, vec m)
+{
+    __asm__ volatile("vmacc.vv %0, %1, %2" : "+vr"(b) : "vr"(a), "vr"(m));
+    return b;
+}
+
+static inline vec v_sra(vec a, int s)
+{
+    SMOL_OP_VX("vsra.vx", a, s);
+}
+static inline vec v_max(vec a, vec b) { SMOL_OP_VV("vmax.vv", a, b); }
+static inline vec v_at_least(vec a, int32_t low) { SMOL_OP_VX("vmax.vx", a, low); }
+static inline vec v_at_most(vec a, int32_t high) { SMOL_OP_VX("vmin.vx", a, high); }
+static inline vec v_or(vec a, vec b) { SMOL_OP_VV("vor.vv", a, b); }
+static inline vec v_sll(vec a, vec s) { SMOL_OP_VV("vsll.vv", a, s); }
+static inline vec smol_and_(vec a, uint32_t mask) { SMOL_OP_VX("vand.vx", a, mask); }
+static inline vec smol_srl_(vec a, vec s) { SMOL_OP_VV("vsrl.vv", a, s); }
+static inline vec smol_sll_(vec a, int s) { SMOL_OP_VX("vsll.vx", a, s); }
+static inline vec v_field(vec a, vec s, uint32_t mask) { return smol_and_(smol_srl_(a, s), mask); }
+static inline vec v_sext8(vec a, int byte) { return v_sra(byte == 3 ? a : smol_sll_(a, 24 - 8 * byte), 24); }
+static inline vec v_sext16(vec a, int half) { return v_sra(half ? a : smol_sll_(a, 16), 16); }
+static inline vec v_halves(vec a, vec b) { return v_or(smol_and_(a, 0xffff), smol_sll_(b, 16)); }
+static inline uint32_t v_hsum(vec a, vec zero)
+{
+    vec d;
+    uint32_t sum;
+    __asm__ volatile("vredsum.vs %1, %2, %3\n\tvmv.x.s %0, %1" : "=r"(sum), "=&vr"(d) : "vr"(a), "vr"(zero));
+    return sum;
+}
+
+/* Left shifts that bring byte i of a word to the top of lane i; bit positions of the bytes. */
+static const int32_t smol_byte_up[4] = {24, 16, 8, 0}, smol_byte_at[4] = {0, 8, 16, 24};
+
+static inline vec v_load_s8(const uint8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return v_sra(v_sll(v_dup(word), v_load(smol_byte_up)), 24);
+}
+static inline vec v_load_u8(const uint8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return v_field(v_dup(word), v_load(smol_byte_at), 0xff);
+}
+static inline void v_store_s8(uint8_t *p, vec a, vec zero)
+{
+    const uint32_t word = v_hsum(v_sll(smol_and_(a, 0xff), v_load(smol_byte_at)), zero);
+    memcpy(p, &word, sizeof word);
+}
+
+/* Eight lanes of 16 bits, for the int8 kernels' loops; v_begin() goes back to the setting above. */
+typedef vint16m1_t vec16;
+typedef vint32m2_t vec32x2;
+
+static inline void v_begin16(void)
+{
+    __asm__ volatile("vsetivli zero, 8, e16, m1, ta, ma" : : : "memory");
+}
+static inline vec16 v_load16(const void *p) { return *(const vec16 *)p; }
+/* d = w * x, d += w * x in 16 bits with a scalar x; acc += sign-extended a. */
+#define v_mul16(d_, w_, x_) __asm__ volatile("vmul.vx %0, %1, %2" : "=vr"(d_) : "vr"(w_), "r"(x_))
+#define v_mla16(d_, w_, x_) __asm__ volatile("vmacc.vx %0, %2, %1" : "+vr"(d_) : "vr"(w_), "r"(x_))
+#define v_widen_add(acc_, a_) __asm__ volatile("vwadd.wv %0, %0, %1" : "+vr"(acc_) : "vr"(a_))
+/* Eight lanes of 32 bits, cleared: four and four, for v_zero() clears 128 bits under either setting. */
+static inline vec32x2 v_zero_pair(void)
+{
+    vec32x2 d;
+    __asm__ volatile("vwmul.vx %0, %1, zero" : "=&vr"(d) : "vr"(v_zero()));
+    return d;
+}
+#define v_low(acc) __riscv_vget_v_i32m2_i32m1((acc), 0)
+#define v_high(acc) __riscv_vget_v_i32m2_i32m1((acc), 1)
+
+/* acc += w * x with a scalar float x. */
+#define v_ffma_scalar(acc_, w_, x_) __asm__ volatile("vfmacc.vf %0, %2, %1" : "+vr"(acc_) : "vr"(w_), "f"(x_))
+static inline vec v_fadd(vec a, vec b) { SMOL_OP_VV("vfadd.vv", a, b); }
+static inline vec v_fmul(vec a, vec b) { SMOL_OP_VV("vfmul.vv", a, b); }
+static inline vec v_fmla(vec b, vec a, vec m)
+{
+    __asm__ volatile("vfmacc.vv %0, %1, %2" : "+vr"(b) : "vr"(a), "vr"(m));
+    return b;
+}
+static inline vec v_fmax(vec a, vec b) { SMOL_OP_VV("vfmax.vv", a, b); }
+static inline vec v_fat_least(vec a, float low) { SMOL_OP_VF("vfmax.vf", a, low); }
+static inline vec v_fat_most(vec a, float high) { SMOL_OP_VF("vfmin.vf", a, high); }
+static inline vec v_to_float(vec a)
+{
+    vec d;
+    __asm__ volatile("vfcvt.f.x.v %0, %1" : "=vr"(d) : "vr"(a));
+    return d;
+}
+
+#endif

@@ -1,0 +1,104 @@
+"""Compilers: the host's, and cross compilers for static Linux executables of AArch64 and RISC-V.
+
+Cross compilers, in this order: the ``cc`` argument, the environment variable ``SYSMOL_CC_ARM`` or
+``SYSMOL_CC_RISCV`` (a command with its options), the clang in the Python package ``ziglang``.
+The host's: the ``cc`` argument, ``SYSMOL_CC_HOST``, ``cc``, ``gcc``, ``clang``.
+"""
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernels_c.codegen.targets import Target
+from sysmol.errors import SysmolError
+
+WARNINGS = ("-Wall", "-Wextra", "-Werror=implicit-function-declaration")
+COMMON = ("-std=gnu11", "-O2", "-ffp-contract=off", "-fno-math-errno")
+# The kernels are vectorised by hand and set vtype themselves; a compiler that adds vector code of its own would set
+# it behind their back. clang in the zig driver adds checks that trap, unless told not to.
+CLANG = ("-fno-vectorize", "-fno-slp-vectorize", "-fno-sanitize=all")
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A command that compiles C for one target, and its version in one line."""
+
+    command: tuple[str, ...]
+    version: str
+
+
+def _version(command: Sequence[str]) -> str:
+    try:
+        found = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=120)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SysmolError(f"the compiler {shlex.join(command)!r} does not run ({error}); name another one") from None
+    if found.returncode:
+        line = (found.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SysmolError(f"the compiler {shlex.join(command)!r} does not run: {line}")
+    return found.stdout.splitlines()[0].strip() if found.stdout else "unknown"
+
+
+def find_compiler(target: Target, cc: str | None = None) -> Compiler:
+    """Compiler for ``target``; :class:`SysmolError` says how to get one where none is found."""
+    variable = f"SYSMOL_CC_{target.name.upper()}"
+    text = cc or os.environ.get(variable, "")
+    if text:
+        named = shlex.split(text)
+        if not named or shutil.which(named[0]) is None:
+            where = "cc" if cc else variable
+            raise SysmolError(f"there is no compiler {text!r} (from {where}); name one that runs, or leave it out")
+        return Compiler(tuple(named), _version(named))
+    if not target.triple:
+        for name in ("cc", "gcc", "clang"):
+            if shutil.which(name):
+                return Compiler((name,), _version([name]))
+        raise SysmolError("there is no C compiler (cc, gcc or clang); install one or name it in SYSMOL_CC_HOST")
+    if importlib.util.find_spec("ziglang") is None:
+        raise SysmolError(
+            f"there is no cross compiler for {target.name}: 'pip install ziglang', or name a cross gcc or clang in {variable}"
+        )
+    command = (sys.executable, "-m", "ziglang", "cc", "-target", target.triple)
+    return Compiler(command, _version(command))
+
+
+def flags(target: Target, compiler: Compiler) -> list[str]:
+    """Options for ``target`` that this compiler understands."""
+    result = [*COMMON, *WARNINGS]
+    zig = "ziglang" in compiler.command
+    if zig or "clang" in compiler.version:
+        result += CLANG
+    else:
+        result += ["-fno-tree-vectorize"] if target.triple else []
+    result += target.zig_flags if zig else target.flags
+    return result
+
+
+def compile_c(
+    compiler: Compiler, target: Target, sources: Sequence[Path], include: Sequence[Path], out: Path, extra: Sequence[str] = ()
+) -> list[str]:
+    """Compile and link ``sources`` to the executable ``out``; static for cross targets. Returns the command.
+
+    Raises :class:`SysmolError` with the compiler's first error.
+    """
+    command = [
+        *compiler.command,
+        *flags(target, compiler),
+        *(["-static"] if target.triple else []),
+        *extra,
+        *[f"-I{folder}" for folder in include],
+        "-o",
+        str(out),
+        *map(str, sources),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        first = next((line for line in lines if "error" in line), lines[-1] if lines else "no message")
+        raise SysmolError(f"{Path(compiler.command[0]).name} cannot compile {sources[0].name} for {target.name}: {first}")
+    return command
