@@ -118,9 +118,9 @@ class _Exporter:
         """
         found: dict[tuple[Value, str], None] = {}
         for later in self.graph.units.values():
-            for value, forms in ((later.input, self._forms(later)), (later.residual, ["s16"])):
+            for value in (later.input, later.residual):
                 if value is not None and value.unit == unit.name:
-                    for form in forms:
+                    for form in self._forms(later) if value is later.input else ["s16"]:
                         found[value, "f32" if self.prepared.is_float else form] = None
         return list(found)
 

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from sysmol.errors import SysmolError
 
@@ -99,19 +98,31 @@ def trace(model: nn.Module, example_input: torch.Tensor) -> Graph:
         raise SysmolError(f"torch.fx cannot trace {type(model).__name__}: {_one_line(error)}") from error
     builder = _Builder(traced, example_input)
     try:
-        ShapeProp(traced).propagate(example_input[:1])
+        with torch.no_grad():
+            _Shapes(traced).run(example_input[:1])
     except Exception as error:
         # An unsupported node says more than the shape that it failed on.
         builder.check_supported()
         raise SysmolError(
-            f"{type(model).__name__} does not run on {list(example_input.shape)}: {_one_line(error)}"
+            f"{type(model).__name__} does not run on images {list(example_input.shape)}: {_one_line(error)}"
         ) from error
     builder.check_supported()
     return builder.build()
 
 
+class _Shapes(fx.Interpreter):
+    """Runs a traced module and notes the shape of every tensor in its node."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor):
+            n.meta["shape"] = tuple(result.shape)
+        return result
+
+
 def _one_line(error: Exception) -> str:
-    return re.sub(r"\s+", " ", str(error)).strip()[:200] or type(error).__name__
+    lines = str(error).strip().splitlines()  # fx appends where in the graph it happened
+    return re.sub(r"\s+", " ", lines[0])[:200] if lines else type(error).__name__
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -191,7 +202,7 @@ class _Builder:
 
     def shape(self, node: fx.Node) -> tuple[int, int, int]:
         """(channels, height, width) of a node's result."""
-        dims = tuple(node.meta["tensor_meta"].shape)
+        dims = node.meta["shape"]
         if len(dims) == 2:
             return int(dims[1]), 1, 1
         if len(dims) != 4:
@@ -245,7 +256,7 @@ class _Builder:
 
     def shape_query(self, node: fx.Node) -> None:
         """Sizes that only steer a view; arithmetic on activations is refused."""
-        if "tensor_meta" in node.meta and isinstance(node.meta["tensor_meta"], fx.passes.shape_prop.TensorMetadata):
+        if "shape" in node.meta:
             raise self.refuse(node, f"supported are {SUPPORTED}")
 
     def flatten(self, node: fx.Node) -> Value:

@@ -1,0 +1,65 @@
+"""The cover of channels by supported patterns: valid, never a demotion, and as few vectors as exhaustive search finds."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from sysmol.design import pattern_set
+from sysmol.errors import SysmolError
+from sysmol.packing import slot_precisions
+from sysmol.patterns import PATTERNS
+from train.cover import cover, holds
+
+
+def fewest(counts: tuple[int, int, int], ids: tuple[int, ...]) -> int:
+    """Exhaustive: the smallest V with a multiset of V patterns that holds the channels."""
+    for size in itertools.count(1):
+        for chosen in itertools.combinations_with_replacement(ids, size):
+            n4, n2, n1 = (sum(PATTERNS[i][k] for i in chosen) for k in range(3))
+            if holds((n4, n2, n1), counts):
+                return size
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", ["P4", "P8", "P45"])
+def test_cover_is_valid_and_smallest(name: str) -> None:
+    ids = pattern_set(name)
+    seed = int(np.random.default_rng().integers(1 << 30))
+    print("seed", seed)
+    rng = np.random.default_rng(seed)
+    for channels in (1, 7, 33, 64, 72, 96, 113):
+        requested = rng.choice([4, 2, 1], size=channels, p=rng.dirichlet([1, 1, 1]))
+        rank = requested + rng.uniform(-0.3, 0.3, channels)
+        found = cover(requested, ids, rank)
+        assert set(found.patterns) <= set(ids)
+        assert (found.precisions >= requested).all()
+        assert len(set(found.slots.tolist())) == channels
+        assert np.array_equal(slot_precisions(found.patterns)[found.slots], found.precisions)
+        counts = tuple(int((requested == p).sum()) for p in (4, 2, 1))
+        if name != "P45" or channels <= 72:
+            assert len(found.patterns) == fewest(counts, ids)  # type: ignore[arg-type]
+        # Promotion goes to the channels that ask for more.
+        order = np.argsort(-found.precisions, kind="stable")
+        for p in (4, 2):
+            inside, outside = requested[found.precisions >= p], requested[found.precisions < p]
+            assert not len(outside) or inside.min() >= outside.max()
+        assert len(order) == channels
+
+
+def test_slack_becomes_precision() -> None:
+    assert (cover(np.ones(20, dtype=int), pattern_set("P4")).precisions == 4).all()
+    found = cover(np.ones(64, dtype=int), pattern_set("P4"))
+    assert found.patterns == (36,) and (found.precisions == 2).all()
+    found = cover(np.array([4] * 8 + [2] * 20 + [1] * 36), pattern_set("P4"))
+    assert [PATTERNS[i] for i in found.patterns] == [(2, 4, 2)]
+
+
+def test_a_pattern_set_without_wide_chunks() -> None:
+    with pytest.raises(SysmolError, match="no 4-bit chunk"):
+        cover(np.array([4, 1]), [36, 44])
+    with pytest.raises(SysmolError, match="needs 2"):
+        cover(np.array([2, 1]), [44])
+    assert cover(np.ones(200, dtype=int), [44]).patterns == (44, 44)
+    with pytest.raises(SysmolError, match="1, 2 or 4"):
+        cover(np.array([3]), [0])

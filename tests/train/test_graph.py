@@ -1,0 +1,159 @@
+"""What cannot be exported is refused at once, in one line that names the layer."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from networks import Mixture, Rectified
+from torch import nn
+
+from sysmol.errors import SysmolError
+from train.graph import Value, trace
+from train.policy import Policy
+from train.prepared import prepare
+
+
+class Around(nn.Module):
+    """A layer between a stem and a head."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.body = nn.Sequential(layer)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(self.stem(x)).mean((2, 3)))
+
+
+class Function(nn.Module):
+    """A function between a stem and a head."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.head = nn.Linear(8, 2)
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.function(self.stem(x)).mean((2, 3)))
+
+
+X = torch.zeros(2, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (nn.Sigmoid(), "Sigmoid"),
+        (nn.GELU(), "GELU"),
+        (nn.Conv2d(8, 8, 3, padding=1, groups=2), "groups=2"),
+        (nn.Sequential(nn.Conv2d(8, 16, 3, padding=1, groups=8), nn.Conv2d(16, 8, 1)), "groups=8"),
+        (nn.Conv2d(8, 8, 3, padding=2, dilation=2), "dilation"),
+        (nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"), "reflect"),
+        (nn.Conv2d(8, 8, 1, padding=1), "padding"),
+        (nn.ConvTranspose2d(8, 8, 2), "ConvTranspose2d"),
+        (nn.Sequential(nn.ReLU(), nn.BatchNorm2d(8)), "directly follow a convolution"),
+        (nn.MaxPool2d(2, ceil_mode=True), "ceil_mode"),
+        (nn.AvgPool2d(3, padding=1, count_include_pad=False), "count_include_pad"),
+        (nn.AdaptiveAvgPool2d(2), "output size"),
+        (nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8, track_running_stats=False)), "running statistics"),
+    ],
+)
+def test_unsupported_layers(layer: nn.Module, words: str) -> None:
+    with pytest.raises(SysmolError) as error:
+        prepare(Around(layer), X)
+    message = str(error.value)
+    assert "\n" not in message and words in message and "body" in message
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.sigmoid,
+        lambda x: x * x,
+        lambda x: x * 2,
+        lambda x: x + 1,
+        lambda x: torch.cat([x, x], 1)[:, :8],
+        lambda x: x[:, :, 1:],
+        lambda x: x + x.mean((2, 3), keepdim=True),
+        lambda x: x.permute(0, 1, 3, 2),
+        lambda x: F.interpolate(x, scale_factor=2),
+    ],
+)
+def test_unsupported_functions(function) -> None:
+    with pytest.raises(SysmolError) as error:
+        prepare(Function(function), X)
+    assert "\n" not in str(error.value) and "unsupported layer" in str(error.value)
+
+
+class Branching(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else -x
+
+
+class TwoOutputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 2, 8), nn.Conv2d(3, 2, 8)
+
+    def forward(self, x: torch.Tensor):
+        return self.a(x), self.b(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "example", "words"),
+    [
+        (Branching(), X, "cannot trace"),
+        (TwoOutputs(), X, "one tensor"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3)), X, "must end in logits"),
+        (Mixture(), torch.zeros(1, 5, 9, 11), "does not run"),
+        (Mixture(), torch.zeros(3, 9, 11), "example input"),
+    ],
+)
+def test_unsupported_models(module: nn.Module, example: torch.Tensor, words: str) -> None:
+    with pytest.raises(SysmolError, match=words) as error:
+        prepare(module, example)
+    assert "\n" not in str(error.value)
+
+
+def test_policies_are_checked() -> None:
+    x = torch.zeros(1, 3, 9, 11)
+    for policy, words in (
+        (Policy(default=3), "3 bits"),
+        (Policy(layers={"nothing*": 4}), "no layer is called"),
+        (Policy(default=32), "cannot be mixed"),
+        (Policy(default=4, layers={"depthwise": 2}), "share their bits"),
+        ("w9", "unknown policy"),
+    ):
+        with pytest.raises(SysmolError, match=words):
+            prepare(Mixture(), x, policy)
+
+
+def test_additions_ride_on_convolutions_where_they_can() -> None:
+    graph = trace(Mixture(), torch.zeros(1, 3, 9, 11))
+    assert graph.units["conv2"].residual == Value("conv1", "relu6")
+    assert graph.units["conv3"].residual == Value("shortcut")
+    assert not any(unit.op == "add" for unit in graph.units.values())
+    graph = trace(Rectified(), torch.zeros(1, 1, 8, 8))
+    assert sum(unit.op == "add" for unit in graph.units.values()) == 1
+    pool = next(unit for unit in graph.units.values() if unit.op == "maxpool")
+    assert pool.input is not None and pool.input.act == "relu"
+
+
+def test_the_users_module_is_left_alone() -> None:
+    module = Mixture().train()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    prepared = prepare(module, torch.zeros(1, 3, 9, 11))
+    prepared.calibrate(torch.randn(4, 3, 9, 11))
+    assert module.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+
+
+def test_float_mode_is_the_users_module() -> None:
+    torch.manual_seed(0)
+    for module, shape in ((Mixture(), (4, 3, 9, 11)), (Rectified(), (4, 1, 8, 8))):
+        module.eval()
+        x = torch.randn(shape)
+        prepared = prepare(module, x, "fp32").eval()
+        with torch.no_grad():
+            assert torch.allclose(module(x), prepared(x), atol=1e-5)
