@@ -4,9 +4,7 @@
  * BODIES(X) and, for every body, BODY_<k>: assembler text that may use all vector registers and the scratch register
  * (x9, t1), which holds the address of a pointer to itself.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
+#include "job.h"
 #include BODIES_FILE
 
 #define REPEATS 200
@@ -48,20 +46,16 @@ BODIES(DEFINE)
 #define ENTRY(k) body_##k,
 static void (*const bodies[])(void) = {BODIES(ENTRY)};
 
+static int step(unsigned char *record)
+{
+    if (record[0] >= sizeof bodies / sizeof bodies[0])
+        return fprintf(stderr, "micro: no body %d\n", record[0]), 1;
+    bodies[record[0]]();
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc < 4)
-        return fprintf(stderr, "usage: micro INPUTS RESULTS COUNT\n"), 1;
-    FILE *in = fopen(argv[1], "rb"), *out = fopen(argv[2], "wb");
-    if (!in || !out)
-        return fprintf(stderr, "micro: cannot open %s\n", in ? argv[2] : argv[1]), 1;
-    for (long i = strtol(argv[3], NULL, 10); i > 0; i--) {
-        unsigned char record[4];
-        if (fread(record, sizeof record, 1, in) != 1 || record[0] >= sizeof bodies / sizeof bodies[0])
-            return fprintf(stderr, "micro: %s is too short\n", argv[1]), 1;
-        bodies[record[0]]();
-        if (fwrite(record, sizeof record, 1, out) != 1)
-            return fprintf(stderr, "micro: cannot write %s\n", argv[2]), 1;
-    }
-    return fclose(out) != 0;
+    static unsigned char record[4];
+    return job_run(argc, argv, record, sizeof record, 0, sizeof record, step);
 }

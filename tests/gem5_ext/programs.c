@@ -4,9 +4,7 @@
  * REGISTER_BYTES long. WORDS_FILE defines PROGRAM_COUNT and, for every program, PROGRAM_<k>: its words as assembler
  * text.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
+#include "job.h"
 #include WORDS_FILE
 
 #define ALL "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31"
@@ -32,22 +30,16 @@ PROGRAMS(DEFINE)
 #define ENTRY(k) program_##k,
 static void (*const programs[PROGRAM_COUNT])(unsigned char *) = {PROGRAMS(ENTRY)};
 
+static int step(unsigned char *record)
+{
+    if (record[0] >= PROGRAM_COUNT)
+        return fprintf(stderr, "programs: no program %d\n", record[0]), 1;
+    programs[record[0]](record + 64);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static unsigned char record[64 + 32 * REGISTER_BYTES];
-    if (argc < 4)
-        return fprintf(stderr, "usage: programs INPUTS RESULTS COUNT\n"), 1;
-    FILE *in = fopen(argv[1], "rb"), *out = fopen(argv[2], "wb");
-    if (!in || !out)
-        return fprintf(stderr, "programs: cannot open %s\n", in ? argv[2] : argv[1]), 1;
-    for (long i = strtol(argv[3], NULL, 10); i > 0; i--) {
-        if (fread(record, sizeof record, 1, in) != 1 || record[0] >= PROGRAM_COUNT)
-            return fprintf(stderr, "programs: %s is too short\n", argv[1]), 1;
-        programs[record[0]](record + 64);
-        if (fwrite(record + 64, sizeof record - 64, 1, out) != 1)
-            return fprintf(stderr, "programs: cannot write %s\n", argv[2]), 1;
-    }
-    if (fclose(out) != 0)
-        return fprintf(stderr, "programs: cannot write %s\n", argv[2]), 1;
-    return 0;
+    return job_run(argc, argv, record, sizeof record, 64, 32 * REGISTER_BYTES, step);
 }

@@ -3,10 +3,7 @@
  * 14 unused), vd, vn, vm (16 bytes each). A result is the new vd. On AArch64 and RISC-V the words themselves run, one
  * small function for each; elsewhere the portable C.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "job.h"
 #include "smol_isa.h"
 
 typedef void operation(unsigned char *vd, const unsigned char *vn, const unsigned char *vm);
@@ -46,25 +43,17 @@ SMOL_FOR_EACH_WORD(DEFINE)
 #define ENTRY(fn, field6, name) [fn][field6] = run_##fn##_##field6,
 static operation *const operations[8][64] = {SMOL_FOR_EACH_WORD(ENTRY)};
 
+static int step(unsigned char *record)
+{
+    operation *run = operations[record[0] & 7][record[1] & 63];
+    if (!run)
+        return fprintf(stderr, "words: no instruction %d %d\n", record[0], record[1]), 1;
+    run(record + 16, record + 32, record + 48);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc < 4)
-        return fprintf(stderr, "usage: words INPUTS RESULTS COUNT\n"), 1;
-    FILE *in = fopen(argv[1], "rb"), *out = fopen(argv[2], "wb");
-    if (!in || !out)
-        return fprintf(stderr, "words: cannot open %s\n", in ? argv[2] : argv[1]), 1;
-    for (long i = strtol(argv[3], NULL, 10); i > 0; i--) {
-        unsigned char record[64];
-        if (fread(record, sizeof record, 1, in) != 1)
-            return fprintf(stderr, "words: %s is too short\n", argv[1]), 1;
-        operation *run = operations[record[0] & 7][record[1] & 63];
-        if (!run)
-            return fprintf(stderr, "words: no instruction %d %d\n", record[0], record[1]), 1;
-        run(record + 16, record + 32, record + 48);
-        if (fwrite(record + 16, 16, 1, out) != 1)
-            return fprintf(stderr, "words: cannot write %s\n", argv[2]), 1;
-    }
-    if (fclose(out) != 0)
-        return fprintf(stderr, "words: cannot write %s\n", argv[2]), 1;
-    return 0;
+    static unsigned char record[64];
+    return job_run(argc, argv, record, sizeof record, 16, 16, step);
 }
