@@ -1,6 +1,6 @@
 """From a network file to C, an executable and its manifest, for one target.
 
-Products in the output folder, ``NAME`` being the variant: ``NAME.<isa>.c`` and ``NAME.<isa>.constants.h`` (generated C),
+Products in the output folder, ``NAME`` being the variant: ``NAME.<isa>.c`` and ``NAME.<isa>.constants.h`` (C),
 ``NAME.<isa>`` (executable), ``NAME.<isa>.json`` (manifest), ``NAME.images.bin`` and ``NAME.logits.bin`` (the network
 file's samples, as the executable reads and should write them).
 """
@@ -59,9 +59,7 @@ def compile_program(
     handle, temporary = tempfile.mkstemp(prefix=f".{stem}.", dir=folder)
     os.close(handle)
     try:
-        command = compile_c(
-            compiler, target, [source, RUNTIME / "main.c"], [INCLUDE, folder], Path(temporary), extra
-        )
+        command = compile_c(compiler, target, [source, RUNTIME / "main.c"], [INCLUDE, folder], Path(temporary), extra)
         os.replace(temporary, folder / stem)
     finally:
         if os.path.exists(temporary):
@@ -110,7 +108,7 @@ def _reference(net: Network, name: str, folder: Path) -> dict[str, Any] | None:
 def compile_network(
     net_path: str | Path, isa: str, out_dir: str | Path, variant: str = "mixed", cc: str | None = None
 ) -> Path:
-    """Generate C for a network file, compile it for ``isa`` (host, arm, riscv), and write the manifest; returns its path.
+    """Generate C for a network file, compile it for ``isa`` (host, arm, riscv), write the manifest; returns its path.
 
     Raises :class:`SysmolError` on a bad network file, a missing compiler, or a folder that cannot be written.
     """
@@ -171,9 +169,7 @@ def run_host(manifest_path: str | Path, images: npt.NDArray[np.uint8], count: in
     )
 
 
-def run_executable(
-    command: Sequence[str], images: npt.NDArray[np.uint8], classes: int, dtype: str
-) -> npt.NDArray[Any]:
+def run_executable(command: Sequence[str], images: npt.NDArray[np.uint8], classes: int, dtype: str) -> npt.NDArray[Any]:
     """Run an executable (perhaps under an emulator) on ``images``; logits ``[n, classes]``."""
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder) / "images.bin", Path(folder) / "logits.bin"

@@ -61,7 +61,8 @@ def find_compiler(target: Target, cc: str | None = None) -> Compiler:
         raise SysmolError("there is no C compiler (cc, gcc or clang); install one or name it in SYSMOL_CC_HOST")
     if importlib.util.find_spec("ziglang") is None:
         raise SysmolError(
-            f"there is no cross compiler for {target.name}: 'pip install ziglang', or name a cross gcc or clang in {variable}"
+            f"there is no cross compiler for {target.name}: 'pip install ziglang', or name a cross gcc or clang "
+            f"in {variable}"
         )
     command = (sys.executable, "-m", "ziglang", "cc", "-target", target.triple)
     return Compiler(command, _version(command))
@@ -80,7 +81,12 @@ def flags(target: Target, compiler: Compiler) -> list[str]:
 
 
 def compile_c(
-    compiler: Compiler, target: Target, sources: Sequence[Path], include: Sequence[Path], out: Path, extra: Sequence[str] = ()
+    compiler: Compiler,
+    target: Target,
+    sources: Sequence[Path],
+    include: Sequence[Path],
+    out: Path,
+    extra: Sequence[str] = (),
 ) -> list[str]:
     """Compile and link ``sources`` to the executable ``out``; static for cross targets. Returns the command.
 
@@ -100,5 +106,7 @@ def compile_c(
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         first = next((line for line in lines if "error" in line), lines[-1] if lines else "no message")
-        raise SysmolError(f"{Path(compiler.command[0]).name} cannot compile {sources[0].name} for {target.name}: {first}")
+        raise SysmolError(
+            f"{Path(compiler.command[0]).name} cannot compile {sources[0].name} for {target.name}: {first}"
+        )
     return command

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from sysmol.grid import integer
-from sysmol.network import Array, Layer, Network, Output, Tensor, alignment, dense_weight, layer_classes, upper_codes
+from sysmol.network import (
+    RANGES,
+    Array,
+    Layer,
+    Network,
+    Output,
+    Tensor,
+    alignment,
+    dense_weight,
+    layer_classes,
+    upper_codes,
+)
 from sysmol.packing import slot_precisions, unpack
 
 
@@ -88,6 +99,20 @@ def physical(net: Network, layer: Layer, out: Output) -> Physical:
     if r is not None and net.tensors[layer.residual].format == "smol":
         b, r = b - r * _top(net.tensors[layer.residual]), 2 * r
     return Physical(m, b.reshape(-1, t.channels), r, np.asarray(upper_codes(t, out.hi)))
+
+
+def activation_limits(net: Network, name: str) -> tuple[int, int]:
+    """Least and largest element that a tensor of plain integers can hold, with the 0 of its borders; float: (0, 0)."""
+    t = net.tensors[name]
+    if t.format not in RANGES:
+        return 0, 0
+    for layer in net.layers:
+        if layer.op == "maxpool" and layer.output == name:
+            return activation_limits(net, layer.input)
+        for out in layer.outputs:
+            if out.tensor == name:
+                return min(0, int(out.lo)), max(0, int(out.hi))
+    return RANGES[t.format]
 
 
 def identifier(name: str) -> str:

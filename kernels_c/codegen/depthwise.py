@@ -91,7 +91,7 @@ class SmolDepthwise:
         """Write the layer's function; returns the text of its constant arrays."""
         assert self.layer.weight is not None
         height, width, vectors = self.layer.weight.shape[:3]
-        with em.block(f"static void {self.name}({parameters(self.layer)})"):
+        with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
             em.line("v_begin();")
             self.epilogue.begin(em)
             for vector in range(vectors):
@@ -207,7 +207,7 @@ class PlainDepthwise:
     def emit(self, em: Emitter) -> list[str]:
         """Write the layer's function; returns the text of its constant arrays."""
         height, width = self.layer.kernel
-        with em.block(f"static void {self.name}({parameters(self.layer)})"):
+        with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
             em.line("v_begin();")
             self.epilogue.begin(em)
             start = 0
@@ -231,7 +231,7 @@ class PlainDepthwise:
             self.source.start(self.layer.padding[:2]),
             times("oy", sy * self.source.row_bytes),
             times("ox", sx * self.source.pixel_bytes),
-            self.epilogue._block_at(self.source, tile, 0),
+            self.epilogue.block_at(self.source, tile, 0),
         )
         em.line(f"const uint8_t *corner = in + {corner};", scalar=3)
         em.line(f"const uint8_t *w = {plus(f'{self.name}_w', start, times('t', size))};", scalar=1)

@@ -34,7 +34,7 @@ class Elementwise:
     def emit(self, em: Emitter) -> list[str]:
         """Write the layer's function; returns the text of its constant arrays."""
         assert self.epilogue is not None
-        with em.block(f"static void {self.name}({parameters(self.layer)})"):
+        with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
             em.line("v_begin();")
             self.epilogue.begin(em)
             for first, count in segments(self.blocks):
@@ -57,10 +57,10 @@ class Elementwise:
             times("ox", sx * self.source.pixel_bytes),
         )
         assert self.epilogue is not None
-        em.line(f"const uint8_t *corner = in + {plus(corner, self.epilogue._block_at(self.source, tile, 0))};", scalar=4)
+        em.line(f"const uint8_t *corner = in + {plus(corner, self.epilogue.block_at(self.source, tile, 0))};", scalar=4)
         if block.precision:
             for g in groups:
-                em.line(f"const vec s{g} = v_load({self.epilogue._shift_name(tile.first)} + {16 * g});")
+                em.line(f"const vec s{g} = v_load({self.epilogue.shift_name(tile.first)} + {16 * g});")
         if self.layer.op == "rescale":
             expand(em, self.source, "corner", block, "a")
             return [f"a{g}" for g in groups]
@@ -86,7 +86,7 @@ class MaxPool(Elementwise):
         offsets = ", ".join(str(b.offset) for b in self.blocks)
         text.append(f"static const uint16_t {self.name}_at[] = {{{offsets}}};\n")
         real = source.tensor.format == "f32"
-        with em.block(f"static void {self.name}({parameters(layer)})"):
+        with em.block(f"SMOL_KERNEL {self.name}({parameters(layer)})"):
             em.line("v_begin();")
             em.line("const vec zero = v_zero();")
             em.line("(void)zero;")
@@ -124,7 +124,8 @@ class MaxPool(Elementwise):
         highest = {"rows": t.height - 1, "columns": t.width - 1}
         start = plus(source.start(), "at")
         em.line(f"const int fy = m_max(oy * {sy} - {top}, 0), fx = m_max(ox * {sx} - {left}, 0);", scalar=2)
-        em.line(f"const uint8_t *first = in + {plus(start, times('fy', source.row_bytes), times('fx', source.pixel_bytes))};", 4)
+        corner = plus(start, times("fy", source.row_bytes), times("fx", source.pixel_bytes))
+        em.line(f"const uint8_t *first = in + {corner};", scalar=4)
         expand(em, source, "first", block, "f")
         for g in groups:
             em.line(f"vec a{g} = {'v_fmax' if real else 'v_max'}(f{g}, f{g});")
@@ -145,14 +146,16 @@ class ImageRescale(Elementwise):
         super().__init__(net, layer, places, target)
         t = self.source.tensor
         if layer.residual:
-            raise SysmolError(f"layer {layer.name}: a conversion of the image cannot add a residual; use a layer of its own")
+            raise SysmolError(
+                f"layer {layer.name}: a conversion of the image cannot add a residual; use a layer of its own"
+            )
         self.constants = [physical(net, layer, out) for out in layer.outputs]
         self.places = [places[name] for name in layer.targets]
         self.period = lcm(t.channels, 4)
         self.by_rows = all(place.flat for place in self.places) and t.width * t.channels >= self.period
 
     def emit(self, em: Emitter) -> list[str]:
-        with em.block(f"static void {self.name}({parameters(self.layer)})"):
+        with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
             em.line("v_begin();")
             em.line("const vec zero = v_zero();")
             em.line("(void)zero;")
@@ -172,7 +175,9 @@ class ImageRescale(Elementwise):
                 if values is not None:
                     repeated = np.tile(values, self.period // len(values))
                     data = repeated.astype(np.float32) if real else wrap32(repeated)
-                    text.append(array_text(f"{self.name}_out{i}_{key}", data, "one entry per element of a row's period"))
+                    text.append(
+                        array_text(f"{self.name}_out{i}_{key}", data, "one entry per element of a row's period")
+                    )
         return text
 
     def _row(self, em: Emitter) -> None:
@@ -189,7 +194,8 @@ class ImageRescale(Elementwise):
                     for i, (out, constant) in enumerate(zip(self.layer.outputs, self.constants, strict=True)):
                         name, place = f"{self.name}_out{i}", self.places[i]
                         size = 4 if place.tensor.format == "f32" else 1
-                        at = f"out{i} + {plus(place.start(), times('oy', place.row_bytes), times('e', size), 4 * size * part)}"
+                        row = plus(place.start(), times("oy", place.row_bytes), times("e", size), 4 * size * part)
+                        at = f"out{i} + {row}"
                         if place.tensor.format == "f32":
                             em.line(f"vec y{i} = v_to_float(x);")
                             if constant.M is not None:
@@ -217,9 +223,13 @@ class ImageRescale(Elementwise):
             name, place = f"{self.name}_out{i}", self.places[i]
             real = self.net.is_float
             m = np.ones(len(constant.hi)) if constant.M is None else constant.M
-            text.append(array_text(f"{name}_m", m.astype(np.float32) if real else wrap32(m), f"M of {place.tensor.name}"))
+            text.append(
+                array_text(f"{name}_m", m.astype(np.float32) if real else wrap32(m), f"M of {place.tensor.name}")
+            )
             b = constant.B[0]
-            text.append(array_text(f"{name}_b", b.astype(np.float32) if real else wrap32(b), f"B of {place.tensor.name}"))
+            text.append(
+                array_text(f"{name}_b", b.astype(np.float32) if real else wrap32(b), f"B of {place.tensor.name}")
+            )
             hi = np.minimum(constant.hi, INT32_MAX) if not real else np.zeros(len(b))
             text.append(array_text(f"{name}_hi", hi.astype(np.int32), "upper clamps"))
             text.append(array_text(f"{name}_at", np.array(place.positions(), dtype=np.int32), "places of channels"))

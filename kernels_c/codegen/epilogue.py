@@ -138,21 +138,20 @@ class Epilogue:
                 )
         offsets = ", ".join(str(block.offset) for block in self.blocks)
         if any(block.precision for block in self.blocks):
-            text.append(
-                f"/* First byte of every block in a pixel. */\nstatic const uint16_t {self.name}_at[] = {{{offsets}}};\n"
-            )
+            text.append("/* First byte of every block in a pixel. */")
+            text.append(f"static const uint16_t {self.name}_at[] = {{{offsets}}};\n")
         for precision_form, shifts in self._shift_arrays().items():
             text.append(array_text(precision_form, shifts, "left shift of every lane's code in its memory word"))
         return text
 
     def _shift_arrays(self) -> dict[str, Array]:
         return {
-            self._shift_name(index): np.array(block.shifts, dtype=np.int32)
+            self.shift_name(index): np.array(block.shifts, dtype=np.int32)
             for index, block in enumerate(self.blocks)
-            if block.precision and self._shift_name(index) == f"{self.name}_shift{index}"
+            if block.precision and self.shift_name(index) == f"{self.name}_shift{index}"
         }
 
-    def _shift_name(self, index: int) -> str:
+    def shift_name(self, index: int) -> str:
         """Array of the shifts of block ``index``: that of the first block of its form."""
         first = next(i for i, block in enumerate(self.blocks) if block.form == self.blocks[index].form)
         return f"{self.name}_shift{first}"
@@ -175,7 +174,7 @@ class Epilogue:
     def _corner(place: Place) -> str:
         return plus(place.start(), times("oy", place.row_bytes), times("ox", place.pixel_bytes))
 
-    def _block_at(self, place: Place, tile: Tile, k: int) -> str:
+    def block_at(self, place: Place, tile: Tile, k: int) -> str:
         """C expression: first byte of block ``k`` of the tile in a pixel of ``place``."""
         index = tile.first + k
         if place.tensor.format == "smol":
@@ -201,7 +200,7 @@ class Epilogue:
         em.line(f"const int c = {group};", scalar=1)
         if block.precision:
             for g in count:
-                em.line(f"const vec s{g} = v_load({self._shift_name(tile.first + k)} + {16 * g});")
+                em.line(f"const vec s{g} = v_load({self.shift_name(tile.first + k)} + {16 * g});")
                 em.line(f"(void)s{g};")
         if any(self.fast):
             for i, constant in enumerate(self.constants):
@@ -225,7 +224,7 @@ class Epilogue:
                 if not all(self.fast):
                     self._slow(em, tile, k, block, (row, column), accumulators[number])
                 if self.residual is not None and any(self.fast):
-                    at = plus("rp", self._block_at(self.residual, tile, k), self._pixel(self.residual, row, column))
+                    at = plus("rp", self.block_at(self.residual, tile, k), self._pixel(self.residual, row, column))
                     expand(em, self.residual, at, block, "x")
                 for i in range(len(self.targets)):
                     if self.fast[i]:
@@ -266,7 +265,7 @@ class Epilogue:
                 em.line(f"{y} = v_at_least({y}, {int(out.lo)});")
             if hi < INT32_MAX:
                 em.line(f"{y} = v_at_most({y}, {hi});")
-        at = plus(f"y{i}", self._block_at(place, tile, k), self._pixel(place, *pixel))
+        at = plus(f"y{i}", self.block_at(place, tile, k), self._pixel(place, *pixel))
         store(em, place, at, block, f"q{i}")
 
     def _slow(
@@ -292,7 +291,8 @@ class Epilogue:
                 with em.block(f"if (m_get_s32({name}_at, i) >= 0)"):
                     em.line(
                         f"const int32_t y = m_requantise(m_get_s32(acc, lane), m_get_s32({name}_m, i), "
-                        f"m_get_s32({name}_b{border}, i), {r}, {rm}, {out.shift}, {int(out.lo)}, m_get_s32({name}_hi, i));"
+                        f"m_get_s32({name}_b{border}, i), {r}, {rm}, {out.shift}, {int(out.lo)}, "
+                        f"m_get_s32({name}_hi, i));"
                     )
                     at = plus(f"y{i}", self._pixel(place, *pixel))
                     if place.tensor.format == "smol":

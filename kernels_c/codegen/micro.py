@@ -16,18 +16,19 @@ from kernels_c.codegen.layout import ELEMENT_BYTES, Block, Place
 from kernels_c.codegen.schedule import Schedule
 from sysmol.network import Array, Layer
 
-S8_LARGEST = 128
-"""Largest magnitude of an int8 activation, for the proof that 16-bit sums do not wrap."""
-
 
 class MicroKernel(ABC):
     """The multiply-accumulates of a tile of ``blocks`` of output channels and ``schedule.pixels`` pixels.
 
+    ``limits`` bound the activations (0 included).
     ``x`` in C points at the first byte that the tile's first pixel reads in a kernel row, ``w`` at the weights; both
     advance. ``chain`` is the number of dependent multiply-accumulates per accumulator and kernel row.
     """
 
-    def __init__(self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule) -> None:
+    def __init__(
+        self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
+    ) -> None:
+        self.limits = limits
         self.layer = layer
         self.source = source
         self.blocks = tuple(blocks)
@@ -43,7 +44,7 @@ class MicroKernel(ABC):
             for p in range(len(self.pixels)):
                 em.line(f"vec a{g}_{p} = v_zero();")
 
-    def end(self, em: Emitter) -> None:
+    def end(self, em: Emitter) -> None:  # noqa: B027 - most have nothing to do
         """Bring the accumulators into the registers that :meth:`accumulators` names."""
 
     def accumulators(self) -> list[list[list[str]]]:
@@ -144,7 +145,7 @@ class SmolDot(MicroKernel):
 
 
 def row_matrix(layer: Layer, source: Place) -> Array:
-    """Weights as they meet a row of a kernel in memory: ``[K, KH, elements of KW pixels]``, zeros where nothing lies."""
+    """Weights as they meet a kernel row in memory: ``[K, KH, elements of KW pixels]``, zeros where nothing lies."""
     assert layer.weight is not None
     k, height, width, _ = layer.weight.shape
     per_pixel = source.pixel_bytes // ELEMENT_BYTES[source.tensor.format]
@@ -159,8 +160,10 @@ class LaneDot(MicroKernel):
     A kernel row lies in memory as one run of pixels, so its reduction runs over registers that cross pixel borders.
     """
 
-    def __init__(self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule) -> None:
-        super().__init__(layer, source, blocks, schedule)
+    def __init__(
+        self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
+    ) -> None:
+        super().__init__(layer, source, blocks, schedule, limits)
         self.operation = "v_sdot" if source.tensor.format == "s8" else "v_ffma_lane"
         self.subs = -(-source.pixel_bytes * layer.kernel[1] // 4)
 
@@ -238,18 +241,23 @@ class RvvInt8(MicroKernel):
 
     LONGEST = 16
 
-    def __init__(self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule) -> None:
-        super().__init__(layer, source, blocks, schedule)
+    def __init__(
+        self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
+    ) -> None:
+        super().__init__(layer, source, blocks, schedule, limits)
         self.matrix = row_matrix(layer, source)
         self.terms = self._safe_terms()
 
     def _safe_terms(self) -> int:
-        """Most terms whose sum fits 16 bits whatever the activations, for every output channel and place in a row."""
-        size = np.abs(self.matrix.astype(np.int64)) * S8_LARGEST
-        length = size.shape[-1]
+        """Most terms whose sum fits 16 bits, for every output channel and place in a row, whatever the activations."""
+        low, high = (self.matrix.astype(np.int64) * limit for limit in self.limits)
+        length = low.shape[-1]
         for terms in range(min(self.LONGEST, length), 1, -1):
-            padded = np.pad(size, ((0, 0), (0, 0), (0, -length % terms)))
-            if padded.reshape(*size.shape[:2], -1, terms).sum(axis=-1).max() <= 32767:
+            sums = [
+                np.pad(side, ((0, 0), (0, 0), (0, -length % terms))).reshape(*side.shape[:2], -1, terms).sum(axis=-1)
+                for side in (np.minimum(low, high), np.maximum(low, high))
+            ]
+            if sums[0].min() >= -32768 and sums[1].max() <= 32767:
                 return terms
         return 1
 

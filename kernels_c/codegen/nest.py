@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kernels_c.codegen.constants import array_text, identifier
+from kernels_c.codegen.constants import activation_limits, array_text, identifier
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import Epilogue, Tile, plus, times
 from kernels_c.codegen.layout import Block, Place, segments
 from kernels_c.codegen.micro import LaneDot, MicroKernel, RvvFloat, RvvInt8, SmolDot
 from kernels_c.codegen.schedule import Schedule, choose
 from kernels_c.codegen.targets import Target
-from sysmol.network import Layer, Network
+from sysmol.network import Array, Layer, Network
 
 
 def parameters(layer: Layer) -> str:
@@ -30,6 +30,9 @@ def parameters(layer: Layer) -> str:
 
 def tile_origin(em: Emitter, variable: str, index: str, tile: int, size: int) -> None:
     """``variable`` = first row or column of tile ``index``; the last tile is moved back inside the output."""
+    if size == tile:
+        em.line(f"const int {variable} = 0;")
+        return
     text = times(index, tile)
     em.line(f"const int {variable} = {text if size % tile == 0 else f'm_min({text}, {size - tile})'};", scalar=1)
 
@@ -43,6 +46,7 @@ class LoopNest(ABC):
         self.layer = layer
         self.name = identifier(layer.name)
         self.source = places[layer.input]
+        self.limits = activation_limits(net, layer.input)
         self.target = target
         outputs = [places[name] for name in layer.targets]
         smol = [place for place in outputs if place.tensor.format == "smol"]
@@ -64,9 +68,9 @@ class LoopNest(ABC):
 
     def micro(self, blocks: Sequence[Block]) -> MicroKernel:
         """Micro-kernel for a tile of ``blocks``."""
-        kinds = {"vdot": SmolDot, "dot": LaneDot, "mac": RvvInt8, "fma": RvvFloat}
+        kinds: dict[str, type[MicroKernel]] = {"vdot": SmolDot, "dot": LaneDot, "mac": RvvInt8, "fma": RvvFloat}
         kind = LaneDot if self.style() == "fma" and not self.target.scalar_operand else kinds[self.style()]
-        return kind(self.layer, self.source, blocks, self.schedule)
+        return kind(self.layer, self.source, blocks, self.schedule, self.limits)
 
     @abstractmethod
     def plan(self) -> Schedule:
@@ -92,8 +96,8 @@ class LoopNest(ABC):
     def emit(self, em: Emitter) -> list[str]:
         """Write the layer's function; returns the text of its constant arrays."""
         assert self.layer.weight is not None
-        packed = []
-        with em.block(f"static void {self.name}({parameters(self.layer)})"):
+        packed: list[Array] = []
+        with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
             em.line("v_begin();")
             self.epilogue.begin(em)
             start = 0
@@ -113,7 +117,9 @@ class LoopNest(ABC):
                 packed.extend(part.reshape(-1) for part in parts)
                 start += size * tile.times
         em.line()
-        weights = array_text(f"{self.name}_w", np.concatenate(packed), f"weights of {self.layer.name}, in reading order")
+        weights = array_text(
+            f"{self.name}_w", np.concatenate(packed), f"weights of {self.layer.name}, in reading order"
+        )
         return [weights, *self.epilogue.arrays()]
 
     def _pixels(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:

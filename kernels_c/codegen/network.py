@@ -90,8 +90,8 @@ def generate(net: Network, target: Target, stem: str, command: str) -> Program:
     source = [
         header,
         "/*",
-        " * One function per layer over padded buffers in the caller's arena. Loops: t = tile of output channels, ty/tx =",
-        " * tile of output pixels with corner oy/ox, ky/kx = kernel taps, i = registers of input channels.",
+        " * One function per layer over padded buffers in the caller's arena. Loops: t = tile of output channels,",
+        " * ty/tx = tile of output pixels with corner oy/ox, ky/kx = kernel taps, i = registers of input channels.",
         " * a<group>_<pixel> are accumulators: four output channels (lanes) of one pixel.",
         " */",
         f'#include "{target.header}"',

@@ -17,6 +17,9 @@ ACCUMULATORS = 16
 GROUP = 4
 """Output channels in one accumulator register: lanes of 32 bits."""
 
+CHAIN_SLOTS = 32
+"""Multiply-accumulate slots that a step lasts at least: four dependent ones of latency 4 in each of two pipes."""
+
 _GRAMMAR = re.compile(rf"({'|'.join(ANCHORS)})-(\d+)x(\d+)x(\d+)-({'|'.join(STYLES)})")
 
 
@@ -59,7 +62,7 @@ def choose(height: int, width: int, blocks: int, style: str) -> Schedule:
 
     Per reduction step a tile of ``b`` blocks and ``n`` pixels does ``8*b*n`` multiply-accumulates, ``8*b`` weight
     loads and ``n`` activation loads. Tiles at the edges overlap their neighbours, so every tile counts in full.
-    A load is held to cost 0.6 of a multiply-accumulate; short chains (few accumulators) count as latency-bound.
+    A load is held to cost 0.6 of a multiply-accumulate; few accumulators leave a step bound by latency.
     """
     best: tuple[float, int, Schedule] | None = None
     for rows in range(1, min(height, 8) + 1):
@@ -69,7 +72,7 @@ def choose(height: int, width: int, blocks: int, style: str) -> Schedule:
                 if 2 * b * pixels > ACCUMULATORS or (b > 1 and b > blocks):
                     continue
                 tiles = -(-height // rows) * -(-width // columns) * -(-blocks // b)
-                work = max(8 * b * pixels, 8 * 4 / 1.0) + 0.6 * (8 * b + pixels)
+                work = max(8 * b * pixels, CHAIN_SLOTS) + 0.6 * (8 * b + pixels)
                 rank = (tiles * work, -pixels, Schedule("os", 8 * b, rows, columns, style))
                 if best is None or rank[:2] < best[:2]:
                     best = rank

@@ -15,19 +15,20 @@
 typedef int32x4_t vec;
 
 #ifdef SMOL_EMULATE
-#include "smol_calls.h"
-#define SMOL_EMULATED(function, d, n, m, ...)                                          \
-    do {                                                                               \
-        int32_t smol_d[4], smol_n[4], smol_m[4];                                       \
-        vst1q_s32(smol_d, (d));                                                        \
-        vst1q_s32(smol_n, (n));                                                        \
-        vst1q_s32(smol_m, (m));                                                        \
-        function(smol_d, smol_n, smol_m, __VA_ARGS__);                                 \
-        (d) = vld1q_s32(smol_d);                                                       \
-    } while (0)
-#define v_dot(lane, pattern, acc, w, x) SMOL_EMULATED(smol_call_vdot, acc, w, x, (pattern), (lane))
-#define v_vmul(part, d, n, m) SMOL_EMULATED(smol_call_vmul, d, n, m, (part))
-#define v_vmla(part, d, n, m) SMOL_EMULATED(smol_call_vmla, d, n, m, (part))
+#include "smol_arith.h"
+/* Out of line: a register tile has hundreds of them. */
+static __attribute__((noinline, unused)) vec smol_emulate(unsigned fn, unsigned field6, vec d, vec n, vec m)
+{
+    int32_t bytes_d[4], bytes_n[4], bytes_m[4];
+    vst1q_s32(bytes_d, d);
+    vst1q_s32(bytes_n, n);
+    vst1q_s32(bytes_m, m);
+    smol_execute(fn, field6, bytes_d, bytes_n, bytes_m);
+    return vld1q_s32(bytes_d);
+}
+#define v_dot(lane, pattern, acc, w, x) ((acc) = smol_emulate(SMOL_FN_VDOT0 + (lane), (pattern), (acc), (w), (x)))
+#define v_vmul(part, d, n, m) ((d) = smol_emulate(SMOL_FN_VMUL, (part), v_zero(), (n), (m)))
+#define v_vmla(part, d, n, m) ((d) = smol_emulate(SMOL_FN_VMLA, (part), (d), (n), (m)))
 #else
 __asm__(SMOL_ASM_SYMBOLS);
 /* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */

@@ -55,25 +55,29 @@ static inline vec v_dup(uint32_t a)
 }
 
 #ifdef SMOL_EMULATE
-#include "smol_calls.h"
-/* What the compiler makes of the C code may set vtype, so set ours again behind it. */
-#define SMOL_EMULATED(function, d, n, m, ...)                                          \
-    do {                                                                               \
-        int32_t smol_d[4], smol_n[4], smol_m[4];                                       \
-        v_store(smol_d, (d));                                                          \
-        v_store(smol_n, (n));                                                          \
-        v_store(smol_m, (m));                                                          \
-        function(smol_d, smol_n, smol_m, __VA_ARGS__);                                 \
-        v_begin();                                                                     \
-        (d) = v_load(smol_d);                                                          \
+#include "smol_arith.h"
+/* Registers go through memory, out of line; what the compiler makes of C code may set vtype, so ours is set again. */
+static __attribute__((noinline, unused)) void smol_emulate(unsigned fn, unsigned field6, int32_t *registers)
+{
+    smol_execute(fn, field6, registers, registers + 4, registers + 8);
+}
+#define SMOL_EMULATED(fn, field6, d, n, m)        \
+    do {                                          \
+        int32_t registers[12];                    \
+        v_store(registers, (d));                  \
+        v_store(registers + 4, (n));              \
+        v_store(registers + 8, (m));              \
+        smol_emulate((fn), (field6), registers);  \
+        v_begin();                                \
+        (d) = v_load(registers);                  \
     } while (0)
-#define v_dot(lane, pattern, acc, w, x) SMOL_EMULATED(smol_call_vdot, acc, w, x, (pattern), (lane))
+#define v_dot(lane, pattern, acc, w, x) SMOL_EMULATED(SMOL_FN_VDOT0 + (lane), (pattern), acc, w, x)
 #define v_vmul(part, d, n, m)                    \
     do {                                         \
         (d) = v_zero();                          \
-        SMOL_EMULATED(smol_call_vmul, d, n, m, (part)); \
+        SMOL_EMULATED(SMOL_FN_VMUL, part, d, n, m); \
     } while (0)
-#define v_vmla(part, d, n, m) SMOL_EMULATED(smol_call_vmla, d, n, m, (part))
+#define v_vmla(part, d, n, m) SMOL_EMULATED(SMOL_FN_VMLA, part, d, n, m)
 #else
 __asm__(SMOL_ASM_SYMBOLS);
 /* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */
