@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
 
+from kernels_c import elf as elf_file
 from kernels_c.codegen.network import Program, generate
 from kernels_c.codegen.targets import TARGETS, Target
 from kernels_c.toolchain import Compiler, compile_c, find_compiler
@@ -53,41 +51,25 @@ def target_named(isa: str) -> Target:
 def compile_program(
     program: Program, stem: str, folder: Path, compiler: Compiler, target: Target, extra: Sequence[str] = ()
 ) -> tuple[Path, list[str]]:
-    """Write the C into ``folder`` and compile it with the runtime; returns executable and compile command."""
+    """Write the C into ``folder`` and compile it with the runtime; returns executable and compile command.
+
+    RISC-V kernels in which the compiler set vtype on its own are compiled again so that this cannot matter.
+    """
     source = atomic_write_text(folder / f"{stem}.c", program.source)
     atomic_write_text(folder / f"{stem}.constants.h", program.constants)
     handle, temporary = tempfile.mkstemp(prefix=f".{stem}.", dir=folder)
     os.close(handle)
     try:
-        command = compile_c(compiler, target, [source, RUNTIME / "main.c"], [INCLUDE, folder], Path(temporary), extra)
+        sources, include = [source, RUNTIME / "main.c"], [INCLUDE, folder]
+        command = compile_c(compiler, target, sources, include, Path(temporary), extra)
+        if target.name == "riscv" and elf_file.foreign_vset(Path(temporary)):
+            extra = [*extra, "-DSMOL_SET_ALWAYS"]
+            command = compile_c(compiler, target, sources, include, Path(temporary), extra)
         os.replace(temporary, folder / stem)
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
-    return folder / stem, command
-
-
-def elf_facts(path: Path) -> dict[str, Any]:
-    """Machine, section sizes in bytes and sizes of the network's own functions of an ELF executable."""
-    try:
-        with open(path, "rb") as stream:
-            elf = ELFFile(stream)
-            sizes = {"text": 0, "data": 0, "bss": 0}
-            for section in elf.iter_sections():
-                flags, size = section["sh_flags"], section["sh_size"]
-                if flags & 2:  # SHF_ALLOC
-                    kind = "bss" if section["sh_type"] == "SHT_NOBITS" else "data" if flags & 1 else "text"
-                    sizes[kind] += size
-            symbols = {
-                symbol.name: symbol["st_size"]
-                for table in elf.iter_sections()
-                if isinstance(table, SymbolTableSection)
-                for symbol in table.iter_symbols()
-                if symbol["st_info"]["type"] == "STT_FUNC" and symbol.name.startswith(("layer_", "smol_"))
-            }
-            return {"machine": elf["e_machine"], "sizes": sizes, "symbols": dict(sorted(symbols.items()))}
-    except (OSError, ELFError) as error:
-        raise SysmolError(f"{path} is no ELF executable ({error}): the compiler must write ELF for Linux") from None
+    return folder / stem, [stem if part == temporary else part for part in command]
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -120,7 +102,7 @@ def compile_network(
     stem = f"{variant}.{isa}"
     program = generate(net, target, stem, f"python -m kernels_c {path.name} --isa {isa} --variant {variant}")
     elf, command = compile_program(program, stem, folder, compiler, target)
-    facts = elf_facts(elf)
+    facts = elf_file.facts(elf)
     if target.machine and facts["machine"] != target.machine:
         raise SysmolError(
             f"the compiler {shlex.join(compiler.command)!r} makes {facts['machine']}, not {target.machine}: "
@@ -181,6 +163,6 @@ def run_executable(command: Sequence[str], images: npt.NDArray[np.uint8], classe
         except OSError as error:
             raise SysmolError(f"cannot run {command[-1]}: {error.strerror}; compile it again") from None
         if done.returncode:
-            message = done.stderr.strip() or f"ended with status {done.returncode}"
-            raise SysmolError(f"{Path(command[-1]).name}: {message}")
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            raise SysmolError(f"{Path(command[-1]).name} ended with status {done.returncode}: {lines[-1]}")
         return np.frombuffer(result.read_bytes(), dtype=np.dtype(dtype).newbyteorder("<")).reshape(-1, classes)

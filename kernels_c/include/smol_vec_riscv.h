@@ -6,7 +6,8 @@
  * whole-register loads and SMOL words need none. The operations are volatile inline assembly, not intrinsics: after
  * inline assembly a compiler sets vtype again before every intrinsic, and that is what costs most in a simulated
  * core. A tied operand ("+vr") may be overwritten, so code must not use it again: the compiler would copy it,
- * and set vtype for the copy. (A test counts the vset instructions of every compiled kernel.)
+ * and set vtype to something else for the copy. The build looks for such foreign settings in the compiled kernels;
+ * where it finds one it compiles again with -DSMOL_SET_ALWAYS, where every operation sets vtype itself.
  */
 #ifndef SMOL_VEC_RISCV_H
 #define SMOL_VEC_RISCV_H
@@ -19,38 +20,48 @@
 
 typedef vint32m1_t vec;
 
+#define SMOL_SET_32 "vsetivli zero, 4, e32, m1, ta, ma\n\t"
+#define SMOL_SET_16 "vsetivli zero, 8, e16, m1, ta, ma\n\t"
+#ifdef SMOL_SET_ALWAYS
+#define SMOL_32 SMOL_SET_32
+#define SMOL_16 SMOL_SET_16
+#else
+#define SMOL_32
+#define SMOL_16
+#endif
+
 static inline void v_begin(void)
 {
-    __asm__ volatile("vsetivli zero, 4, e32, m1, ta, ma" : : : "memory");
+    __asm__ volatile(SMOL_SET_32 : : : "memory");
 }
 
 #define SMOL_OP_VV(text, a, b)                                                   \
     vec d;                                                                       \
-    __asm__ volatile(text " %0, %1, %2" : "=vr"(d) : "vr"(a), "vr"(b));          \
+    __asm__ volatile(SMOL_32 text " %0, %1, %2" : "=vr"(d) : "vr"(a), "vr"(b));          \
     return d
 #define SMOL_OP_VX(text, a, x)                                                   \
     vec d;                                                                       \
-    __asm__ volatile(text " %0, %1, %2" : "=vr"(d) : "vr"(a), "r"(x));           \
+    __asm__ volatile(SMOL_32 text " %0, %1, %2" : "=vr"(d) : "vr"(a), "r"(x));           \
     return d
 #define SMOL_OP_VF(text, a, f)                                                   \
     vec d;                                                                       \
-    __asm__ volatile(text " %0, %1, %2" : "=vr"(d) : "vr"(a), "f"(f));           \
+    __asm__ volatile(SMOL_32 text " %0, %1, %2" : "=vr"(d) : "vr"(a), "f"(f));           \
     return d
 
 static inline vec v_load(const void *p) { return *(const vec *)p; }
-static inline void v_store(void *p, vec a) { __asm__ volatile("vse32.v %0, (%1)" : : "vr"(a), "r"(p) : "memory"); }
+static inline void v_store(void *p, vec a) { __asm__ volatile(SMOL_32 "vse32.v %0, (%1)" : : "vr"(a), "r"(p) : "memory"); }
 
 static inline vec v_zero(void)
 {
     vec d;
-    __asm__ volatile("vmv.v.i %0, 0" : "=vr"(d));
+    __asm__ volatile(SMOL_32 "vmv.v.i %0, 0" : "=vr"(d));
     return d;
 }
 
 static inline vec v_dup(uint32_t a)
 {
     vec d;
-    __asm__ volatile("vmv.v.x %0, %1" : "=vr"(d) : "r"(a));
+    __asm__ volatile(SMOL_32 "vmv.v.x %0, %1" : "=vr"(d) : "r"(a));
     return d;
 }
 
@@ -91,12 +102,12 @@ static inline vec v_add(vec a, vec b) { SMOL_OP_VV("vadd.vv", a, b); }
 static inline vec v_mul(vec a, vec b) { SMOL_OP_VV("vmul.vv", a, b); }
 static inline vec v_madd(vec a, vec m, vec b)
 {
-    __asm__ volatile("vmadd.vv %0, %1, %2" : "+vr"(a) : "vr"(m), "vr"(b));
+    __asm__ volatile(SMOL_32 "vmadd.vv %0, %1, %2" : "+vr"(a) : "vr"(m), "vr"(b));
     return a;
 }
 static inline vec v_mla(vec b, vec a, vec m)
 {
-    __asm__ volatile("vmacc.vv %0, %1, %2" : "+vr"(b) : "vr"(a), "vr"(m));
+    __asm__ volatile(SMOL_32 "vmacc.vv %0, %1, %2" : "+vr"(b) : "vr"(a), "vr"(m));
     return b;
 }
 
@@ -120,7 +131,7 @@ static inline uint32_t v_hsum(vec a, vec zero)
 {
     vec d;
     uint32_t sum;
-    __asm__ volatile("vredsum.vs %1, %2, %3\n\tvmv.x.s %0, %1" : "=r"(sum), "=&vr"(d) : "vr"(a), "vr"(zero));
+    __asm__ volatile(SMOL_32 "vredsum.vs %1, %2, %3\n\tvmv.x.s %0, %1" : "=r"(sum), "=&vr"(d) : "vr"(a), "vr"(zero));
     return sum;
 }
 
@@ -151,30 +162,30 @@ typedef vint32m2_t vec32x2;
 
 static inline void v_begin16(void)
 {
-    __asm__ volatile("vsetivli zero, 8, e16, m1, ta, ma" : : : "memory");
+    __asm__ volatile(SMOL_SET_16 : : : "memory");
 }
 static inline vec16 v_load16(const void *p) { return *(const vec16 *)p; }
 /* d = w * x, d += w * x in 16 bits with a scalar x; acc += sign-extended a. */
-#define v_mul16(d_, w_, x_) __asm__ volatile("vmul.vx %0, %1, %2" : "=vr"(d_) : "vr"(w_), "r"(x_))
-#define v_mla16(d_, w_, x_) __asm__ volatile("vmacc.vx %0, %2, %1" : "+vr"(d_) : "vr"(w_), "r"(x_))
-#define v_widen_add(acc_, a_) __asm__ volatile("vwadd.wv %0, %0, %1" : "+vr"(acc_) : "vr"(a_))
+#define v_mul16(d_, w_, x_) __asm__ volatile(SMOL_16 "vmul.vx %0, %1, %2" : "=vr"(d_) : "vr"(w_), "r"(x_))
+#define v_mla16(d_, w_, x_) __asm__ volatile(SMOL_16 "vmacc.vx %0, %2, %1" : "+vr"(d_) : "vr"(w_), "r"(x_))
+#define v_widen_add(acc_, a_) __asm__ volatile(SMOL_16 "vwadd.wv %0, %0, %1" : "+vr"(acc_) : "vr"(a_))
 /* Eight lanes of 32 bits, cleared: four and four, for v_zero() clears 128 bits under either setting. */
 static inline vec32x2 v_zero_pair(void)
 {
     vec32x2 d;
-    __asm__ volatile("vwmul.vx %0, %1, zero" : "=&vr"(d) : "vr"(v_zero()));
+    __asm__ volatile(SMOL_16 "vwmul.vx %0, %1, zero" : "=&vr"(d) : "vr"(v_zero()));
     return d;
 }
 #define v_low(acc) __riscv_vget_v_i32m2_i32m1((acc), 0)
 #define v_high(acc) __riscv_vget_v_i32m2_i32m1((acc), 1)
 
 /* acc += w * x with a scalar float x. */
-#define v_ffma_scalar(acc_, w_, x_) __asm__ volatile("vfmacc.vf %0, %2, %1" : "+vr"(acc_) : "vr"(w_), "f"(x_))
+#define v_ffma_scalar(acc_, w_, x_) __asm__ volatile(SMOL_32 "vfmacc.vf %0, %2, %1" : "+vr"(acc_) : "vr"(w_), "f"(x_))
 static inline vec v_fadd(vec a, vec b) { SMOL_OP_VV("vfadd.vv", a, b); }
 static inline vec v_fmul(vec a, vec b) { SMOL_OP_VV("vfmul.vv", a, b); }
 static inline vec v_fmla(vec b, vec a, vec m)
 {
-    __asm__ volatile("vfmacc.vv %0, %1, %2" : "+vr"(b) : "vr"(a), "vr"(m));
+    __asm__ volatile(SMOL_32 "vfmacc.vv %0, %1, %2" : "+vr"(b) : "vr"(a), "vr"(m));
     return b;
 }
 static inline vec v_fmax(vec a, vec b) { SMOL_OP_VV("vfmax.vv", a, b); }
@@ -183,7 +194,7 @@ static inline vec v_fat_most(vec a, float high) { SMOL_OP_VF("vfmin.vf", a, high
 static inline vec v_to_float(vec a)
 {
     vec d;
-    __asm__ volatile("vfcvt.f.x.v %0, %1" : "=vr"(d) : "vr"(a));
+    __asm__ volatile(SMOL_32 "vfcvt.f.x.v %0, %1" : "=vr"(d) : "vr"(a));
     return d;
 }
 

@@ -1,0 +1,107 @@
+"""Properties of the compiled kernels that no result shows: what they execute, and what they must not execute."""
+
+import re
+
+import numpy as np
+import pytest
+from kernel_networks import all_networks, float_network, int8_network
+
+from kernels_c.codegen.network import generate
+from kernels_c.codegen.schedule import Schedule, choose
+from kernels_c.codegen.targets import TARGETS
+from kernels_c.elf import foreign_vset, is_vset, kernels, riscv_words
+from sysmol.builder import random_network
+from sysmol.errors import SysmolError
+from sysmol.isa import decode_arm, decode_riscv
+
+
+def words_arm(code: bytes) -> list[int]:
+    return np.frombuffer(code, dtype="<u4").tolist()
+
+
+def is_vector_move(word: int) -> bool:
+    """vmv<n>r.v: a copy that the compiler made, for which it may also set vtype."""
+    return word & 0xFE00707F == 0x9E003057
+
+
+def test_riscv_kernels_set_vtype_once(program):
+    """One vset per SMOL or float kernel; int8 kernels go to 16-bit lanes and back in every tile."""
+    path = program(random_network(1), "riscv")[0]
+    assert not foreign_vset(path)
+    smol = kernels(path)
+    for name, code in smol.items():
+        words = riscv_words(code)
+        count = sum(map(is_vset, words))
+        allowed = 1 if name not in ("layer_conv2d1", "layer_conv2d9") else 16
+        assert 1 <= count <= allowed, f"{name} has {count} vset instructions"
+        assert not any(map(is_vector_move, words)), f"{name} copies vector registers"
+    floats = kernels(program(float_network(1), "riscv")[0])
+    for name, code in floats.items():
+        assert sum(map(is_vset, riscv_words(code))) == 1, name
+
+
+@pytest.mark.parametrize("isa", ["arm", "riscv"])
+def test_words_are_the_networks(isa, program):
+    """A SMOL network's kernels hold vdot and vmla words of its own patterns; int8 and float ones hold none."""
+    decode, words = (decode_arm, words_arm) if isa == "arm" else (decode_riscv, riscv_words)
+    net = random_network(2)
+    found = [decode(w) for code in kernels(program(net, isa)[0]).values() for w in words(code)]
+    names = {str(d.name) for d in found if d is not None}
+    patterns = {int(m.group(1)) for n in names if (m := re.fullmatch(r"vdot\.P(\d+)\.\d", n))}
+    assert patterns and patterns <= set(net.patterns)
+    assert any(n.startswith("vmla.") for n in names)
+    for other in (int8_network(2), float_network(2)):
+        assert not any(decode(w) for code in kernels(program(other, isa)[0]).values() for w in words(code))
+
+
+def test_mix_counts_vdots(seed):
+    """The accounting of a convolution is what its shapes say: tiles x taps x vectors x lanes."""
+    net = random_network(seed)
+    for target in TARGETS.values():
+        regions = {r.name: r for r in generate(net, target, "n", "test").regions}
+        assert list(regions) == [layer.name for layer in net.layers]
+        for layer in net.layers:
+            mix = regions[layer.name].mix
+            assert set(mix) == {"smol", "vload", "vstore", "simd", "scalar", "branch", "chains", "chain_len"}
+            x = net.tensors[layer.input]
+            if layer.op == "conv2d" and x.format == "smol":
+                out = net.tensors[layer.targets[0]]
+                least = out.height * out.width * out.channels * layer.kernel[0] * layer.kernel[1] * len(x.patterns)
+                assert mix["smol"] >= least, layer.name
+                assert mix["chains"] and mix["chain_len"]
+            if layer.op not in ("conv2d", "depthwise"):
+                assert mix["smol"] == 0
+
+
+def test_generated_text_is_stable(seed):
+    """The same network gives the same text, with the command in its head."""
+    net = random_network(seed)
+    first, second = (generate(net, TARGETS["arm"], "n", "the command") for _ in range(2))
+    assert first == second
+    assert "by: the command */" in first.source.splitlines()[0]
+    assert "malloc" not in first.source
+
+
+def test_schedules_parse_back():
+    for height, width, blocks, style in [(32, 32, 2, "vdot"), (1, 1, 2, "dot"), (7, 5, 5, "fma"), (2, 2, 9, "mac")]:
+        schedule = choose(height, width, blocks, style)
+        assert Schedule.parse(str(schedule)) == schedule
+        assert schedule.rows <= height and schedule.columns <= width
+    for text in ("os-8x2x4", "ws-8x2x4-vdot", "os-7x2x4-vdot", "os-8x9x9-vdot", "os-8x0x4-vdot", ""):
+        with pytest.raises(SysmolError):
+            Schedule.parse(text)
+
+
+def test_suite_has_unpadded_sizes(seed):
+    """7 and 33 channels, prime sizes: the suite must not have become friendly."""
+    shapes = [t.shape for make in all_networks(seed).values() for t in make().tensors.values()]
+    assert {7, 33} <= {c for _, _, c in shapes} and {5, 7} <= {h for h, _, _ in shapes}
+
+
+def test_foreign_vset_is_found_and_survived(program, emulator, assert_answers):
+    """Emulated words make the compiler set vtype itself: the build sees that and sets it for every operation."""
+    net = random_network(3)
+    path, _ = program(net, "riscv", "-O1", "-DSMOL_EMULATE")
+    counts = [sum(map(is_vset, riscv_words(code))) for code in kernels(path).values()]
+    assert max(counts) > 20
+    assert_answers(net, [*emulator("riscv"), str(path)])
