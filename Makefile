@@ -1,7 +1,7 @@
 # sysmol: `make demo` is the whole chain, `make test` every test; both set up their own environment on a fresh clone.
 # Needs Python 3.11 or newer, a C compiler (cc) and make. gem5 is optional (docs/gem5.md).
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 VENV ?= .venv
 BIN := $(VENV)/bin
 # PyTorch from version 2.14 on, or its default build on Linux, may bring gigabytes of GPU libraries; any CPU build

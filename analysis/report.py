@@ -14,7 +14,7 @@ import pandas as pd
 from analysis import figures, stats
 from analysis.estimate import FORMULA
 from analysis.estimate import SOURCE as ESTIMATE
-from analysis.summary import Results, agreement, summary
+from analysis.summary import Results, agreement, estimate_errors, summary
 from sysmol.files import atomic_write_json, atomic_write_text
 from sysmol.grid import PRECISIONS
 from sysmol.network import Network
@@ -268,6 +268,11 @@ def render(results: Results, facts: dict[str, Any], title: str) -> str:
             '<p class="note">cycles/image: mean over the images after the first one where there are several; '
             "first image: cold caches and predictors.</p>"
         )
+        errors = estimate_errors(results.layers)
+        if len(errors):
+            parts.append(
+                "<h3>The estimate against gem5</h3>" + table(errors.columns.tolist(), errors.itertuples(index=False))
+            )
         parts.append("<h2>Layers</h2>" + _layers_table(results))
     if facts["agreement"]:
         parts.append("<h2>Agreement of the logits</h2>" + _agreement_table(results))

@@ -170,6 +170,26 @@ def agreement(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
+def estimate_errors(layers: pd.DataFrame) -> pd.DataFrame:
+    """How far the estimate is from gem5's O3, where both exist on one machine: isa, variant, machine, measured,
+    estimated (cycles per image), ratio (estimated / measured), worst_layer and its ratio."""
+    keys = ["isa", "variant", "machine", "layer"]
+    timed = layers.dropna(subset=["cycles"])[[*keys, "cpu", "cycles"]]
+    measured, estimated = timed[timed["cpu"] == "o3"], timed[timed["cpu"] == ESTIMATE]
+    pairs = measured.merge(estimated, on=keys, suffixes=("", "_estimated"))
+    pairs["ratio"] = pairs["cycles_estimated"] / pairs["cycles"]
+    rows = []
+    for (isa, variant, machine), group in pairs.groupby(keys[:3], sort=False):
+        total, guess = float(group["cycles"].sum()), float(group["cycles_estimated"].sum())
+        ratios = group["ratio"].tolist()
+        worst = max(range(len(ratios)), key=lambda place: abs(math.log(ratios[place])))
+        row = {"isa": isa, "variant": variant, "machine": machine, "measured": total, "estimated": guess}
+        rows.append(
+            row | {"ratio": guess / total, "worst_layer": group["layer"].iloc[worst], "worst_ratio": ratios[worst]}
+        )
+    return pd.DataFrame(rows)
+
+
 def _number(value: Any) -> Any:
     """A value for JSON: NaN becomes null, whole floats become integers."""
     if isinstance(value, float):

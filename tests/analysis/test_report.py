@@ -9,7 +9,7 @@ import pytest
 
 from analysis import figures
 from analysis.report import precision_table, write_report
-from analysis.summary import collect
+from analysis.summary import collect, estimate_errors
 from sysmol.errors import SysmolError
 
 
@@ -29,6 +29,13 @@ def test_summary_names_its_sources(products: Path) -> None:
     assert facts["cycles_source"] == ["estimate", "gem5 24.0.0.1 o3"]
 
 
+def test_estimate_is_held_against_measurement(products: Path) -> None:
+    errors = estimate_errors(collect(products, "o3-n1").layers)
+    assert errors[["isa", "variant"]].to_numpy().tolist() == [["riscv", "mixed"]]
+    assert errors["ratio"].iloc[0] == errors["estimated"].iloc[0] / errors["measured"].iloc[0] > 0
+    assert estimate_errors(collect(products).layers).empty, "no estimate, no comparison"
+
+
 def test_page_is_self_contained_and_escaped(products: Path) -> None:
     write_report(collect(products, "o3-n1"), products, "sysmol report <x>")
     page = (products / "report.html").read_text()
@@ -36,7 +43,7 @@ def test_page_is_self_contained_and_escaped(products: Path) -> None:
     assert "tiny &lt;net&gt;" in page and "<net>" not in page and "made &amp; by hand" in page
     assert "estimate" in page and "gem5 24.0.0.1 o3" in page
     assert "cc &lt;1&gt;" in page and "sysmol report &lt;x&gt;" in page
-    for words in ("0123456789abcdef", "mixed-riscv", "N1 SOG", "bit for bit"):
+    for words in ("0123456789abcdef", "mixed-riscv", "N1 SOG", "bit for bit", "estimate against"):
         assert words in page
     assert page.count("<table>") == page.count("</table>") > 5
 
