@@ -43,6 +43,11 @@ class Block:
         """What two blocks must share to be handled by the same code."""
         return self.precision, len(self.groups), self.bits, self.shifts
 
+    @property
+    def lanes(self) -> tuple[tuple[bool, ...], ...]:
+        """Which lanes of every group hold a channel."""
+        return tuple(tuple(channel >= 0 for channel in group) for group in self.groups)
+
 
 @dataclass
 class Place:
@@ -171,11 +176,15 @@ def _shifts(precision: int, group: int) -> Group:
     return first, first + precision, first + 2 * precision, first + 3 * precision
 
 
-def segments(blocks: Sequence[Block]) -> list[tuple[int, int]]:
-    """Runs ``(first, count)`` of blocks of one form: one loop of a kernel each."""
+def segments(blocks: Sequence[Block], same_lanes: bool = False) -> list[tuple[int, int]]:
+    """Runs ``(first, count)`` of blocks of one form: one loop of a kernel each. ``same_lanes``: and equal lanes."""
+
+    def alike(a: Block, b: Block) -> bool:
+        return a.form == b.form and (not same_lanes or a.lanes == b.lanes)
+
     result: list[tuple[int, int]] = []
     for index, block in enumerate(blocks):
-        if result and blocks[result[-1][0]].form == block.form:
+        if result and alike(blocks[result[-1][0]], block):
             result[-1] = (result[-1][0], result[-1][1] + 1)
         else:
             result.append((index, 1))

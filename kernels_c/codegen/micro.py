@@ -74,37 +74,32 @@ class MicroKernel(ABC):
     def pack(self, weight: Array) -> Array:
         """Weights of the tile's blocks in reading order, any dtype, flat."""
 
-    def _loads(self, em: Emitter, subs: int) -> bool:
-        """Load what the tile keeps in registers during a step: the weights where they are few, else the activations.
-
-        Returns whether it is the weights.
-        """
-        few = subs * self.groups <= 8
-        if few:
-            for s in range(subs):
-                for g in range(self.groups):
-                    em.line(f"const vec w{s}_{g} = v_load(w + {16 * (s * self.groups + g)});")
-        else:
-            for p in range(len(self.pixels)):
-                em.line(f"const vec x{p} = v_load({plus('x', self.at[p])});")
-        return few
+    def reads(self, subs: int) -> list[tuple[int, int]]:
+        """Weight registers of a step in reading order: (multiply-accumulate of the step, group)."""
+        return [(s, g) for s in range(subs) for g in range(self.groups)]
 
     def _step(self, em: Emitter, subs: int, operation: str) -> None:
-        """``subs`` multiply-accumulates into every accumulator; ``operation`` has places for s (lane), acc, w, x."""
-        if self._loads(em, subs):
+        """``subs`` multiply-accumulates into every accumulator; ``operation`` has places for s (lane), acc, w, x.
+
+        Whichever is fewer stays in registers meanwhile: the weights, or the activations of the tile's pixels.
+        """
+        reads = self.reads(subs)
+        if len(reads) <= 8:
+            for number, (s, g) in enumerate(reads):
+                em.line(f"const vec w{s}_{g} = v_load(w + {16 * number});")
             for p in range(len(self.pixels)):
                 with em.block():
                     em.line(f"const vec xp = v_load({plus('x', self.at[p])});")
-                    for s in range(subs):
-                        for g in range(self.groups):
-                            em.line(operation.format(s=s, acc=f"a{g}_{p}", w=f"w{s}_{g}", x="xp") + ";")
-        else:
-            for s in range(subs):
-                for g in range(self.groups):
-                    with em.block():
-                        em.line(f"const vec wg = v_load(w + {16 * (s * self.groups + g)});")
-                        for p in range(len(self.pixels)):
-                            em.line(operation.format(s=s, acc=f"a{g}_{p}", w="wg", x=f"x{p}") + ";")
+                    for s, g in reads:
+                        em.line(operation.format(s=s, acc=f"a{g}_{p}", w=f"w{s}_{g}", x="xp") + ";")
+            return
+        for p in range(len(self.pixels)):
+            em.line(f"const vec x{p} = v_load({plus('x', self.at[p])});")
+        for number, (s, g) in enumerate(reads):
+            with em.block():
+                em.line(f"const vec wg = v_load(w + {16 * number});")
+                for p in range(len(self.pixels)):
+                    em.line(operation.format(s=s, acc=f"a{g}_{p}", w="wg", x=f"x{p}") + ";")
 
     def _advance(self, em: Emitter, x: int, w: int) -> None:
         em.line(f"x += {x};", scalar=1)
@@ -112,7 +107,14 @@ class MicroKernel(ABC):
 
 
 class SmolDot(MicroKernel):
-    """SMOL ``vdot``: a register of weights holds one output channel, all input channels of a vector; lane = channel."""
+    """SMOL ``vdot``: a register of weights holds one output channel, all input channels of a vector; lane = channel.
+
+    Lanes without a channel are left out: a tile does as many ``vdot`` as it has channels, whatever the packing.
+    """
+
+    def reads(self, subs: int) -> list[tuple[int, int]]:
+        used = [lane for block in self.blocks for lane in block.lanes]
+        return [(s, g) for s, g in super().reads(subs) if used[g][s]]
 
     @property
     def chain(self) -> int:
@@ -121,7 +123,7 @@ class SmolDot(MicroKernel):
     def _vector(self, em: Emitter, pattern: int) -> None:
         with em.block():
             self._step(em, 4, f"v_dot({{s}}, {pattern}, {{acc}}, {{w}}, {{x}})")
-            self._advance(em, 16, 64 * self.groups)
+            self._advance(em, 16, 16 * len(self.reads(4)))
 
     def row(self, em: Emitter) -> None:
         patterns = self.source.tensor.patterns
@@ -138,10 +140,10 @@ class SmolDot(MicroKernel):
                     self._vector(em, pattern)
 
     def pack(self, weight: Array) -> Array:
-        # uint8 [K, KH, KW, V, 16] -> [KH, KW, V, lane, group, 16]
-        chosen = np.array([g for block in self.blocks for g in block.groups])
-        picked = np.where((chosen >= 0)[..., None, None, None, None], weight[np.maximum(chosen, 0)], 0)
-        return np.transpose(picked, (2, 3, 4, 1, 0, 5))
+        # uint8 [K, KH, KW, V, 16] -> [KH, KW, V, registers of a step, 16]
+        groups = [group for block in self.blocks for group in block.groups]
+        channels = [groups[g][s] for s, g in self.reads(4)]
+        return np.moveaxis(weight[channels], 0, 3)
 
 
 def row_matrix(layer: Layer, source: Place) -> Array:

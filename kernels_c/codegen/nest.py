@@ -85,7 +85,7 @@ class LoopNest(ABC):
         per = max(1, self.schedule.channels // 8)
         pixels = tuple((r, c) for r in range(self.schedule.rows) for c in range(self.schedule.columns))
         result = []
-        for first, count in segments(self.blocks):
+        for first, count in segments(self.blocks, same_lanes=self.style() == "vdot"):
             full, rest = divmod(count, per)
             if full:
                 result.append(Tile(first, per, "t", full, pixels))
