@@ -52,7 +52,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float) and not value.is_integer():
-        return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.1f}"
+        return f"{value:,.4g}" if abs(value) < 100 else f"{value:,.1f}"
     if isinstance(value, int | float):
         return f"{int(value):,}"
     return html.escape(str(value))

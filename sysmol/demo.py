@@ -96,7 +96,10 @@ def verify_on_host(manifest_path: Path, check_path: Path) -> None:
     from kernels_c.build import run_host
 
     manifest = load_manifest(manifest_path)
-    samples = load(manifest_path.parent / manifest["network"]["path"]).samples
+    network = manifest_path.parent / manifest["network"]["path"]
+    samples = load(network).samples
+    if sha256_file(network) != manifest["network"]["sha256"]:
+        raise SysmolError(f"{network} changed since {manifest_path} was made: compile it again")
     if samples is None:
         raise SysmolError(
             f"{manifest['network']['path']} holds no sample images to verify with: export it with samples"

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.numpy
 
-from sysmol.builder import random_network
+from sysmol.builder import Builder, random_network
 from sysmol.cli import run_command_line
 from sysmol.demo import Stages, compare
-from sysmol.files import atomic_write_text
-from sysmol.network import save
+from sysmol.files import atomic_write_text, sha256_file
+from sysmol.network import load, save
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -121,6 +122,27 @@ def test_missing_cross_compiler(run: Run, network: Path, tmp_path: Path) -> None
     assert not list(out.glob("*.json")) if out.exists() else True
 
 
+def test_compile_and_verify_on_the_host(run: Run, tmp_path: Path) -> None:
+    builder = Builder(np.random.default_rng(5), 3, 3, 2)
+    (x,) = builder.layer("rescale", "image", [[4, 1]])
+    builder.classifier(x, classes=3)
+    network, out = save(tmp_path / "small.safetensors", builder.finish()), tmp_path / "out"
+    status, said, err = run("compile", network, "--isa", "host", "--out", out, "--variant", "tiny")
+    assert status == 0, err
+    assert said.strip() == str(out / "tiny.host.json")
+    status, _, err = run("verify", out / "tiny.host.json")
+    assert status == 0, err
+    net = load(network)
+    assert net.samples is not None
+    net.samples.logits[1, 0] += 1
+    save(network, net)
+    assert_one_line(run("verify", out / "tiny.host.json"), 2, "changed since")
+    manifest = json.loads((out / "tiny.host.json").read_text())
+    manifest["network"]["sha256"] = sha256_file(network)
+    (out / "tiny.host.json").write_text(json.dumps(manifest))
+    assert_one_line(run("verify", out / "tiny.host.json"), 1, "1 of", "logits differ")
+
+
 def test_unknown_target(run: Run, network: Path, tmp_path: Path) -> None:
     assert_one_line(run("compile", network, "--isa", "mips", "--out", tmp_path / "out"), 2, "mips")
 
@@ -131,7 +153,10 @@ def test_unwritable_output_folder(run: Run, network: Path, tmp_path: Path) -> No
     blocker.write_text("in the way")
     assert_one_line(run("compile", network, "--isa", "host", "--out", blocker / "out"), 2, "file")
     assert_one_line(run("demo", "--out", blocker / "out"), 2, "file")
+    assert_one_line(run("train", "--preset", "quick", "--out", blocker / "out"), 2, "file")
+    assert_one_line(run("report", network.parent, "--out", blocker / "out"), 2, "file")
     assert blocker.read_text() == "in the way"
+    assert leftovers(tmp_path) == ["file", network.name]
 
 
 def test_missing_gem5(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,8 +260,6 @@ def test_a_stage_that_fails_is_not_taken_as_done(tmp_path: Path) -> None:
 
 
 def test_compare_counts_logits() -> None:
-    import numpy as np
-
     expected = np.array([[1, 2], [3, 4], [5, 6]], dtype=np.int32)
     assert compare(expected, expected, 0) == (0, 0.0)
     assert compare(expected + np.array([[0, 0], [0, 1], [0, 0]]), expected, 0) == (1, 1.0)
