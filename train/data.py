@@ -209,16 +209,17 @@ class _PlainUnpickler(pickle.Unpickler):
     """Loads the Python batches' dictionaries of arrays; refuses every class but NumPy's array machinery."""
 
     _allowed: ClassVar[set[tuple[str, str]]] = {
-        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
         ("numpy", "ndarray"),
         ("numpy", "dtype"),
         ("_codecs", "encode"),
     }
 
     def find_class(self, module: str, name: str) -> object:
+        module = module.replace("numpy.core", "numpy._core")  # the old name, in which the published files are written
         if (module, name) not in self._allowed:
             raise pickle.UnpicklingError(f"{module}.{name} is not part of a CIFAR-10 batch")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        return super().find_class(module, name)
 
 
 def _cifar10_python(folder: Path) -> Dataset:

@@ -145,8 +145,8 @@ def nearest_precision(precision: torch.Tensor) -> torch.Tensor:
 def fit_range(sample: torch.Tensor, precision: int) -> tuple[float, float]:
     """Scale and offset with the smallest squared error over ``sample`` on the grid of that precision (by search)."""
     x = sample.detach().flatten().float()
-    if x.numel() > 20_000:
-        x = x[:: x.numel() // 20_000 + 1]
+    if x.numel() > 5_000:
+        x = x[:: x.numel() // 5_000 + 1]
     low, high = float(x.min()), float(x.max())
     if high - low < 1e-6:
         return max(abs(high), 1e-3), low

@@ -98,7 +98,7 @@ def ready(name: str, policy: Policy | str, seed: int, pattern_set: str = "P4") -
     make, shape = MODULES[name]
     module = make()
     random_statistics(module, seed)
-    images = random_images(seed, 24, shape)
+    images = random_images(seed, 16, shape)
     prepared = prepare(module, to_real(images), policy, pattern_set)
     if any(bits == LEARNED for bits in prepared.bits.values()):
         prepared.calibrate(to_real(images))

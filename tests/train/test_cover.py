@@ -1,4 +1,4 @@
-"""The cover of channels by supported patterns: valid, never a demotion, and as few vectors as exhaustive search finds."""
+"""The cover of channels by supported patterns: valid, no demotion, as few vectors as exhaustive search finds."""
 
 import itertools
 

@@ -1,0 +1,62 @@
+"""The whole of training on a few digits: four network files whose samples the reference confirms."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sysmol import reference
+from sysmol.errors import SysmolError
+from sysmol.network import load
+from train.pipeline import PRESETS, VARIANTS, Schedule, run
+
+
+def tiny() -> Schedule:
+    quick = PRESETS["quick"]
+    changed = {
+        name: replace(getattr(quick, name), epochs=1, limit=256)
+        for name in ("float", "int8", "uniform", "noise", "tune")
+    }
+    return replace(quick, **changed, calibration=64, statistics=250, samples=20)  # type: ignore[arg-type]
+
+
+def test_four_networks_from_one_training(tmp_path: Path) -> None:
+    first = run(out_dir=tmp_path, preset=tiny(), quiet=True)
+    assert tuple(first) == VARIANTS
+    for variant, metrics in first.items():
+        net = load(tmp_path / f"{variant}.network.safetensors")
+        assert net.samples is not None and len(net.samples.images) == 20
+        some = net.samples.images[:2]
+        wanted = reference.evaluate(net, some)
+        if net.is_float:
+            assert np.allclose(wanted, net.samples.logits[:2], rtol=1e-4, atol=1e-4)
+        else:
+            assert np.array_equal(wanted, net.samples.logits[:2])
+        for key in ("accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_parameter", "compression"):
+            assert isinstance(metrics[key], float) and net.metrics[key] == metrics[key]
+        assert net.provenance["dataset"] == "digits" and net.provenance["seed"] == 0
+    bits = [first[variant]["bits_per_parameter"] for variant in VARIANTS]
+    assert bits[0] == 32 and bits[1] == 8 and bits[1] > bits[2] >= bits[3]
+
+    begin = time.monotonic()
+    second = run(out_dir=tmp_path, preset=tiny(), quiet=True, variants=("mixed",))
+    same = ("accuracy_integer", "accuracy_float", "payload_bytes")
+    assert all(second["mixed"][key] == first["mixed"][key] for key in same)
+    assert time.monotonic() - begin < 60
+
+
+def test_bad_settings_are_one_line(tmp_path: Path) -> None:
+    for settings, words in (
+        ({"preset": "long"}, "unknown preset"),
+        ({"dataset": "imagenet"}, "unknown data set"),
+        ({"model": "vgg"}, "unknown model"),
+        ({"variants": ("w3",)}, "unknown variant"),
+    ):
+        with pytest.raises(SysmolError, match=words) as error:
+            run(out_dir=tmp_path, **settings)  # type: ignore[arg-type]
+        assert "\n" not in str(error.value)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SysmolError, match="cannot create the folder"):
+        run(out_dir=tmp_path / "file" / "out", preset=tiny(), quiet=True)
