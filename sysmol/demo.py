@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from sysmol.design import load_machine
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import REPO_ROOT, atomic_write_json, make_folder, sha256_file
 from sysmol.network import load
@@ -27,17 +28,16 @@ GEM5_IMAGES = 20
 O3_SECONDS = 120.0
 # O3 simulates some ten times slower than Atomic; a safe side of that sizes its share of the images.
 O3_SLOWDOWN = 15.0
-COMMAND_LINE_SOURCES = {"sysmol/cli.py", "sysmol/demo.py", "sysmol/__main__.py"}
+FORMAT_SOURCES = ("sysmol/grid.py", "sysmol/patterns.py", "sysmol/packing.py", "sysmol/network.py")
 
 
-def source_digest(*folders: str) -> str:
-    """SHA-256 over names and contents of the program's own sources under ``folders`` (the command line's left out)."""
+def source_digest(*names: str) -> str:
+    """SHA-256 over names and contents of the program's own sources: files, or all below a folder."""
     digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted((REPO_ROOT / folder).rglob("*")):
-            name = path.relative_to(REPO_ROOT).as_posix()
-            if path.suffix in (".py", ".c", ".h", ".json") and name not in COMMAND_LINE_SOURCES:
-                digest.update(name.encode() + b"\0" + path.read_bytes())
+    for name in names:
+        for path in sorted([REPO_ROOT / name, *(REPO_ROOT / name).rglob("*")]):
+            if path.suffix in (".py", ".c", ".h") and path.is_file():
+                digest.update(path.relative_to(REPO_ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -215,7 +215,13 @@ class Demo:
             return [self.network(variant) for variant in VARIANTS]
 
         self.stages.run(
-            "train", {"quick": self.quick, "seed": self.seed, "sources": source_digest("train", "sysmol")}, action
+            "train",
+            {
+                "quick": self.quick,
+                "seed": self.seed,
+                "sources": source_digest("train", "sysmol/design.py", *FORMAT_SOURCES),
+            },
+            action,
         )
 
     def compile(self, variant: str, isa: str) -> None:
@@ -228,7 +234,7 @@ class Demo:
             record = json.loads(path.read_text())
             return [path, path.parent / record["elf"]["path"]]
 
-        sources = source_digest("kernels_c", "sysmol")
+        sources = source_digest("kernels_c", *FORMAT_SOURCES)
         compilers = {key: value for key, value in os.environ.items() if key.startswith("SYSMOL_CC")}
         inputs = {"network": sha256_file(self.network(variant)), "sources": sources, "compilers": compilers}
         self.stages.run(f"compile-{variant}-{isa}", inputs, action)
@@ -246,7 +252,10 @@ class Demo:
             verify_on_host(host, self.check(f"{variant}-host"))
             return [self.check(f"{variant}-host")]
 
-        inputs = {"network": sha256_file(self.network(variant)), "sources": source_digest("sysmol")}
+        inputs = {
+            "network": sha256_file(self.network(variant)),
+            "sources": source_digest("sysmol/reference.py", *FORMAT_SOURCES),
+        }
         self.stages.run(f"verify-{variant}-reference", inputs, reference)
         self.stages.run(f"verify-{variant}-host", {"manifest": sha256_file(host)}, executable)
 
@@ -269,10 +278,11 @@ class Demo:
 
         inputs = {
             "elf": json.loads(manifest.read_text())["elf"]["sha256"],
-            "sources": source_digest("configs_gem5", "sysmol"),
+            "sources": source_digest("configs_gem5", "sysmol/design.py"),
             "gem5": [str(gem5), gem5.stat().st_size, gem5.stat().st_mtime_ns],
-            "machine": self.machine,
+            "machine": load_machine(self.machine).to_json(),
             "images": images,
+            "seed": self.seed,
         }
         self.stages.run(f"gem5-{variant}-{isa}-{cpu}", inputs, action)
 
