@@ -93,7 +93,7 @@ def parameter_groups(model: nn.Module, phase: Phase) -> list[dict[str, Any]]:
         {"params": decayed, "lr": phase.lr, "weight_decay": phase.weight_decay},
         {"params": plain, "lr": phase.lr, "weight_decay": 0.0},
         {"params": scales, "lr": phase.scale_lr, "weight_decay": 0.0},
-        {"params": precisions, "lr": phase.precision_lr, "weight_decay": 0.0},
+        {"params": precisions, "lr": phase.precision_lr, "weight_decay": 0.0, "steady": True},
     ]
     return [group for group in groups if group["params"]]
 
@@ -176,7 +176,7 @@ class Trainer:
         warm = min(1.0, progress / phase.warmup) if phase.warmup else 1.0
         factor = warm * 0.5 * (1 + float(np.cos(np.pi * progress)))
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = peak if peak == phase.precision_lr else peak * factor
+            group["lr"] = peak if group.get("steady") else peak * factor
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
