@@ -185,6 +185,7 @@ class Demo:
         self.out = make_folder(out).resolve()
         self.quick, self.seed, self.machine, self.use_gem5, self.images = quick, seed, machine, use_gem5, images
         self.say = say
+        self.design = load_machine(machine)
         self.stages = Stages(self.out, say)
 
     def network(self, variant: str) -> Path:
@@ -280,7 +281,7 @@ class Demo:
             "elf": json.loads(manifest.read_text())["elf"]["sha256"],
             "sources": source_digest("configs_gem5", "sysmol/design.py"),
             "gem5": [str(gem5), gem5.stat().st_size, gem5.stat().st_mtime_ns],
-            "machine": load_machine(self.machine).to_json(),
+            "machine": self.design.to_json(),
             "images": images,
             "seed": self.seed,
         }
@@ -305,7 +306,11 @@ class Demo:
         from analysis.report import write_report
         from analysis.summary import collect
         from configs_gem5.launch import find_gem5, why_no_gem5
+        from kernels_c.codegen.targets import TARGETS
+        from kernels_c.toolchain import find_compiler
 
+        for isa in ISAS:  # a missing compiler is better known before the training than after it
+            find_compiler(TARGETS[isa], None)
         self.train()
         all_at_once(self.compile, [(variant, isa) for variant in VARIANTS for isa in ISAS])
         all_at_once(self.verify, [(variant,) for variant in VARIANTS])

@@ -122,6 +122,17 @@ def test_missing_cross_compiler(run: Run, network: Path, tmp_path: Path) -> None
     assert not list(out.glob("*.json")) if out.exists() else True
 
 
+def test_demo_checks_tools_before_it_trains(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    assert_one_line(run("demo", "--out", out, "--machine", "cray-1"), 2, "cray-1")
+    monkeypatch.setenv("SYSMOL_CC_RISCV", "no-such-cross-gcc")
+    assert_one_line(run("demo", "--out", out), 2, "no-such-cross-gcc", "SYSMOL_CC_RISCV")
+    monkeypatch.delenv("SYSMOL_CC_RISCV")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert_one_line(run("demo", "--out", out), 2, "no C compiler")
+    assert leftovers(out) == []
+
+
 def test_compile_and_verify_on_the_host(run: Run, tmp_path: Path) -> None:
     builder = Builder(np.random.default_rng(5), 3, 3, 2)
     (x,) = builder.layer("rescale", "image", [[4, 1]])
