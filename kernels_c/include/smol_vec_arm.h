@@ -33,9 +33,9 @@ static __attribute__((noinline, unused)) vec smol_emulate(unsigned fn, unsigned 
 __asm__(SMOL_ASM_SYMBOLS);
 /* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */
 #define v_dot(lane, pattern, acc_, w_, x_) \
-    __asm__(SMOL_ASM_WORD(4 + lane, pattern) : [d] "+w"(acc_) : [n] "w"(w_), [m] "w"(x_))
-#define v_vmul(part, d_, n_, m_) __asm__(SMOL_ASM_WORD(1, part) : [d] "=w"(d_) : [n] "w"(n_), [m] "w"(m_))
-#define v_vmla(part, d_, n_, m_) __asm__(SMOL_ASM_WORD(2, part) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
+    __asm__ volatile(SMOL_ASM_WORD(4 + lane, pattern) : [d] "+w"(acc_) : [n] "w"(w_), [m] "w"(x_))
+#define v_vmul(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(1, part) : [d] "=w"(d_) : [n] "w"(n_), [m] "w"(m_))
+#define v_vmla(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(2, part) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
 #endif
 
 static inline void v_begin(void)

@@ -93,9 +93,9 @@ static __attribute__((noinline, unused)) void smol_emulate(unsigned fn, unsigned
 __asm__(SMOL_ASM_SYMBOLS);
 /* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */
 #define v_dot(lane, pattern, acc_, w_, x_) \
-    __asm__(SMOL_ASM_WORD(4 + lane, pattern) : [d] "+vr"(acc_) : [n] "vr"(w_), [m] "vr"(x_))
-#define v_vmul(part, d_, n_, m_) __asm__(SMOL_ASM_WORD(1, part) : [d] "=vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
-#define v_vmla(part, d_, n_, m_) __asm__(SMOL_ASM_WORD(2, part) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
+    __asm__ volatile(SMOL_ASM_WORD(4 + lane, pattern) : [d] "+vr"(acc_) : [n] "vr"(w_), [m] "vr"(x_))
+#define v_vmul(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(1, part) : [d] "=vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
+#define v_vmla(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(2, part) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
 #endif
 
 static inline vec v_add(vec a, vec b) { SMOL_OP_VV("vadd.vv", a, b); }
