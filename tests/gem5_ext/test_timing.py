@@ -15,6 +15,10 @@ REPEATS = 200
 """As in micro.c."""
 LENGTH = 96
 
+RING = "load chain in L2"
+L2_LOAD_TO_USE = 11
+"""Cycles, a Neoverse N1's (source: the machine's)."""
+
 LANGUAGE = {
     "arm": {
         "word": ".inst",
@@ -57,6 +61,7 @@ def bodies(isa: str, machine: Machine) -> dict[str, tuple[list[str], float]]:
     rows["vmul same vd"] = ([word("vmul", 0, 1)] * LENGTH, 1 / machine.smol_count)
     rows["load chain"] = ([text["load"]] * LENGTH, machine.load_to_use)
     rows["vload rate"] = ([text["vload"].format(d=d) for d in free], 1 / machine.unit_count("MemRead"))
+    rows[RING] = ([text["load"]] * LENGTH, L2_LOAD_TO_USE)
     rows["add chain"] = ([text["add"]] * LENGTH, machine.latency("IntAlu"))
     return rows
 
@@ -68,6 +73,7 @@ def test_latencies_and_rates(gem5: Path, isa: str, compile_program: Callable[...
     lines = ["#define BODIES(X) " + " ".join(f"X({k})" for k in range(len(rows)))]
     for k, (instructions, _) in enumerate(rows.values()):
         lines.append(f"#define BODY_{k} " + " ".join(f'"{line}\\n\\t"' for line in instructions))
+    lines.append(f"#define RING_BODY {list(rows).index(RING)}")
     header.write_text("\n".join(lines) + "\n")
     program = compile_program("micro.c", isa, f'-DBODIES_FILE="{header}"')
     inputs = b"".join(bytes([k, 0, 0, 0]) for k in range(len(rows)))
