@@ -9,6 +9,11 @@ BIN := $(VENV)/bin
 TORCH ?= torch<=2.13.0
 OUT ?= build/demo
 
+# Compiler and font caches stay inside the clone.
+export ZIG_GLOBAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
+export ZIG_LOCAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
+export MPLCONFIGDIR ?= $(CURDIR)/build/cache/matplotlib
+
 .PHONY: demo test gem5-test kernels lint check-generated venv clean help
 
 help:  ## this list
