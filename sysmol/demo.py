@@ -314,11 +314,12 @@ class Demo:
         self.train()
         all_at_once(self.compile, [(variant, isa) for variant in VARIANTS for isa in ISAS])
         all_at_once(self.verify, [(variant,) for variant in VARIANTS])
-        gem5 = find_gem5() if self.use_gem5 else None
-        if gem5 is None:
-            why = why_no_gem5() if self.use_gem5 else "gem5 not wanted"
-            self.say(f"simulate: {why}; cycles come from the built-in estimate")
-        else:
-            all_at_once(self.simulate_both, [(gem5, variant, isa) for variant in VARIANTS for isa in SIMULATED_ISAS])
+        simulators = {isa: find_gem5(isa) if self.use_gem5 else None for isa in SIMULATED_ISAS}
+        for isa, gem5 in simulators.items():
+            if gem5 is None:
+                why = why_no_gem5(isa) if self.use_gem5 else "gem5 is not wanted"
+                self.say(f"{isa}: cycles come from the built-in estimate: {why}")
+        found = [(gem5, variant, isa) for variant in VARIANTS for isa, gem5 in simulators.items() if gem5]
+        all_at_once(self.simulate_both, found)
         command = " ".join(["sysmol", *sys.argv[1:]])
         return write_report(collect(self.out, self.machine), self.out, command)
