@@ -7,7 +7,7 @@ from kernels_c.codegen.depthwise import PlainDepthwise, SmolDepthwise
 from kernels_c.codegen.elementwise import Elementwise, ImageRescale, MaxPool
 from kernels_c.codegen.emitter import CLASSES, Emitter
 from kernels_c.codegen.layout import SLACK, Place, plan
-from kernels_c.codegen.nest import OutputStationary
+from kernels_c.codegen.nest import DATAFLOWS, LoopNest
 from kernels_c.codegen.targets import Target
 from sysmol.errors import SysmolError
 from sysmol.network import Layer, Network
@@ -36,18 +36,18 @@ class Program:
     regions: list[Region]
 
 
-Kernel = OutputStationary | SmolDepthwise | PlainDepthwise | Elementwise
+Kernel = LoopNest | SmolDepthwise | PlainDepthwise | Elementwise
 
 
-def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target) -> Kernel:
-    """The generator of one layer."""
+def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target, anchor: str = "os") -> Kernel:
+    """The generator of one layer; ``anchor`` names the data flow of convolutions."""
     form = net.tensors[layer.input].format
     if layer.input == net.input:
         if layer.op != "rescale":
             raise SysmolError(f"layer {layer.name}: only a rescale layer reads the u8 image; put one in front of it")
         return ImageRescale(net, layer, places, target)
     if layer.op == "conv2d":
-        return OutputStationary(net, layer, places, target)
+        return DATAFLOWS[anchor](net, layer, places, target)
     if layer.op == "depthwise":
         return (SmolDepthwise if form == "smol" else PlainDepthwise)(net, layer, places, target)
     return (MaxPool if layer.op == "maxpool" else Elementwise)(net, layer, places, target)
@@ -70,7 +70,7 @@ def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[
     return Region(
         name=layer.name,
         op=layer.op,
-        schedule=str(made.schedule) if isinstance(made, OutputStationary) else "",
+        schedule=str(made.schedule) if isinstance(made, LoopNest) else "",
         macs=macs,
         bytes_weights=0 if layer.weight is None else layer.weight.nbytes,
         bytes_in=sum(size(name) for name in (layer.input, layer.residual) if name),
@@ -112,7 +112,7 @@ def generate(net: Network, target: Target, stem: str, command: str) -> Program:
             f"{layer.name}: {layer.op} {layer.kernel[0]}x{layer.kernel[1]} stride {layer.stride[0]}x{layer.stride[1]}, "
             f"{net.tensors[layer.input].format} -> {', '.join(net.tensors[n].format for n in layer.targets)} "
             f"[{out.height}, {out.width}, {out.channels}]"
-            + (f"; schedule {made.schedule}" if isinstance(made, OutputStationary) else "")
+            + (f"; schedule {made.schedule}" if isinstance(made, LoopNest) else "")
         )
         constants.extend(made.emit(em))
         source.append(em.text())

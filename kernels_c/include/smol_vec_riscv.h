@@ -48,7 +48,12 @@ static inline void v_begin(void)
     __asm__ volatile(SMOL_32 text " %0, %1, %2" : "=vr"(d) : "vr"(a), "f"(f));           \
     return d
 
-static inline vec v_load(const void *p) { return *(const vec *)p; }
+/* Whole registers. Assembly too, or a compiler that sees constants makes vectors of them, and sets vtype for that. */
+#define SMOL_LOAD(type, p)                                                                       \
+    type d;                                                                                      \
+    __asm__("vl1re8.v %0, %1" : "=vr"(d) : "A"(*(const uint8_t(*)[16])(p)));                     \
+    return d
+static inline vec v_load(const void *p) { SMOL_LOAD(vec, p); }
 static inline void v_store(void *p, vec a) { __asm__ volatile(SMOL_32 "vse32.v %0, (%1)" : : "vr"(a), "r"(p) : "memory"); }
 
 static inline vec v_zero(void)
@@ -164,7 +169,7 @@ static inline void v_begin16(void)
 {
     __asm__ volatile(SMOL_SET_16 : : : "memory");
 }
-static inline vec16 v_load16(const void *p) { return *(const vec16 *)p; }
+static inline vec16 v_load16(const void *p) { SMOL_LOAD(vec16, p); }
 /* d = w * x, d += w * x in 16 bits with a scalar x; acc += sign-extended a. */
 #define v_mul16(d_, w_, x_) __asm__ volatile(SMOL_16 "vmul.vx %0, %1, %2" : "=vr"(d_) : "vr"(w_), "r"(x_))
 #define v_mla16(d_, w_, x_) __asm__ volatile(SMOL_16 "vmacc.vx %0, %2, %1" : "+vr"(d_) : "vr"(w_), "r"(x_))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kernels_c.build import FLOAT_TOLERANCE, compile_program, run_executable
-from kernels_c.codegen.network import Program, generate
+from kernels_c.codegen.network import generate
 from kernels_c.codegen.targets import TARGETS
 from kernels_c.toolchain import find_compiler
 from sysmol.network import Network
@@ -30,15 +30,19 @@ def seed() -> int:
     return int(os.environ.get("SYSMOL_TEST_SEED", random.randrange(1 << 30)))
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Callable[..., tuple[Path, Program]]:
-    """Generate and compile a network: ``program(net, isa, *options) -> (executable, generated program)``."""
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Generate and compile a network, once per session: ``program(net, isa, *options) -> executable``."""
+    made: dict[tuple[str, ...], Path] = {}
 
-    def make(net: Network, isa: str, *options: str) -> tuple[Path, Program]:
-        target = TARGETS[isa]
-        compiler = find_compiler(target)
-        generated = generate(net, target, f"net.{isa}", "a test")
-        return compile_program(generated, f"net.{isa}", tmp_path, compiler, target, options)[0], generated
+    def make(net: Network, isa: str, *options: str) -> Path:
+        key = (net.name, isa, *options)
+        if key not in made:
+            target = TARGETS[isa]
+            generated = generate(net, target, f"net.{isa}", "a test")
+            folder = tmp_path_factory.mktemp("program")
+            made[key] = compile_program(generated, f"net.{isa}", folder, find_compiler(target), target, options)[0]
+        return made[key]
 
     return make
 

@@ -10,7 +10,7 @@ CROSS = ["random", "depthwise", "int8", "float"]
 @pytest.mark.parametrize("name", list(all_networks(0)))
 def test_host(name, program, assert_answers, seed):
     net = all_networks(seed)[name]()
-    executable, _ = program(net, "host", "-O1", "-Werror")
+    executable = program(net, "host", "-O1", "-Werror")
     assert_answers(net, [str(executable)])
 
 
@@ -19,7 +19,7 @@ def test_host(name, program, assert_answers, seed):
 def test_cross(name, isa, program, emulator, assert_answers, seed):
     prefix = emulator(isa)
     net = all_networks(seed)[name]()
-    executable, _ = program(net, isa, "-O1", "-DSMOL_EMULATE", "-Werror")
+    executable = program(net, isa, "-O1", "-DSMOL_EMULATE", "-Werror")
     assert_answers(net, [*prefix, str(executable)])
 
 
