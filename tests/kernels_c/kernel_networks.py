@@ -14,7 +14,7 @@ SAME = (1, 1, 1, 1)
 def patterns_network(seed: int, ids: list[int]) -> Network:
     """A chain of 1x1 convolutions whose tensors use the given pattern ids, one vector each, all slots in use."""
     rng = np.random.default_rng(seed)
-    b = Builder(rng, 2, 3, 1, f"patterns{seed}")
+    b = Builder(rng, 2, 3, 1, f"patterns{seed}_{ids[0]}")
     (x,) = b.layer("rescale", "image", ["s8"])
     for number in ids:
         precisions = [p for p in chunk_precisions(number) for _ in range(16 // p)]
