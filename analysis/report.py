@@ -212,6 +212,8 @@ def _provenance(results: Results, facts: dict[str, Any]) -> str:
     for run in results.runs:
         made = f"{stats.run_source(run)}, seed {run['seed']}, instruction table {run['isa_fingerprint']}"
         rows.append((f"run {run['folder']}", f"{made}: {shlex.join(run['command'])}"))
+    if results.stale:
+        rows.append(("left out, made from other networks or executables", ", ".join(results.stale)))
     return table(("what", "from"), rows)
 
 

@@ -37,7 +37,8 @@ USUAL_ORDER = ("fp32", "int8", "w4", "mixed")
 
 @dataclass
 class Results:
-    """What :func:`collect` found. ``layers`` has the columns of :mod:`analysis.stats`, measured and estimated rows."""
+    """What :func:`collect` found. ``layers`` has the columns of :mod:`analysis.stats`, measured and estimated rows;
+    ``stale`` names run folders and checks of executables and networks that are no longer there, which are left out."""
 
     folder: Path
     networks: dict[str, Network]
@@ -46,6 +47,7 @@ class Results:
     runs: list[dict[str, Any]]
     checks: list[dict[str, Any]]
     layers: pd.DataFrame
+    stale: list[str]
     machines: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -86,7 +88,8 @@ def write_check(
     mismatches: int,
     tolerance: float,
     worst: float,
-    elf_sha256: str,
+    network_sha256: str,
+    elf_sha256: str = "",
 ) -> None:
     """Record a verification over ``images`` images: ``mismatches`` logits differ from the network file's.
 
@@ -102,6 +105,7 @@ def write_check(
         "mismatches": mismatches,
         "tolerance": tolerance,
         "worst": worst,
+        "network_sha256": network_sha256,
         "elf_sha256": elf_sha256,
     }
     atomic_write_json(path, record)
@@ -113,11 +117,25 @@ def collect(folder: str | Path, machine: str | None = None) -> Results:
     files = {path.name.removesuffix(SUFFIX): path for path in sorted(folder.glob(f"*{SUFFIX}"))}
     if not files:
         raise SysmolError(f"{folder} holds no *{SUFFIX}: name a folder that `sysmol demo` or `sysmol train` wrote")
+    hashes = {variant: sha256_file(path) for variant, path in files.items()}
     manifest_paths = sorted(folder.glob("bin/*.json"))
     manifests = [stats.load_manifest(path) for path in manifest_paths]
-    run_folders = sorted(path.parent for path in folder.glob("runs/*/run.json"))
-    runs = [stats.read_run(path)[0] | {"folder": path.name} for path in run_folders]
-    tables = [stats.load_run(path) for path in run_folders]
+    executables = {str(manifest["elf"]["sha256"]) for manifest in manifests}
+    runs, tables, stale = [], [], []
+    for path in sorted(folder.glob("runs/*/run.json")):
+        run = read_json(path, stats.RUN_FORMAT, stats.RUN_VERSION)
+        if run["elf_sha256"] in executables:
+            runs.append(run | {"folder": path.parent.name})
+            tables.append(stats.load_run(path.parent))
+        else:
+            stale.append(path.parent.relative_to(folder).as_posix())
+    checks = []
+    for path in sorted(folder.glob("checks/*.json")):
+        check = read_json(path, CHECK_FORMAT, CHECK_VERSION)
+        if check["network_sha256"] in hashes.values() and check["elf_sha256"] in executables | {""}:
+            checks.append(check)
+        else:
+            stale.append(path.relative_to(folder).as_posix())
     machines = {str(run["machine"]["name"]): dict(run["machine"]) for run in runs}
     if machine is not None:
         design = load_machine(machine)
@@ -137,11 +155,12 @@ def collect(folder: str | Path, machine: str | None = None) -> Results:
     return Results(
         folder=folder,
         networks={variant: load(path) for variant, path in files.items()},
-        network_hashes={variant: sha256_file(path) for variant, path in files.items()},
+        network_hashes=hashes,
         manifests=manifests,
         runs=runs,
-        checks=[read_json(path, CHECK_FORMAT, CHECK_VERSION) for path in sorted(folder.glob("checks/*.json"))],
+        checks=checks,
         layers=layers,
+        stale=stale,
         machines=machines,
     )
 
@@ -240,5 +259,6 @@ def summary(results: Results, command: str, main_variant: str = "mixed") -> dict
             variant: {"sha256": results.network_hashes[variant], **values} for variant, values in metrics.items()
         },
         "agreement": checks,
+        "left_out_as_stale": results.stale,
         "cycles": cycle_records(results.layers) if len(results.layers) else [],
     }

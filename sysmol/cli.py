@@ -97,6 +97,8 @@ def show_summary(facts: dict[str, Any]) -> None:
     cycles = [[row["isa"], row["variant"], row["source"], row["machine"], row["cycles"]] for row in facts["cycles"]]
     if cycles:
         show_table(["ISA", "network", "source", "machine", "cycles/image"], cycles)
+    if facts["left_out_as_stale"]:
+        say(f"left out, made from other networks or executables: {', '.join(facts['left_out_as_stale'])}")
     if facts["agreement"]:
         equal = sum(1 for row in facts["agreement"] if row["mismatches"] == 0)
         say(f"logits: {equal} of {len(facts['agreement'])} comparisons agree on every image")

@@ -116,6 +116,7 @@ def verify_on_host(manifest_path: Path, check_path: Path) -> None:
         mismatches=mismatches,
         tolerance=tolerance,
         worst=worst,
+        network_sha256=manifest["network"]["sha256"],
         elf_sha256=manifest["elf"]["sha256"],
     )
     if mismatches:
@@ -144,7 +145,7 @@ def verify_reference(network_path: Path, check_path: Path, variant: str, toleran
         mismatches=mismatches,
         tolerance=tolerance,
         worst=worst,
-        elf_sha256="",
+        network_sha256=sha256_file(network_path),
     )
     if mismatches:
         raise CheckFailed(

@@ -108,6 +108,6 @@ def products(tmp_path: Path) -> Path:
             mismatches=0,
             tolerance=0,
             worst=0.0,
-            elf_sha256="0",
+            network_sha256=sha256_file(folder / f"{variant}.network.safetensors"),
         )
     return folder

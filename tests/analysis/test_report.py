@@ -72,6 +72,15 @@ def test_a_mismatch_is_not_hidden(products: Path) -> None:
     assert "NO</span>" in (products / "report.html").read_text()
 
 
+def test_what_was_made_from_other_files_is_left_out(products: Path) -> None:
+    for path, field in (("runs/mixed-riscv-o3/run.json", "elf_sha256"), ("checks/w4-host.json", "network_sha256")):
+        record = json.loads((products / path).read_text())
+        (products / path).write_text(json.dumps(record | {field: "another"}))
+    facts = write_report(collect(products, "o3-n1"), products, "sysmol report")
+    assert facts["left_out_as_stale"] == ["runs/mixed-riscv-o3", "checks/w4-host.json"]
+    assert facts["cycles_source"] == ["estimate"] and len(facts["agreement"]) == 1
+
+
 def test_a_folder_without_runs_or_machine_still_reports(products: Path) -> None:
     for name in ("runs", "checks", "bin"):
         for path in sorted((products / name).rglob("*"), reverse=True):
