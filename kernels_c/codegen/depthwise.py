@@ -179,7 +179,7 @@ class SmolDepthwise:
 
 
 class PlainDepthwise:
-    """Depthwise convolution of int8 and float tensors: four channels to a register, a few pixels at a time."""
+    """Depthwise convolution of float tensors: four channels to a register, a few pixels at a time."""
 
     COLUMNS = 4
 
@@ -192,40 +192,60 @@ class PlainDepthwise:
         output = net.tensors[layer.targets[0]]
         self.height, self.width = output.height, output.width
         self.columns = min(self.width, self.COLUMNS)
-        self.real = self.source.tensor.format == "f32"
         self.chains = 2 * self.columns
         self.chain_length = layer.kernel[0] * layer.kernel[1]
 
-    def _weights(self) -> Array:
-        assert self.layer.weight is not None
-        height, width, channels = self.layer.weight.shape
-        kind = np.float32 if self.real else np.int32
-        taps = self.layer.weight.astype(kind).reshape(height * width, channels)
-        per_block = [lanes([block], taps).reshape(-1) for block in self.blocks]
-        return np.concatenate(per_block)
+    # --- what the element type decides ---
+
+    def weights(self, block: Block, taps: Array) -> Array:
+        """Weights of a block from ``taps [KH * KW, C]``, in reading order, flat."""
+        return lanes([block], taps).reshape(-1)
+
+    def begin(self, em: Emitter, block: Block) -> None:
+        """Clear the accumulators."""
+        for g in range(len(block.groups)):
+            for p in range(self.columns):
+                em.line(f"vec a{g}_{p} = v_zero();")
+
+    def tap(self, em: Emitter, block: Block, at: list[str]) -> None:
+        """Multiply-accumulate one tap; ``at`` are the pixels' addresses."""
+        groups = range(len(block.groups))
+        for g in groups:
+            em.line(f"const vec w{g} = v_load(w + {16 * g});")
+        for p, address in enumerate(at):
+            with em.block():
+                expand(em, self.source, address, block, "e")
+                for g in groups:
+                    em.line(f"a{g}_{p} = v_fmla(a{g}_{p}, e{g}, w{g});")
+
+    def end(self, em: Emitter, block: Block) -> None:
+        """Bring the accumulators into ``a<group>_<pixel>``."""
+
+    # --- loop nest ---
 
     def emit(self, em: Emitter) -> list[str]:
         """Write the layer's function; returns the text of its constant arrays."""
-        height, width = self.layer.kernel
+        assert self.layer.weight is not None
+        height, width, channels = self.layer.weight.shape
+        taps = self.layer.weight.reshape(height * width, channels)
+        packed = [self.weights(block, taps) for block in self.blocks]
         with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
             em.line("v_begin();")
             self.epilogue.begin(em)
             start = 0
             for first, count in segments(self.blocks):
-                per = len(self.blocks[first].groups)
-                size = 16 * per * height * width
-                pixels = tuple((0, column) for column in range(self.columns))
-                tile = Tile(first, 1, "t", count, pixels)
+                size = packed[first].nbytes
+                tile = Tile(first, 1, "t", count, tuple((0, column) for column in range(self.columns)))
                 with em.loop("t", count), em.loop("oy", self.height), em.loop("tx", -(-self.width // self.columns)):
                     tile_origin(em, "ox", "tx", self.columns, self.width)
                     self._tile(em, tile, start, size)
                 start += size * count
         em.line()
-        return [array_text(f"{self.name}_w", self._weights(), f"weights of {self.layer.name}"), *self.epilogue.arrays()]
+        weights = array_text(f"{self.name}_w", np.concatenate(packed), f"weights of {self.layer.name}")
+        return [weights, *self.epilogue.arrays()]
 
     def _tile(self, em: Emitter, tile: Tile, start: int, size: int) -> None:
         block = self.blocks[tile.first]
-        groups = range(len(block.groups))
         sy, sx = self.layer.stride
         corner = plus(
             self.source.start(self.layer.padding[:2]),
@@ -236,21 +256,37 @@ class PlainDepthwise:
         em.line(f"const uint8_t *corner = in + {corner};", scalar=3)
         em.line(f"const uint8_t *w = {plus(f'{self.name}_w', start, times('t', size))};", scalar=1)
         self.epilogue.tile_corner(em)
-        for g in groups:
-            for p in range(self.columns):
-                em.line(f"vec a{g}_{p} = v_zero();")
+        self.begin(em, block)
         with em.loop("ky", self.layer.kernel[0]):
             em.line(f"const uint8_t *x = corner + {times('ky', self.source.row_bytes)};", scalar=1)
             with em.loop("kx", self.layer.kernel[1]):
-                for g in groups:
-                    em.line(f"const vec w{g} = v_load(w + {16 * g});")
-                for p in range(self.columns):
-                    with em.block():
-                        expand(em, self.source, plus("x", p * sx * self.source.pixel_bytes), block, "e")
-                        for g in groups:
-                            operation = "v_fmla" if self.real else "v_mla"
-                            em.line(f"a{g}_{p} = {operation}(a{g}_{p}, e{g}, w{g});")
+                self.tap(em, block, [plus("x", p * sx * self.source.pixel_bytes) for p in range(self.columns)])
                 em.line(f"x += {self.source.pixel_bytes};", scalar=1)
-                em.line(f"w += {16 * len(block.groups)};", scalar=1)
-        accumulators = [[f"a{g}_{p}" for g in groups] for p in range(self.columns)]
+                em.line(f"w += {size // (self.layer.kernel[0] * self.layer.kernel[1])};", scalar=1)
+        self.end(em, block)
+        accumulators = [[f"a{g}_{p}" for g in range(len(block.groups))] for p in range(self.columns)]
         self.epilogue.emit(em, tile, [accumulators])
+
+
+class Int8Depthwise(PlainDepthwise):
+    """Depthwise convolution of int8 tensors: eight channels widened to 16 bits, products added in 32."""
+
+    def weights(self, block: Block, taps: Array) -> Array:
+        own = lanes([block], taps.astype(np.int16)).reshape(len(taps), -1)
+        return np.pad(own, ((0, 0), (0, 8 - own.shape[1]))).reshape(-1)
+
+    def begin(self, em: Emitter, block: Block) -> None:
+        em.line("v_begin16();")
+        for p in range(self.columns):
+            em.line(f"vecpair d{p} = v_zero_pair();")
+
+    def tap(self, em: Emitter, block: Block, at: list[str]) -> None:
+        em.line("const vec16 wt = v_load16(w);")
+        for p, address in enumerate(at):
+            em.line(f"v_wide_mla(d{p}, v_load_s8x8({address}), wt);")
+
+    def end(self, em: Emitter, block: Block) -> None:
+        em.line("v_begin();")
+        for g in range(len(block.groups)):
+            for p in range(self.columns):
+                em.line(f"vec a{g}_{p} = {'v_high' if g else 'v_low'}(d{p});")

@@ -271,7 +271,7 @@ class RvvInt8(MicroKernel):
         em.line("v_begin16();")
         for k in range(len(self.blocks)):
             for p in range(len(self.pixels)):
-                em.line(f"vec32x2 d{k}_{p} = v_zero_pair();")
+                em.line(f"vecpair d{k}_{p} = v_zero_pair();")
 
     def end(self, em: Emitter) -> None:
         em.line("v_begin();")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from kernels_c.codegen.constants import identifier
-from kernels_c.codegen.depthwise import PlainDepthwise, SmolDepthwise
+from kernels_c.codegen.depthwise import Int8Depthwise, PlainDepthwise, SmolDepthwise
 from kernels_c.codegen.elementwise import Elementwise, ImageRescale, MaxPool
 from kernels_c.codegen.emitter import CLASSES, Emitter
 from kernels_c.codegen.layout import SLACK, Place, plan
@@ -49,7 +49,9 @@ def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target,
     if layer.op == "conv2d":
         return DATAFLOWS[anchor](net, layer, places, target)
     if layer.op == "depthwise":
-        return (SmolDepthwise if form == "smol" else PlainDepthwise)(net, layer, places, target)
+        kinds: dict[str, type[SmolDepthwise] | type[PlainDepthwise]]
+        kinds = {"smol": SmolDepthwise, "s8": Int8Depthwise, "f32": PlainDepthwise}
+        return kinds[form](net, layer, places, target)
     return (MaxPool if layer.op == "maxpool" else Elementwise)(net, layer, places, target)
 
 

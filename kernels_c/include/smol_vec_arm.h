@@ -103,6 +103,30 @@ static inline void v_store_s8(uint8_t *p, vec a, vec zero)
     memcpy(p, &word, sizeof word);
 }
 
+/* Eight lanes of 16 bits; eight lanes of 32 bits, four and four. */
+typedef int16x8_t vec16;
+typedef int32x4x2_t vecpair;
+
+static inline void v_begin16(void)
+{
+}
+static inline vec16 v_load16(const void *p) { return vreinterpretq_s16_u8(vld1q_u8((const uint8_t *)p)); }
+static inline vec16 v_load_s8x8(const void *p) { return vmovl_s8(vld1_s8((const int8_t *)p)); }
+static inline vecpair v_zero_pair(void)
+{
+    const vecpair d = {{vdupq_n_s32(0), vdupq_n_s32(0)}};
+    return d;
+}
+#define v_wide_mla(acc, x, w) ((acc) = smol_wide_mla_((acc), (x), (w)))
+static inline vecpair smol_wide_mla_(vecpair acc, vec16 x, vec16 w)
+{
+    acc.val[0] = vmlal_s16(acc.val[0], vget_low_s16(x), vget_low_s16(w));
+    acc.val[1] = vmlal_high_s16(acc.val[1], x, w);
+    return acc;
+}
+#define v_low(acc) ((acc).val[0])
+#define v_high(acc) ((acc).val[1])
+
 #define v_sdot(lane, acc, w, x) \
     ((acc) = vdotq_laneq_s32((acc), vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(x), (lane)))
 

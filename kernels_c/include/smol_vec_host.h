@@ -98,6 +98,49 @@ SMOL_HOST void v_store_s8(uint8_t *p, vec a, vec zero)
         p[i] = (uint8_t)a.l[i];
 }
 
+/* Eight lanes of 16 bits; eight lanes of 32 bits, four and four. v_begin16() before, v_begin() after their use. */
+typedef struct {
+    int16_t l[8];
+} vec16;
+typedef struct {
+    vec low, high;
+} vecpair;
+
+SMOL_HOST void v_begin16(void)
+{
+}
+SMOL_HOST vec16 v_load16(const void *p)
+{
+    vec16 d;
+    memcpy(&d, p, sizeof d);
+    return d;
+}
+/* Eight bytes of memory, sign-extended. */
+SMOL_HOST vec16 v_load_s8x8(const uint8_t *p)
+{
+    vec16 d;
+    for (int i = 0; i < 8; i++)
+        d.l[i] = (int8_t)p[i];
+    return d;
+}
+SMOL_HOST vecpair v_zero_pair(void)
+{
+    const vecpair d = {{{0, 0, 0, 0}}, {{0, 0, 0, 0}}};
+    return d;
+}
+/* acc += x * w, element by element, in 32 bits. */
+#define v_wide_mla(acc, x, w) ((acc) = smol_host_wide_mla((acc), (x), (w)))
+SMOL_HOST vecpair smol_host_wide_mla(vecpair acc, vec16 x, vec16 w)
+{
+    for (int i = 0; i < 4; i++) {
+        acc.low.l[i] += (uint32_t)(x.l[i] * w.l[i]);
+        acc.high.l[i] += (uint32_t)(x.l[i + 4] * w.l[i + 4]);
+    }
+    return acc;
+}
+#define v_low(acc) ((acc).low)
+#define v_high(acc) ((acc).high)
+
 /* lane32[i] of acc += dot product of the signed bytes 4i .. 4i+3 of w with bytes 4*lane .. 4*lane+3 of x. */
 #define v_sdot(lane, acc, w, x) ((acc) = smol_host_sdot((acc), (w), (x), (lane)))
 SMOL_HOST vec smol_host_sdot(vec acc, vec w, vec x, int lane)

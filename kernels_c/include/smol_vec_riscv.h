@@ -163,21 +163,30 @@ static inline void v_store_s8(uint8_t *p, vec a, vec zero)
 
 /* Eight lanes of 16 bits, for the int8 kernels' loops; v_begin() goes back to the setting above. */
 typedef vint16m1_t vec16;
-typedef vint32m2_t vec32x2;
+typedef vint32m2_t vecpair;
 
 static inline void v_begin16(void)
 {
     __asm__ volatile(SMOL_SET_16 : : : "memory");
 }
 static inline vec16 v_load16(const void *p) { SMOL_LOAD(vec16, p); }
+/* Eight bytes, sign-extended; pair of registers += x * w, element by element. */
+static inline vec16 v_load_s8x8(const void *p)
+{
+    vec16 bytes, d;
+    __asm__ volatile(SMOL_16 "vle8.v %0, %1" : "=vr"(bytes) : "A"(*(const uint8_t(*)[8])p));
+    __asm__ volatile(SMOL_16 "vsext.vf2 %0, %1" : "=&vr"(d) : "vr"(bytes));
+    return d;
+}
+#define v_wide_mla(acc_, x_, w_) __asm__ volatile(SMOL_16 "vwmacc.vv %0, %1, %2" : "+vr"(acc_) : "vr"(x_), "vr"(w_))
 /* d = w * x, d += w * x in 16 bits with a scalar x; acc += sign-extended a. */
 #define v_mul16(d_, w_, x_) __asm__ volatile(SMOL_16 "vmul.vx %0, %1, %2" : "=vr"(d_) : "vr"(w_), "r"(x_))
 #define v_mla16(d_, w_, x_) __asm__ volatile(SMOL_16 "vmacc.vx %0, %2, %1" : "+vr"(d_) : "vr"(w_), "r"(x_))
 #define v_widen_add(acc_, a_) __asm__ volatile(SMOL_16 "vwadd.wv %0, %0, %1" : "+vr"(acc_) : "vr"(a_))
 /* Eight lanes of 32 bits, cleared: four and four, for v_zero() clears 128 bits under either setting. */
-static inline vec32x2 v_zero_pair(void)
+static inline vecpair v_zero_pair(void)
 {
-    vec32x2 d;
+    vecpair d;
     __asm__ volatile(SMOL_16 "vwmul.vx %0, %1, zero" : "=&vr"(d) : "vr"(v_zero()));
     return d;
 }
