@@ -4,10 +4,12 @@
  * Reads COUNT images (u8, height x width x channels, one after the other) and writes their logits (little-endian
  * int32 or float32). Exit status 0, or 1 with one line on standard error. --roi makes gem5 write statistics per layer.
  */
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "smol_net.h"
 
@@ -17,20 +19,60 @@ static int fail(const char *what, const char *which)
     return 1;
 }
 
-static int run(FILE *images, FILE *logits, long count, int regions, uint8_t *arena, uint8_t *image, uint8_t *answer,
+/*
+ * All of `bytes` through read() and write(): the C library's streams use readv, which gem5's system-call emulation lacks.
+ * Return 1, or 0 where the file ends early or refuses.
+ */
+static int read_all(int file, uint8_t *to, size_t bytes)
+{
+    while (bytes > 0) {
+        const ssize_t got = read(file, to, bytes);
+        if (got <= 0)
+            return 0;
+        to += got;
+        bytes -= (size_t)got;
+    }
+    return 1;
+}
+
+static int write_all(int file, const uint8_t *from, size_t bytes)
+{
+    while (bytes > 0) {
+        const ssize_t put = write(file, from, bytes);
+        if (put <= 0)
+            return 0;
+        from += put;
+        bytes -= (size_t)put;
+    }
+    return 1;
+}
+
+static int run(int images, int logits, long count, int regions, uint8_t *arena, uint8_t *image, uint8_t *answer,
                char *const *names)
 {
     /* The arena is poisoned so that nothing can lean on fresh memory being zero. */
     memset(arena, 0xa5, smol_net.arena_bytes);
     smol_net_init(arena);
     for (long i = 0; i < count; i++) {
-        if (fread(image, 1, smol_net.image_bytes, images) != smol_net.image_bytes)
+        if (!read_all(images, image, smol_net.image_bytes))
             return fail("fewer images than asked for in", names[0]);
         smol_net_run(arena, image, answer, regions);
-        if (fwrite(answer, 1, smol_net.logits_bytes, logits) != smol_net.logits_bytes)
+        if (!write_all(logits, answer, smol_net.logits_bytes))
             return fail("cannot write", names[1]);
     }
     return 0;
+}
+
+/* Whether the vector registers are as long as the kernels were generated for. */
+static int machine_fits(void)
+{
+#if defined(__riscv)
+    unsigned long bytes;
+    __asm__ volatile("csrr %0, vlenb" : "=r"(bytes));
+    return bytes == 16;
+#else
+    return 1;
+#endif
 }
 
 int main(int argc, char **argv)
@@ -39,15 +81,17 @@ int main(int argc, char **argv)
     const int regions = argc == 5 && strcmp(argv[4], "--roi") == 0;
     if (argc != 4 && !regions)
         return fail("usage:", "prog IMAGES LOGITS COUNT [--roi]");
+    if (!machine_fits())
+        return fail("needs a processor with", "128-bit vector registers (VLEN=128)");
     const long count = strtol(argv[3], &end, 10);
     if (end == argv[3] || *end != '\0' || count < 1)
         return fail("COUNT must be a positive number, not", argv[3]);
-    FILE *images = fopen(argv[1], "rb");
-    if (images == NULL)
+    const int images = open(argv[1], O_RDONLY);
+    if (images < 0)
         return fail("cannot read", argv[1]);
-    FILE *logits = fopen(argv[2], "wb");
-    if (logits == NULL) {
-        fclose(images);
+    const int logits = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (logits < 0) {
+        close(images);
         return fail("cannot write", argv[2]);
     }
     uint8_t *memory = malloc(smol_net.arena_bytes + smol_net.image_bytes + smol_net.logits_bytes + 63);
@@ -60,8 +104,8 @@ int main(int argc, char **argv)
         status = run(images, logits, count, regions, arena, image, answer, argv + 1);
     }
     free(memory);
-    fclose(images);
-    if (fclose(logits) != 0 && status == 0)
+    close(images);
+    if (close(logits) != 0 && status == 0)
         status = fail("cannot write", argv[2]);
     return status;
 }
