@@ -218,7 +218,7 @@ class Machine:
     @property
     def load_to_use(self) -> int:
         """Cycles from the issue of a load that hits L1 to that of its consumer."""
-        return self.latency("MemRead") + self.l1d.latency + 1
+        return self.latency("MemRead") + self.l1d.latency
 
     def with_patterns(self, patterns: tuple[int, ...]) -> "Machine":
         """The same machine with another pattern set."""
