@@ -6,6 +6,7 @@ file's samples, as the executable reads and should write them).
 """
 
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -95,6 +96,8 @@ def compile_network(
     Raises :class:`SysmolError` on a bad network file, a missing compiler, or a folder that cannot be written.
     """
     target = target_named(isa)
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", variant):
+        raise SysmolError(f"{variant!r} is no name for files: use letters, digits and _.+-")
     path = Path(net_path)
     net = load(path)
     folder = make_folder(out_dir)

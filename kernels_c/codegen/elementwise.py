@@ -58,7 +58,7 @@ class Elementwise:
         )
         assert self.epilogue is not None
         em.line(f"const uint8_t *corner = in + {plus(corner, self.epilogue.block_at(self.source, tile, 0))};", scalar=4)
-        if block.precision:
+        if self.source.tensor.format == "smol":
             for g in groups:
                 em.line(f"const vec s{g} = v_load({self.epilogue.shift_name(tile.first)} + {16 * g});")
         if self.layer.op == "rescale":
@@ -93,14 +93,14 @@ class MaxPool(Elementwise):
             for first, count in segments(self.blocks):
                 block = self.blocks[first]
                 groups = range(len(block.groups))
-                if block.precision:
+                if self.source.tensor.format == "smol":
                     name = f"{self.name}_shift{first}"
                     shifts = np.array(block.shifts, dtype=np.int32)
                     text.append(array_text(name, shifts, "left shift of every lane's code in its memory word"))
                     for g in groups:
                         em.line(f"const vec shift{first}_{g} = v_load({name} + {16 * g});")
                 with em.loop("t", count), em.loop("oy", self.height), em.loop("ox", self.width):
-                    if block.precision:
+                    if self.source.tensor.format == "smol":
                         for g in groups:
                             em.line(f"const vec s{g} = shift{first}_{g};")
                         em.line(f"const int at = {self.name}_at[{plus('t', first)}];", scalar=1)

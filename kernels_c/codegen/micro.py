@@ -249,6 +249,7 @@ class RvvInt8(MicroKernel):
         super().__init__(layer, source, blocks, schedule, limits)
         self.matrix = row_matrix(layer, source)
         self.terms = self._safe_terms()
+        self.sums = [(k, p) for k in range(len(self.blocks)) for p in range(len(self.pixels))]
 
     def _safe_terms(self) -> int:
         """Most terms whose sum fits 16 bits, for every output channel and place in a row, whatever the activations."""
@@ -282,33 +283,52 @@ class RvvInt8(MicroKernel):
                     em.line(f"vec a{g}_{p} = {'v_high' if half else 'v_low'}(d{k}_{p});")
                 g += 1
 
-    def _terms(self, em: Emitter, count: int) -> None:
+    def _products(self, em: Emitter, count: int) -> None:
+        """``t[block][pixel]`` = sum of ``count`` products in 16 bits."""
         width = 16 * len(self.blocks)
-        for k in range(len(self.blocks)):
-            for p in range(len(self.pixels)):
-                em.line(f"vec16 t{k}_{p};")
+        for k, p in self.sums:
+            em.line(f"vec16 t{k}_{p};")
         for e in range(count):
             with em.block():
                 for k in range(len(self.blocks)):
                     em.line(f"const vec16 w{k} = v_load16(w + {width * e + 16 * k});")
                 for p in range(len(self.pixels)):
                     em.line(f"const int x{p} = m_get_s8({plus('x', self.at[p])}, {e});")
-                for k in range(len(self.blocks)):
-                    for p in range(len(self.pixels)):
-                        em.line(f"{'v_mla16' if e else 'v_mul16'}(t{k}_{p}, w{k}, x{p});")
-        for k in range(len(self.blocks)):
-            for p in range(len(self.pixels)):
-                em.line(f"v_widen_add(d{k}_{p}, t{k}_{p});")
+                for k, p in self.sums:
+                    em.line(f"{'v_mla16' if e else 'v_mul16'}(t{k}_{p}, w{k}, x{p});")
         self._advance(em, count, width * count)
+
+    def _terms(self, em: Emitter, count: int) -> None:
+        with em.block():
+            self._products(em, count)
+            for k, p in self.sums:
+                em.line(f"v_widen_add(d{k}_{p}, t{k}_{p});")
+
+    def _two_rounds(self, em: Emitter) -> None:
+        """Twice ``terms`` products: widened into a second set of registers, and back in reverse order.
+
+        Every sum moves into the registers that the one before it has left, and back: one spare pair is enough.
+        """
+        for k, p in self.sums:
+            em.line(f"vecpair e{k}_{p};")
+        with em.block():
+            self._products(em, self.terms)
+            for k, p in self.sums:
+                em.line(f"v_widen_into(e{k}_{p}, d{k}_{p}, t{k}_{p});")
+        with em.block():
+            self._products(em, self.terms)
+            for k, p in reversed(self.sums):
+                em.line(f"v_widen_into(d{k}_{p}, e{k}_{p}, t{k}_{p});")
 
     def row(self, em: Emitter) -> None:
         full, rest = divmod(self.matrix.shape[-1], self.terms)
-        if full:
-            with em.loop("i", full):
-                self._terms(em, self.terms)
+        if full // 2:
+            with em.loop("i", full // 2):
+                self._two_rounds(em)
+        if full % 2:
+            self._terms(em, self.terms)
         if rest:
-            with em.block():
-                self._terms(em, rest)
+            self._terms(em, rest)
 
     def pack(self, weight: Array) -> Array:
         matrix = np.moveaxis(self.matrix.astype(np.int16), 0, -1)  # [KH, elements, K]

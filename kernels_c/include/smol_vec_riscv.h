@@ -182,7 +182,12 @@ static inline vec16 v_load_s8x8(const void *p)
 /* d = w * x, d += w * x in 16 bits with a scalar x; acc += sign-extended a. */
 #define v_mul16(d_, w_, x_) __asm__ volatile(SMOL_16 "vmul.vx %0, %1, %2" : "=vr"(d_) : "vr"(w_), "r"(x_))
 #define v_mla16(d_, w_, x_) __asm__ volatile(SMOL_16 "vmacc.vx %0, %2, %1" : "+vr"(d_) : "vr"(w_), "r"(x_))
-/* Not vwadd.wv: gem5 v24.0 refuses it where the sum goes back to its own register, as RVV allows. */
+/*
+ * d = acc + sign-extended a, d another pair of registers: gem5 v24.0 refuses vwadd.wv where the sum goes back to its own
+ * registers, as RVV allows. v_widen_add does that by multiplying with one, which takes the slower pipe.
+ */
+#define v_widen_into(d_, acc_, a_) \
+    __asm__ volatile(SMOL_16 "vwadd.wv %0, %1, %2" : "=&vr"(d_) : "vr"(acc_), "vr"(a_))
 #define v_widen_add(acc_, a_) __asm__ volatile(SMOL_16 "vwmacc.vx %0, %2, %1" : "+vr"(acc_) : "vr"(a_), "r"(1))
 /* Eight lanes of 32 bits, cleared: four and four, for v_zero() clears 128 bits under either setting. */
 static inline vecpair v_zero_pair(void)

@@ -50,9 +50,10 @@ def ragged_network(seed: int) -> Network:
     (y,) = b.layer("conv2d", x, [q], 19, (3, 3), padding=SAME, residual=wide)
     (y,) = b.layer("conv2d", y, [p], 19, residual=y)
     (y,) = b.layer("rescale", y, [q], residual=narrow)
-    (y,) = b.layer("depthwise", y, [p, "s16"], kernel=(2, 2), residual="")[:1]
+    y, _ = b.layer("depthwise", y, [p, "s16"], kernel=(2, 2))
     (y,) = b.layer("avgpool", y, [q], kernel=(2, 2), padding=SAME)
     b.classifier(y, 3)
+    b.net.layers[1].outputs[0].lo = 1  # unused slots must keep code 0 nevertheless
     return b.finish()
 
 
@@ -67,6 +68,11 @@ def depthwise_network(seed: int) -> Network:
     (x,) = b.layer("depthwise", x, [p], kernel=(3, 3), stride=(2, 2), padding=(0, 1, 1, 0))
     (x,) = b.layer("depthwise", x, [p], kernel=(1, 2))
     (x,) = b.layer("maxpool", x, [], kernel=(3, 3), stride=(1, 1), padding=SAME)
+    x, wide, bytes_ = b.layer("avgpool", x, [p, "s16", "s8"], kernel=(2, 3), padding=(1, 1, 0, 1))
+    (wide,) = b.layer("maxpool", wide, [], kernel=(2, 2), stride=(1, 1), padding=(0, 1, 1, 0))
+    (bytes_,) = b.layer("maxpool", bytes_, [], kernel=(2, 2), stride=(1, 1), padding=(0, 1, 1, 0))
+    (x,) = b.layer("rescale", wide, [p], residual=x)
+    (x,) = b.layer("rescale", bytes_, [p], residual=x)
     b.classifier(x, 11)
     return b.finish()
 
@@ -81,6 +87,7 @@ def int8_network(seed: int) -> Network:
     y, wide = b.layer("conv2d", y, ["s8", "s16"], 33, (3, 3), padding=SAME, residual=stream)
     (y,) = b.layer("conv2d", y, ["s8"], 33, (1, 1), residual=wide)
     (y,) = b.layer("depthwise", y, ["s8"], kernel=(3, 3), padding=SAME, residual=x)
+    (y,) = b.layer("rescale", stream, ["s8"], residual=y)
     (y,) = b.layer("maxpool", y, [], kernel=(2, 2), stride=(1, 1), padding=(1, 0, 0, 1))
     (y,) = b.layer("conv2d", y, ["s8"], 20, (3, 3), stride=(2, 2), padding=(1, 0, 0, 1))
     t = b.net.tensors[y]
@@ -100,6 +107,7 @@ def float_network(seed: int) -> Network:
     (y,) = b.layer("conv2d", x, ["f32"], 7, (1, 1))
     (y,) = b.layer("conv2d", y, ["f32"], 33, (3, 3), padding=SAME, residual=x)
     (y,) = b.layer("depthwise", y, ["f32"], kernel=(3, 3), padding=SAME)
+    (y,) = b.layer("rescale", y, ["f32"], residual=x)
     (y,) = b.layer("maxpool", y, [], kernel=(2, 2), stride=(1, 1), padding=(1, 0, 0, 1))
     (y,) = b.layer("conv2d", y, ["f32"], 20, (3, 3), stride=(2, 2), padding=(1, 0, 0, 1))
     t = b.net.tensors[y]

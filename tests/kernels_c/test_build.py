@@ -84,6 +84,9 @@ def test_refusals(file, tmp_path, monkeypatch):
         compile_network(file, "mips", tmp_path)
     one_line(error, "mips", "host, arm, riscv")
     with pytest.raises(SysmolError) as error:
+        compile_network(file, "host", tmp_path, variant="../up")
+    one_line(error, "../up")
+    with pytest.raises(SysmolError) as error:
         compile_network(file, "arm", tmp_path, cc="no-such-gcc -O2")
     one_line(error, "no-such-gcc")
     monkeypatch.setenv("SYSMOL_CC_RISCV", "/nowhere/gcc")
