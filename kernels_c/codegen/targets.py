@@ -63,6 +63,7 @@ _RVV = _COMMON | {
     "v_mul16": {"simd": 1},
     "v_mla16": {"simd": 1},
     "v_widen_add": {"simd": 2},
+    "v_widen_into": {"simd": 2},
     "v_zero_pair": {"simd": 3},
     "v_ffma_scalar": {"simd": 1},
 }
