@@ -9,7 +9,7 @@ import pytest
 
 from configs_gem5.launch import run_gem5
 from sysmol import isa as table
-from sysmol.design import load_machine, pattern_set
+from sysmol.design import list_machines, load_machine, pattern_set
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import REPO_ROOT, atomic_write_json
 
@@ -148,6 +148,19 @@ def test_missing_pattern(gem5: Path, isa: str, compile_program: Callable[..., Pa
     assert run_job(program, isa, inputs, expected, 64, 16, patterns="P4")["patterns"] == list(p4)
     with pytest.raises(CheckFailed, match=rf"vmac\.P{lacking} needs pattern {lacking}, which this hardware lacks"):
         run_job(program, isa, one_word(0, lacking), None, 64, 16, patterns="P4")
+
+
+@pytest.mark.parametrize("cpu", ("o3", "minor", "timing"))
+@pytest.mark.parametrize("machine", list_machines())
+def test_every_machine(
+    gem5: Path, isa: str, machine: str, cpu: str, compile_program: Callable[..., Path], run_job
+) -> None:
+    zero = bytes(16)
+    fine = [(fn, 12) for fn in (0, 4, 5, 6, 7)] + [(1, 0x20), (2, 0)]
+    inputs = b"".join(one_word(*word) for word in fine)
+    expected = b"".join(table.execute(*word, zero, zero, zero) for word in fine)
+    run = run_job(compile_program("words.c", isa), isa, inputs, expected, 64, 16, cpu=cpu, machine=machine)
+    assert run["machine"]["name"] == machine and run["cpu"] == cpu
 
 
 def test_stock_decoder_knows_no_smol(gem5: Path, isa: str, compile_program: Callable[..., Path], run_job) -> None:
