@@ -24,7 +24,7 @@ from sysmol.network import (
 )
 from sysmol.packing import assign_slots, free_cover, pack, slot_precisions
 
-Format = str | Sequence[int]
+Format = str | Sequence[int] | Array
 """What to store: ``"s8"``, ``"s16"``, ``"s32"``, ``"f32"``, or the precisions of a SMOL tensor, one per channel."""
 
 
