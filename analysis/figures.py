@@ -89,7 +89,8 @@ def _layers_panel(axes: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> No
 
 def _svg(figure: Figure, title: str) -> str:
     stream = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sysmol"}):
+    style = {"svg.fonttype": "none", "svg.hashsalt": "sysmol", "font.sans-serif": ["DejaVu Sans", "Arial"]}
+    with matplotlib.rc_context(style):
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "sysmol", "Title": title})
     return stream.getvalue()
 
