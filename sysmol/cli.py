@@ -168,6 +168,10 @@ def run_(
 
     facts = load_manifest(manifest)
     target = isa or facts["isa"]
+    if target not in ("arm", "riscv"):
+        raise SysmolError(
+            f"{manifest} is built for {target}, which gem5 does not simulate: compile it for arm or riscv"
+        )
     folder = out or Path("build/runs") / f"{facts['variant']}-{target}-{cpu}"
     run_gem5(manifest, target, cpu, machine, folder, images=images, patterns=patterns or None)
     layers = load_run(folder)

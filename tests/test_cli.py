@@ -178,6 +178,12 @@ def test_missing_gem5(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not (tmp_path / "out").exists()
 
 
+def test_host_executables_are_not_simulated(run: Run, tmp_path: Path) -> None:
+    manifest = tmp_path / "net.host.json"
+    manifest.write_text(json.dumps({"format": "sysmol-manifest", "version": 1, "variant": "w4", "isa": "host"}))
+    assert_one_line(run("run", manifest), 2, "built for host")
+
+
 def test_manifest_that_is_none(run: Run, tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     for text in ("", "{", "[]", '{"format": "other"}', '{"format": "sysmol-manifest", "version": 2}'):

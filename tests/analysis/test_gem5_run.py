@@ -1,0 +1,49 @@
+"""Real run folders of gem5: what the tables say must agree with what the code generator counted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.estimate import estimate
+from analysis.report import write_report
+from analysis.stats import load_manifest, load_run, totals
+from analysis.summary import collect
+from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from kernels_c.build import compile_network
+from sysmol.builder import Builder
+from sysmol.design import load_machine
+from sysmol.network import save
+
+
+@pytest.mark.gem5
+@pytest.mark.parametrize("isa", ["arm", "riscv"])
+def test_tables_of_real_runs(isa: str, tmp_path: Path) -> None:
+    if find_gem5(isa) is None:
+        pytest.skip(why_no_gem5(isa))
+    builder = Builder(np.random.default_rng(11), 6, 6, 3, "tables")
+    (x,) = builder.layer("rescale", "image", [[4, 1, 2]])
+    (x,) = builder.layer("conv2d", x, [[4] * 20 + [1] * 20], 40, (3, 3), padding=(1, 1, 1, 1))
+    (x,) = builder.layer("conv2d", x, [[2] * 9], 9, (3, 3))
+    builder.classifier(x, classes=5)
+    network = save(tmp_path / "mixed.network.safetensors", builder.finish(samples=3))
+    path = compile_network(network, isa, tmp_path / "bin", variant="mixed")
+    regions = load_manifest(path)["regions"]
+    for cpu, images in (("atomic", 2), ("o3", 3)):
+        folder = tmp_path / "runs" / f"mixed-{isa}-{cpu}"
+        run = run_gem5(path, isa=isa, cpu=cpu, out=folder, images=images)
+        assert run["logits_match"] is True
+        layers = load_run(folder)
+        assert layers["layer"].tolist() == [region["name"] for region in regions]
+        assert layers["smol"].tolist() == [region["mix"]["smol"] for region in regions]
+        assert (layers["insts"] > 0).all() and (layers["load"] > 0).all()
+        kinds = layers[["smol", "simd", "load", "store", "vset", "scalar"]].sum(axis=1)
+        assert (kinds >= layers["insts"]).all(), "micro-operations, at least one per instruction"
+        assert layers["cycles"].isna().all() == (cpu == "atomic")
+    assert (layers["cycles"] > 0).all() and (layers["cycles_cold"] >= layers["cycles"]).all()
+    assert layers["ipc"].max() <= 4, "the core is four wide"
+    # the estimate is a bound of the steady state, not a simulation: it must be near, and rarely above
+    ratio = estimate(path, load_machine("o3-n1"))["cycles"].sum() / totals(layers)["cycles"].iloc[0]
+    assert 0.4 < ratio < 1.1
+    facts = write_report(collect(tmp_path, "o3-n1"), tmp_path, "test")
+    assert facts["cycles_source"] == ["gem5 24.0.0.1 o3"] and facts["logits_agree"] is True
