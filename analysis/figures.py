@@ -6,6 +6,7 @@ hatched, and its panel's title says ``estimate``.
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -89,7 +90,11 @@ def _layers_panel(axes: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> No
 
 def _svg(figure: Figure, title: str) -> str:
     stream = io.StringIO()
-    style = {"svg.fonttype": "none", "svg.hashsalt": "sysmol", "font.sans-serif": ["DejaVu Sans", "Arial"]}
+    style: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "sysmol",
+        "font.sans-serif": ["DejaVu Sans", "Arial"],
+    }
     with matplotlib.rc_context(style):
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "sysmol", "Title": title})
     return stream.getvalue()
