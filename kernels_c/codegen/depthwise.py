@@ -214,7 +214,7 @@ class PlainDepthwise:
             em.line(f"const vec w{g} = v_load(w + {16 * g});")
         for p, address in enumerate(at):
             with em.block():
-                expand(em, self.source, address, block, "e")
+                expand(em, self.source, [address], block, ["e"])
                 for g in groups:
                     em.line(f"a{g}_{p} = v_fmla(a{g}_{p}, e{g}, w{g});")
 

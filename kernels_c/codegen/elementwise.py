@@ -62,7 +62,7 @@ class Elementwise:
             for g in groups:
                 em.line(f"const vec s{g} = v_load({self.epilogue.shift_name(tile.first)} + {16 * g});")
         if self.layer.op == "rescale":
-            expand(em, self.source, "corner", block, "a")
+            expand(em, self.source, ["corner"], block, ["a"])
             return [f"a{g}" for g in groups]
         for g in groups:
             em.line(f"vec a{g} = v_zero();")
@@ -70,7 +70,7 @@ class Elementwise:
         with em.loop("ky", self.layer.kernel[0]), em.loop("kx", self.layer.kernel[1]):
             step = plus(times("ky", self.source.row_bytes), times("kx", self.source.pixel_bytes))
             em.line(f"const uint8_t *at = corner + {step};", scalar=2)
-            expand(em, self.source, "at", block, "x")
+            expand(em, self.source, ["at"], block, ["x"])
             for g in groups:
                 em.line(f"a{g} = {add}(a{g}, x{g});")
         return [f"a{g}" for g in groups]
@@ -109,7 +109,7 @@ class MaxPool(Elementwise):
                         em.line(f"const int at = {plus(source.block_base(first), times('t', step))};", scalar=1)
                     self._window(em, real, block, groups)
                     target = plus(place.start(), times("oy", place.row_bytes), times("ox", place.pixel_bytes), "at")
-                    store(em, place, f"out0 + {target}", block, "a")
+                    store(em, place, [f"out0 + {target}"], block, [[f"a{g}" for g in groups]])
         em.line()
         return text
 
@@ -126,7 +126,7 @@ class MaxPool(Elementwise):
         em.line(f"const int fy = m_max(oy * {sy} - {top}, 0), fx = m_max(ox * {sx} - {left}, 0);", scalar=2)
         corner = plus(start, times("fy", source.row_bytes), times("fx", source.pixel_bytes))
         em.line(f"const uint8_t *first = in + {corner};", scalar=4)
-        expand(em, source, "first", block, "f")
+        expand(em, source, ["first"], block, ["f"])
         for g in groups:
             em.line(f"vec a{g} = {'v_fmax' if real else 'v_max'}(f{g}, f{g});")
         with em.loop("ky", self.layer.kernel[0]), em.loop("kx", self.layer.kernel[1]):
@@ -134,7 +134,7 @@ class MaxPool(Elementwise):
             em.line(f"const int x = m_min(m_max(ox * {sx} - {left} + kx, 0), {highest['columns']});", scalar=3)
             where = plus(start, times("y", source.row_bytes), times("x", source.pixel_bytes))
             em.line(f"const uint8_t *tap = in + {where};", scalar=4)
-            expand(em, source, "tap", block, "e")
+            expand(em, source, ["tap"], block, ["e"])
             for g in groups:
                 em.line(f"a{g} = {'v_fmax' if real else 'v_max'}(a{g}, e{g});")
 

@@ -213,66 +213,122 @@ class Epilogue:
                         em.line(f"const vec r{i}{g} = v_load({self.name}_out{i}_r + c + {16 * g});")
                     if self.classes == 1:
                         em.line(f"const vec b{i}{g} = v_load({self.name}_out{i}_b + c + {16 * g});")
-        for number, (row, column) in enumerate(tile.pixels):
+        if self.classes > 1:
+            for number, (row, column) in enumerate(tile.pixels):
+                em.line(
+                    f"const uint32_t border{number} = {self.name}_row[{plus('oy', row)}] + "
+                    f"{self.name}_column[{plus('ox', column)}] + (uint32_t)c;",
+                    scalar=4,
+                )
+        if not all(self.fast):
+            for number in range(len(tile.pixels)):
+                with em.block():
+                    self._slow(em, tile, k, block, number, accumulators[number])
+        outputs = [i for i, fast in enumerate(self.fast) if fast]
+        # Accumulators that are registers of their own are overwritten, all pixels side by side; else a few at a time.
+        alone = len(outputs) == 1 and self.packed_alike
+        size = len(tile.pixels) if alone else max(1, 4 // len(block.groups)) if len(outputs) == 1 else 1
+        for first in range(0, len(tile.pixels) if outputs else 0, size):
             with em.block():
-                if self.classes > 1:
-                    em.line(
-                        f"const uint32_t border = {self.name}_row[{plus('oy', row)}] + "
-                        f"{self.name}_column[{plus('ox', column)}] + (uint32_t)c;",
-                        scalar=4,
-                    )
-                if not all(self.fast):
-                    self._slow(em, tile, k, block, (row, column), accumulators[number])
-                if self.residual is not None and any(self.fast):
-                    at = plus("rp", self.block_at(self.residual, tile, k), self._pixel(self.residual, row, column))
-                    expand(em, self.residual, at, block, "x")
-                for i in range(len(self.targets)):
-                    if self.fast[i]:
-                        self._fast(em, i, tile, k, block, (row, column), accumulators[number])
+                self._pixels(em, tile, k, block, list(range(len(tile.pixels)))[first : first + size], accumulators)
 
     @staticmethod
     def _pixel(place: Place, row: int, column: int) -> int:
         return row * place.row_bytes + column * place.pixel_bytes
 
-    def _fast(
-        self, em: Emitter, i: int, tile: Tile, k: int, block: Block, pixel: tuple[int, int], accumulators: Sequence[str]
+    def _pixels(
+        self,
+        em: Emitter,
+        tile: Tile,
+        k: int,
+        block: Block,
+        numbers: list[int],
+        accumulators: Sequence[Sequence[str]],
     ) -> None:
-        out, constant, place = self.layer.outputs[i], self.constants[i], self.targets[i]
-        last = i == max(n for n, fast in enumerate(self.fast) if fast)
-        real = place.tensor.format == "f32"
-        for g, acc in enumerate(accumulators):
-            y = f"q{i}{g}"
-            b = f"b{i}{g}" if self.classes == 1 else f"v_load({self.name}_out{i}_b + border + {16 * g})"
-            if real:
-                product = acc if constant.M is None else f"v_fmul({acc}, m{i}{g})"
-                em.line(f"vec {y} = v_fadd({product}, {b});")
-                if self.residual is not None:
-                    em.line(f"{y} = v_fadd({y}, x{g});")
-                if np.isfinite(out.lo):
-                    em.line(f"{y} = v_fat_least({y}, {float(out.lo)!r}f);")
-                if np.isfinite(out.hi):
-                    em.line(f"{y} = v_fat_most({y}, {float(out.hi)!r}f);")
-                continue
-            # v_madd may overwrite the accumulator: only the last output uses it.
-            text = f"v_madd({acc}, m{i}{g}, {b})" if last else f"v_add(v_mul({acc}, m{i}{g}), {b})"
-            em.line(f"vec {y} = {text};")
-            if constant.R is not None:
-                em.line(f"{y} = v_mla({y}, x{g}, r{i}{g});")
-            if out.shift:
-                em.line(f"{y} = v_sra({y}, {out.shift});")
-            hi = min(int(out.hi), (1 << block.precision) - 1) if place.tensor.format == "smol" else int(out.hi)
-            if out.lo > INT32_MIN:
-                em.line(f"{y} = v_at_least({y}, {int(out.lo)});")
-            if hi < INT32_MAX:
-                em.line(f"{y} = v_at_most({y}, {hi});")
-        at = plus(f"y{i}", self.block_at(place, tile, k), self._pixel(place, *pixel))
-        store(em, place, at, block, f"q{i}")
+        """All fast outputs of some pixels of the tile.
 
-    def _slow(
-        self, em: Emitter, tile: Tile, k: int, block: Block, pixel: tuple[int, int], accumulators: Sequence[str]
+        Step by step for all pixels, not pixel by pixel: independent operations stand side by side, and on RISC-V no
+        register is written again right away (gem5 v24.0 makes every vector operation wait for its destination's old
+        value).
+        """
+        outputs = [i for i, fast in enumerate(self.fast) if fast]
+        shared = len(outputs) > 1 and self.residual is not None
+        if shared:
+            self._residual(em, tile, k, block, numbers)
+        for i in outputs:
+            self._accumulate(em, i, block, numbers, accumulators, last=i == outputs[-1])
+            for first in range(0, len(numbers) if self.residual is not None else 0, 4):
+                part = numbers[first : first + 4]
+                with em.block():
+                    if not shared:
+                        self._residual(em, tile, k, block, part)
+                    for g in range(len(block.groups)):
+                        for p in part:
+                            y, x = f"q{i}{g}_{p}", f"x{p}_{g}"
+                            real = self.targets[i].tensor.format == "f32"
+                            em.line(f"{y} = v_fadd({y}, {x});" if real else f"{y} = v_mla({y}, {x}, r{i}{g});")
+            self._finish(em, i, block, numbers)
+            at = [
+                plus(f"y{i}", self.block_at(self.targets[i], tile, k), self._pixel(self.targets[i], *tile.pixels[p]))
+                for p in numbers
+            ]
+            store(em, self.targets[i], at, block, [[f"q{i}{g}_{p}" for g in range(len(block.groups))] for p in numbers])
+
+    def _residual(self, em: Emitter, tile: Tile, k: int, block: Block, numbers: list[int]) -> None:
+        """Declare ``x<pixel>_<group>``, the residual's raw elements."""
+        assert self.residual is not None
+        base = plus("rp", self.block_at(self.residual, tile, k))
+        at = [plus(base, self._pixel(self.residual, *tile.pixels[p])) for p in numbers]
+        expand(em, self.residual, at, block, [f"x{p}_" for p in numbers])
+
+    def _accumulate(
+        self,
+        em: Emitter,
+        i: int,
+        block: Block,
+        numbers: list[int],
+        accumulators: Sequence[Sequence[str]],
+        last: bool,
     ) -> None:
+        """Declare ``q<output><group>_<pixel>`` = acc * M + B."""
+        real = self.targets[i].tensor.format == "f32"
+        for p in numbers:
+            for g, acc in enumerate(accumulators[p]):
+                b = f"b{i}{g}" if self.classes == 1 else f"v_load({self.name}_out{i}_b + border{p} + {16 * g})"
+                if real:
+                    product = acc if self.constants[i].M is None else f"v_fmul({acc}, m{i}{g})"
+                    text = f"v_fadd({product}, {b})"
+                else:
+                    # v_madd may overwrite the accumulator: only the last output uses it.
+                    text = f"v_madd({acc}, m{i}{g}, {b})" if last else f"v_add(v_mul({acc}, m{i}{g}), {b})"
+                em.line(f"vec q{i}{g}_{p} = {text};")
+
+    def _finish(self, em: Emitter, i: int, block: Block, numbers: list[int]) -> None:
+        """Shift and clamp ``q<output><group>_<pixel>``."""
+        out, place = self.layer.outputs[i], self.targets[i]
+        steps = []
+        if place.tensor.format == "f32":
+            if np.isfinite(out.lo):
+                steps.append(f"v_fat_least({{q}}, {float(out.lo)!r}f)")
+            if np.isfinite(out.hi):
+                steps.append(f"v_fat_most({{q}}, {float(out.hi)!r}f)")
+        else:
+            hi = min(int(out.hi), (1 << block.precision) - 1) if place.tensor.format == "smol" else int(out.hi)
+            if out.shift:
+                steps.append(f"v_sra({{q}}, {out.shift})")
+            if out.lo > INT32_MIN:
+                steps.append(f"v_at_least({{q}}, {int(out.lo)})")
+            if hi < INT32_MAX:
+                steps.append(f"v_at_most({{q}}, {hi})")
+        for step in steps:
+            for p in numbers:
+                for g in range(len(block.groups)):
+                    q = f"q{i}{g}_{p}"
+                    em.line(f"{q} = {step.format(q=q)};")
+
+    def _slow(self, em: Emitter, tile: Tile, k: int, block: Block, number: int, accumulators: Sequence[str]) -> None:
         """Element by element through memory, for outputs in another channel order."""
-        count = 4 * len(block.groups)
+        count, pixel = 4 * len(block.groups), tile.pixels[number]
         em.line(f"uint8_t acc[{4 * count}];")
         for g, acc in enumerate(accumulators):
             em.line(f"v_store(acc + {16 * g}, {acc});")
@@ -286,7 +342,7 @@ class Epilogue:
                 if self.fast[i]:
                     continue
                 place, name = self.targets[i], f"{self.name}_out{i}"
-                border = "" if self.classes == 1 else " + border - c"
+                border = "" if self.classes == 1 else f" + border{number} - c"
                 rm = f"m_get_s32({name}_r, i)" if out.R is not None else "0"
                 with em.block(f"if (m_get_s32({name}_at, i) >= 0)"):
                     em.line(
@@ -308,42 +364,53 @@ class Epilogue:
         return f"m_get_{place.tensor.format}({at}, {where})"
 
 
-def expand(em: Emitter, place: Place, at: str, block: Block, name: str) -> None:
-    """Declare ``name0``, ``name1``: the block's raw elements (codes of SMOL tensors) at address ``at``, one per lane.
+def expand(em: Emitter, place: Place, at: Sequence[str], block: Block, names: Sequence[str]) -> None:
+    """Declare ``<name>0``, ``<name>1``, ...: a block's raw elements (codes of SMOL tensors), one per lane.
 
-    SMOL blocks need the block's shift vectors ``s0``, ``s1`` in scope.
+    Once for every address in ``at`` and its name. SMOL blocks need their shift vectors ``s0``, ``s1`` in scope.
     """
     form = place.tensor.format
+    groups = range(len(block.groups))
     if form == "smol":
-        em.line(f"const vec {name}_word = v_dup(m_load{block.bits}({at}));")
-        for g in range(len(block.groups)):
-            em.line(f"const vec {name}{g} = v_field({name}_word, s{g}, {(1 << block.precision) - 1});")
+        for address, name in zip(at, names, strict=True):
+            em.line(f"const vec {name}word = v_dup(m_load{block.bits}({address}));")
+        for g in groups:
+            for name in names:
+                em.line(f"const vec {name}{g} = v_field({name}word, s{g}, {(1 << block.precision) - 1});")
     elif form == "s16":
-        em.line(f"const vec {name}_pair = v_load({at});")
-        for g in range(len(block.groups)):
-            em.line(f"const vec {name}{g} = v_sext16({name}_pair, {g});")
+        for address, name in zip(at, names, strict=True):
+            em.line(f"const vec {name}pair = v_load({address});")
+        for g in groups:
+            for name in names:
+                em.line(f"const vec {name}{g} = v_sext16({name}pair, {g});")
     else:
-        for g in range(len(block.groups)):
-            load = f"v_load_{form}" if form in ("s8", "u8") else "v_load"
-            width = 4 if form in ("s8", "u8") else 16
-            em.line(f"const vec {name}{g} = {load}({plus(at, width * g)});")
+        load, width = (f"v_load_{form}", 4) if form in ("s8", "u8") else ("v_load", 16)
+        for g in groups:
+            for address, name in zip(at, names, strict=True):
+                em.line(f"const vec {name}{g} = {load}({plus(address, width * g)});")
 
 
-def store(em: Emitter, place: Place, at: str, block: Block, name: str) -> None:
-    """Store ``name0``, ``name1`` (raw elements, in range) as the block at address ``at``. Needs ``zero`` in scope."""
+def store(em: Emitter, place: Place, at: Sequence[str], block: Block, names: Sequence[Sequence[str]]) -> None:
+    """Store groups of raw elements (in range) as blocks: ``names[n]`` at address ``at[n]``. They are used up.
+
+    Needs ``zero`` in scope, and the shift vectors ``s0``, ``s1`` for SMOL blocks.
+    """
     form = place.tensor.format
     count = len(block.groups)
     if form == "smol":
-        word = f"v_sll({name}0, s0)"
-        if count == 2:
-            word = f"v_or({word}, v_sll({name}1, s1))"
-        elif count == 4:
-            pairs = [f"v_or(v_sll({name}{g}, s{g}), v_sll({name}{g + 1}, s{g + 1}))" for g in (0, 2)]
-            word = f"v_or({pairs[0]}, {pairs[1]})"
-        em.line(f"m_store{block.bits}({at}, v_hsum({word}, zero));")
-    elif form == "s16":
-        em.line(f"v_store({at}, v_halves({name}0, {f'{name}1' if count == 2 else 'zero'}));")
-    else:
         for g in range(count):
-            where = plus(at, (4 if form == "s8" else 16) * g)
-            em.line(f"v_store_s8({where}, {name}{g}, zero);" if form == "s8" else f"v_store({where}, {name}{g});")
+            for groups in names:
+                em.line(f"{groups[g]} = v_sll({groups[g]}, s{g});")
+        for g in range(1, count):
+            for groups in names:
+                em.line(f"{groups[0]} = v_or({groups[0]}, {groups[g]});")
+        for address, groups in zip(at, names, strict=True):
+            em.line(f"m_store{block.bits}({address}, v_hsum({groups[0]}, zero));")
+    elif form == "s16":
+        for address, groups in zip(at, names, strict=True):
+            em.line(f"v_store({address}, v_halves({groups[0]}, {groups[1] if count == 2 else 'zero'}));")
+    else:
+        for address, groups in zip(at, names, strict=True):
+            for g, name in enumerate(groups):
+                where = plus(address, (4 if form == "s8" else 16) * g)
+                em.line(f"v_store_s8({where}, {name}, zero);" if form == "s8" else f"v_store({where}, {name});")

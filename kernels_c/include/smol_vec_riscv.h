@@ -39,15 +39,20 @@ static inline void v_begin(void)
     vec d;                                                                       \
     __asm__ volatile(SMOL_32 text " %0, %1, %2" : "=vr"(d) : "vr"(a), "vr"(b));          \
     return d
+/* In place: the operand is used up. */
+#define SMOL_OP_AV(text, a, b)                                                               \
+    __asm__ volatile(SMOL_32 text " %0, %0, %1" : "+vr"(a) : "vr"(b));                       \
+    return a
+#define SMOL_OP_AX(text, a, x)                                                               \
+    __asm__ volatile(SMOL_32 text " %0, %0, %1" : "+vr"(a) : "r"(x));                        \
+    return a
+#define SMOL_OP_AF(text, a, f)                                                               \
+    __asm__ volatile(SMOL_32 text " %0, %0, %1" : "+vr"(a) : "f"(f));                        \
+    return a
 #define SMOL_OP_VX(text, a, x)                                                   \
     vec d;                                                                       \
     __asm__ volatile(SMOL_32 text " %0, %1, %2" : "=vr"(d) : "vr"(a), "r"(x));           \
     return d
-#define SMOL_OP_VF(text, a, f)                                                   \
-    vec d;                                                                       \
-    __asm__ volatile(SMOL_32 text " %0, %1, %2" : "=vr"(d) : "vr"(a), "f"(f));           \
-    return d
-
 /* Whole registers. Assembly too, or a compiler that sees constants makes vectors of them, and sets vtype for that. */
 #define SMOL_LOAD(type, p)                                                                       \
     type d;                                                                                      \
@@ -116,27 +121,30 @@ static inline vec v_mla(vec b, vec a, vec m)
     return b;
 }
 
-static inline vec v_sra(vec a, int s)
-{
-    SMOL_OP_VX("vsra.vx", a, s);
-}
+static inline vec v_sra(vec a, int s) { SMOL_OP_AX("vsra.vx", a, s); }
+static inline vec smol_sra_new_(vec a, int s) { SMOL_OP_VX("vsra.vx", a, s); }
 static inline vec v_max(vec a, vec b) { SMOL_OP_VV("vmax.vv", a, b); }
-static inline vec v_at_least(vec a, int32_t low) { SMOL_OP_VX("vmax.vx", a, low); }
-static inline vec v_at_most(vec a, int32_t high) { SMOL_OP_VX("vmin.vx", a, high); }
-static inline vec v_or(vec a, vec b) { SMOL_OP_VV("vor.vv", a, b); }
-static inline vec v_sll(vec a, vec s) { SMOL_OP_VV("vsll.vv", a, s); }
-static inline vec smol_and_(vec a, uint32_t mask) { SMOL_OP_VX("vand.vx", a, mask); }
+static inline vec v_at_least(vec a, int32_t low) { SMOL_OP_AX("vmax.vx", a, low); }
+static inline vec v_at_most(vec a, int32_t high) { SMOL_OP_AX("vmin.vx", a, high); }
+static inline vec v_or(vec a, vec b) { SMOL_OP_AV("vor.vv", a, b); }
+static inline vec v_sll(vec a, vec s) { SMOL_OP_AV("vsll.vv", a, s); }
+static inline vec smol_and_(vec a, uint32_t mask) { SMOL_OP_AX("vand.vx", a, mask); }
 static inline vec smol_srl_(vec a, vec s) { SMOL_OP_VV("vsrl.vv", a, s); }
 static inline vec smol_sll_(vec a, int s) { SMOL_OP_VX("vsll.vx", a, s); }
 static inline vec v_field(vec a, vec s, uint32_t mask) { return smol_and_(smol_srl_(a, s), mask); }
-static inline vec v_sext8(vec a, int byte) { return v_sra(byte == 3 ? a : smol_sll_(a, 24 - 8 * byte), 24); }
-static inline vec v_sext16(vec a, int half) { return v_sra(half ? a : smol_sll_(a, 16), 16); }
+static inline vec v_sext8(vec a, int byte) 
+{
+    return byte == 3 ? smol_sra_new_(a, 24) : v_sra(smol_sll_(a, 24 - 8 * byte), 24);
+}
+static inline vec v_sext16(vec a, int half) 
+{
+    return half ? smol_sra_new_(a, 16) : v_sra(smol_sll_(a, 16), 16);
+}
 static inline vec v_halves(vec a, vec b) { return v_or(smol_and_(a, 0xffff), smol_sll_(b, 16)); }
 static inline uint32_t v_hsum(vec a, vec zero)
 {
-    vec d;
     uint32_t sum;
-    __asm__ volatile(SMOL_32 "vredsum.vs %1, %2, %3\n\tvmv.x.s %0, %1" : "=r"(sum), "=&vr"(d) : "vr"(a), "vr"(zero));
+    __asm__ volatile(SMOL_32 "vredsum.vs %1, %1, %2\n\tvmv.x.s %0, %1" : "=r"(sum), "+vr"(a) : "vr"(zero));
     return sum;
 }
 
@@ -209,8 +217,8 @@ static inline vec v_fmla(vec b, vec a, vec m)
     return b;
 }
 static inline vec v_fmax(vec a, vec b) { SMOL_OP_VV("vfmax.vv", a, b); }
-static inline vec v_fat_least(vec a, float low) { SMOL_OP_VF("vfmax.vf", a, low); }
-static inline vec v_fat_most(vec a, float high) { SMOL_OP_VF("vfmin.vf", a, high); }
+static inline vec v_fat_least(vec a, float low) { SMOL_OP_AF("vfmax.vf", a, low); }
+static inline vec v_fat_most(vec a, float high) { SMOL_OP_AF("vfmin.vf", a, high); }
 static inline vec v_to_float(vec a)
 {
     vec d;
