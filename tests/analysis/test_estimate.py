@@ -43,10 +43,9 @@ def test_few_chains_make_latency_the_limit() -> None:
 
 def test_styles_without_smol_instructions() -> None:
     machine = load_machine("o3-n1")
-    # fmla runs on both pipes, four lanes each; 16-bit vmacc.vx on one of them, eight lanes
-    assert bounds(region(schedule="os-8x2x4-fma", macs=8000, smol=0), machine)["accumulate"] == 1000
-    assert bounds(region(schedule="os-8x2x4-mac", macs=8000, smol=0), machine)["accumulate"] == 1000
-    assert bounds(region(schedule="os-8x2x4-dot", macs=8000, smol=0), machine)["accumulate"] == 250
+    for style, (op_class, lanes) in STYLES.items():
+        limits = bounds(region(schedule=f"os-8x2x4-{style}", macs=8000, smol=0), machine)
+        assert limits["accumulate"] == 8000 / lanes / machine.unit_count(op_class)
     assert bounds(region(op="avgpool", schedule="", smol=0, simd=640), machine)["accumulate"] == 0
 
 
