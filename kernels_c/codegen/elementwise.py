@@ -142,6 +142,9 @@ class MaxPool(Elementwise):
 class ImageRescale(Elementwise):
     """``rescale`` of the image: along whole rows where input and output are dense, else element by element."""
 
+    SIDE_BY_SIDE = 24
+    """Most elements of a row that are converted side by side."""
+
     def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target) -> None:
         super().__init__(net, layer, places, target)
         t = self.source.tensor
@@ -181,41 +184,50 @@ class ImageRescale(Elementwise):
         return text
 
     def _row(self, em: Emitter) -> None:
-        """Four elements at a time; the channels come round after ``period`` elements."""
+        """Four elements to a register, a few registers side by side; the channels come round after ``period``."""
         t = self.source.tensor
         length = t.width * t.channels
-        with em.loop("i", -(-length // self.period)):
-            rest = length % self.period
-            text = f"i * {self.period}" if not rest else f"m_min(i * {self.period}, {length - self.period})"
+        step = self.period * max(1, min(self.SIDE_BY_SIDE // self.period, length // self.period))
+        parts = range(step // 4)
+        with em.loop("i", -(-length // step)):
+            text = f"i * {step}" if length % step == 0 else f"m_min(i * {step}, {length - step})"
             em.line(f"const int e = {text};", scalar=1)
-            for part in range(self.period // 4):
+            for part in parts:
+                em.line(f"const vec x{part} = v_load_u8(in + {plus(times('oy', length), 'e', 4 * part)});", scalar=1)
+            for i in range(len(self.places)):
                 with em.block():
-                    em.line(f"const vec x = v_load_u8(in + {plus(times('oy', length), 'e', 4 * part)});", scalar=1)
-                    for i, (out, constant) in enumerate(zip(self.layer.outputs, self.constants, strict=True)):
-                        name, place = f"{self.name}_out{i}", self.places[i]
-                        size = 4 if place.tensor.format == "f32" else 1
-                        row = plus(place.start(), times("oy", place.row_bytes), times("e", size), 4 * size * part)
-                        at = f"out{i} + {row}"
-                        if place.tensor.format == "f32":
-                            em.line(f"vec y{i} = v_to_float(x);")
-                            if constant.M is not None:
-                                em.line(f"y{i} = v_fmul(y{i}, v_load({name}_m + {16 * part}));")
-                            em.line(f"y{i} = v_fadd(y{i}, v_load({name}_b + {16 * part}));")
-                            if np.isfinite(out.lo):
-                                em.line(f"y{i} = v_fat_least(y{i}, {float(out.lo)!r}f);")
-                            if np.isfinite(out.hi):
-                                em.line(f"y{i} = v_fat_most(y{i}, {float(out.hi)!r}f);")
-                            em.line(f"v_store({at}, y{i});")
-                            continue
-                        product = f"v_mul(x, v_load({name}_m + {16 * part}))"
-                        em.line(f"vec y{i} = v_add({product}, v_load({name}_b + {16 * part}));")
-                        if out.shift:
-                            em.line(f"y{i} = v_sra(y{i}, {out.shift});")
-                        if out.lo > INT32_MIN:
-                            em.line(f"y{i} = v_at_least(y{i}, {int(out.lo)});")
-                        if out.hi < INT32_MAX:
-                            em.line(f"y{i} = v_at_most(y{i}, {int(out.hi)});")
-                        em.line(f"v_store_s8({at}, y{i}, zero);")
+                    self._convert(em, i, parts)
+
+    def _convert(self, em: Emitter, i: int, parts: range) -> None:
+        """One output of ``x<part>``, step by step for all parts."""
+        out, constant, place, name = self.layer.outputs[i], self.constants[i], self.places[i], f"{self.name}_out{i}"
+        real = place.tensor.format == "f32"
+        for part in parts:
+            m, b = (f"v_load({name}_{key} + {4 * (4 * part % self.period)})" for key in "mb")
+            x = f"v_to_float(x{part})" if real else f"x{part}"
+            if constant.M is not None:
+                x = f"v_fmul({x}, {m})" if real else f"v_mul({x}, {m})"
+            em.line(f"vec y{part} = {'v_fadd' if real else 'v_add'}({x}, {b});")
+        steps = []
+        if real:
+            if np.isfinite(out.lo):
+                steps.append(f"v_fat_least({{y}}, {float(out.lo)!r}f)")
+            if np.isfinite(out.hi):
+                steps.append(f"v_fat_most({{y}}, {float(out.hi)!r}f)")
+        else:
+            if out.shift:
+                steps.append(f"v_sra({{y}}, {out.shift})")
+            if out.lo > INT32_MIN:
+                steps.append(f"v_at_least({{y}}, {int(out.lo)})")
+            if out.hi < INT32_MAX:
+                steps.append(f"v_at_most({{y}}, {int(out.hi)})")
+        for text in steps:
+            for part in parts:
+                em.line(f"y{part} = {text.format(y=f'y{part}')};")
+        size = 4 if real else 1
+        for part in parts:
+            row = plus(place.start(), times("oy", place.row_bytes), times("e", size), 4 * size * part)
+            em.line(f"v_store(out{i} + {row}, y{part});" if real else f"v_store_s8(out{i} + {row}, y{part}, zero);")
 
     def _element_arrays(self) -> list[str]:
         text = []

@@ -14,6 +14,7 @@ from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import lanes, plus
 from kernels_c.codegen.layout import ELEMENT_BYTES, Block, Place
 from kernels_c.codegen.schedule import Schedule
+from sysmol.errors import SysmolError
 from sysmol.network import Array, Layer
 
 
@@ -22,8 +23,11 @@ class MicroKernel(ABC):
 
     ``limits`` bound the activations (0 included).
     ``x`` in C points at the first byte that the tile's first pixel reads in a kernel row, ``w`` at the weights; both
-    advance. ``chain`` is the number of dependent multiply-accumulates per accumulator and kernel row.
+    advance. ``chain`` is the number of dependent multiply-accumulates per accumulator and kernel row. Where ``whole``
+    is set, one call of :meth:`row` does all rows of the kernel.
     """
+
+    whole = False
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
@@ -55,6 +59,13 @@ class MicroKernel(ABC):
             result.append([[f"a{g}_{p}" for g in own] for p in range(len(self.pixels))])
             first += len(block.groups)
         return result
+
+    def agree(self, others: Sequence["MicroKernel"]) -> None:  # noqa: B027 - most have nothing to agree on
+        """Fix what tiles that run the same code must share; ``others`` are all of them."""
+
+    def order(self) -> Array:
+        """Constants that the tile reads beside the weights, flat."""
+        return np.zeros(0, dtype=np.uint16)
 
     @property
     def count(self) -> int:
@@ -238,41 +249,69 @@ class RvvInt8(MicroKernel):
     """A scalar int8 activation meets eight output channels (RVV).
 
     Products accumulate in 16-bit lanes (``vmul.vx``, ``vmacc.vx``) and are widened into 32-bit pairs of registers after
-    as many terms as the weights prove safe: half the work of widening every product.
+    as many terms as the weights prove safe, whatever the activations. The order of the whole reduction is free, so
+    large weights are spread over the windows of terms; a table gives the place of every term's activation.
     """
 
-    LONGEST = 16
+    whole = True
+    LONGEST = 12
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
     ) -> None:
         super().__init__(layer, source, blocks, schedule, limits)
-        self.matrix = row_matrix(layer, source)
-        self.terms = self._safe_terms()
+        matrix = row_matrix(layer, source)
+        _, height, length = matrix.shape
+        places = np.arange(height)[:, None] * source.row_bytes + np.arange(length)
+        used = matrix.any(axis=0)  # elements that no channel weighs are left out
+        self.places = places[used]
+        own = lanes(self.blocks, np.moveaxis(matrix[:, used], 0, -1)).astype(np.int64)
+        self.matrix = own.reshape(len(self.places), -1)
         self.sums = [(k, p) for k in range(len(self.blocks)) for p in range(len(self.pixels))]
+        self.terms = 1
+        self.windows: list[list[int]] = []
 
-    def _safe_terms(self) -> int:
-        """Most terms whose sum fits 16 bits, for every output channel and place in a row, whatever the activations."""
-        low, high = (self.matrix.astype(np.int64) * limit for limit in self.limits)
-        length = low.shape[-1]
-        for terms in range(min(self.LONGEST, length), 1, -1):
-            sums = [
-                np.pad(side, ((0, 0), (0, 0), (0, -length % terms))).reshape(*side.shape[:2], -1, terms).sum(axis=-1)
-                for side in (np.minimum(low, high), np.maximum(low, high))
-            ]
-            if sums[0].min() >= -32768 and sums[1].max() <= 32767:
-                return terms
-        return 1
+    def agree(self, others: Sequence["MicroKernel"]) -> None:
+        """The most terms that every tile which shares the code can add up in 16 bits."""
+        tiles = [other for other in others if isinstance(other, RvvInt8)]
+        count = max(len(tile.places) for tile in tiles)
+        for terms in sorted(range(1, min(self.LONGEST, max(count, 1)) + 1), key=lambda n: -(-count // n) * (n + 2)):
+            windows = [tile.spread(terms, -(-count // terms)) for tile in tiles]
+            if all(found is not None for found in windows):
+                for tile, found in zip(tiles, windows, strict=True):
+                    tile.terms, tile.windows = terms, found or []
+                return
+
+    def spread(self, terms: int, count: int) -> list[list[int]] | None:
+        """Elements in ``count`` windows of at most ``terms`` whose sums all fit 16 bits, or None where none is found.
+
+        Largest first, each into the window whose fullest lane it leaves lowest.
+        """
+        sides = [self.matrix * limit for limit in self.limits]
+        up, down = np.maximum(*sides), -np.minimum(*sides)
+        each = np.concatenate([up, down], axis=1)
+        load = np.zeros((count, each.shape[1]), dtype=np.int64)
+        windows: list[list[int]] = [[] for _ in range(count)]
+        room = np.full(count, terms)
+        for element in np.argsort(-each.max(axis=1, initial=0), kind="stable"):
+            peak = np.where(room > 0, (load + each[element]).max(axis=1, initial=0), np.iinfo(np.int64).max)
+            best = int(peak.argmin())
+            if peak[best] > 32767:
+                return None
+            windows[best].append(int(element))
+            load[best] += each[element]
+            room[best] -= 1
+        return windows
 
     @property
     def chain(self) -> int:
-        return self.matrix.shape[-1] + 2 * -(-self.matrix.shape[-1] // self.terms)
+        return len(self.windows) * (self.terms + 2)
 
     def begin(self, em: Emitter) -> None:
+        em.line("const uint8_t *o = order;")
         em.line("v_begin16();")
-        for k in range(len(self.blocks)):
-            for p in range(len(self.pixels)):
-                em.line(f"vecpair d{k}_{p} = v_zero_pair();")
+        for k, p in self.sums:
+            em.line(f"vecpair d{k}_{p} = v_zero_pair();")
 
     def end(self, em: Emitter) -> None:
         em.line("v_begin();")
@@ -283,55 +322,61 @@ class RvvInt8(MicroKernel):
                     em.line(f"vec a{g}_{p} = {'v_high' if half else 'v_low'}(d{k}_{p});")
                 g += 1
 
-    def _products(self, em: Emitter, count: int) -> None:
-        """``t[block][pixel]`` = sum of ``count`` products in 16 bits."""
+    def _products(self, em: Emitter) -> None:
+        """``t[block][pixel]`` = a window's sum of products in 16 bits."""
         width = 16 * len(self.blocks)
         for k, p in self.sums:
             em.line(f"vec16 t{k}_{p};")
-        for e in range(count):
+        for e in range(self.terms):
             with em.block():
                 for k in range(len(self.blocks)):
                     em.line(f"const vec16 w{k} = v_load16(w + {width * e + 16 * k});")
+                em.line(f"const uint8_t *at = x + m_load16(o + {2 * e});", scalar=1)
                 for p in range(len(self.pixels)):
-                    em.line(f"const int x{p} = m_get_s8({plus('x', self.at[p])}, {e});")
+                    em.line(f"const int x{p} = m_get_s8({plus('at', self.at[p])}, 0);")
                 for k, p in self.sums:
                     em.line(f"{'v_mla16' if e else 'v_mul16'}(t{k}_{p}, w{k}, x{p});")
-        self._advance(em, count, width * count)
+        em.line(f"o += {2 * self.terms};", scalar=1)
+        em.line(f"w += {width * self.terms};", scalar=1)
 
-    def _terms(self, em: Emitter, count: int) -> None:
-        with em.block():
-            self._products(em, count)
-            for k, p in self.sums:
-                em.line(f"v_widen_add(d{k}_{p}, t{k}_{p});")
-
-    def _two_rounds(self, em: Emitter) -> None:
-        """Twice ``terms`` products: widened into a second set of registers, and back in reverse order.
+    def row(self, em: Emitter) -> None:
+        """Windows two by two: widened into a second set of registers, and back in reverse order.
 
         Every sum moves into the registers that the one before it has left, and back: one spare pair is enough.
         """
-        for k, p in self.sums:
-            em.line(f"vecpair e{k}_{p};")
-        with em.block():
-            self._products(em, self.terms)
-            for k, p in self.sums:
-                em.line(f"v_widen_into(e{k}_{p}, d{k}_{p}, t{k}_{p});")
-        with em.block():
-            self._products(em, self.terms)
-            for k, p in reversed(self.sums):
-                em.line(f"v_widen_into(d{k}_{p}, e{k}_{p}, t{k}_{p});")
+        pairs, single = divmod(len(self.windows), 2)
+        if pairs:
+            with em.loop("i", pairs):
+                for k, p in self.sums:
+                    em.line(f"vecpair e{k}_{p};")
+                with em.block():
+                    self._products(em)
+                    for k, p in self.sums:
+                        em.line(f"v_widen_into(e{k}_{p}, d{k}_{p}, t{k}_{p});")
+                with em.block():
+                    self._products(em)
+                    for k, p in reversed(self.sums):
+                        em.line(f"v_widen_into(d{k}_{p}, e{k}_{p}, t{k}_{p});")
+        if single:
+            with em.block():
+                self._products(em)
+                for k, p in self.sums:
+                    em.line(f"v_widen_add(d{k}_{p}, t{k}_{p});")
 
-    def row(self, em: Emitter) -> None:
-        full, rest = divmod(self.matrix.shape[-1], self.terms)
-        if full // 2:
-            with em.loop("i", full // 2):
-                self._two_rounds(em)
-        if full % 2:
-            self._terms(em, self.terms)
-        if rest:
-            self._terms(em, rest)
+    def _terms(self) -> list[int]:
+        """Element of every term in reading order, -1 where a window has room left."""
+        return [(window + [-1] * self.terms)[e] for window in self.windows for e in range(self.terms)]
+
+    def order(self) -> Array:
+        """Byte offset, from the tile's corner, of every term's activation."""
+        result = np.array([self.places[e] if e >= 0 else 0 for e in self._terms()], dtype=np.int64)
+        if result.max(initial=0) > 0xFFFF:
+            raise SysmolError(f"layer {self.layer.name}: the input is too large for int8 kernels on RISC-V")
+        return result.astype(np.uint16)
 
     def pack(self, weight: Array) -> Array:
-        matrix = np.moveaxis(self.matrix.astype(np.int16), 0, -1)  # [KH, elements, K]
-        wide = [lanes([block], matrix).reshape(*matrix.shape[:2], -1) for block in self.blocks]
-        padded = [np.pad(w, ((0, 0), (0, 0), (0, 8 - w.shape[-1]))) for w in wide]
-        return np.stack(padded, axis=2)
+        terms = np.array(self._terms(), dtype=np.int64)
+        picked = np.where(terms[:, None] >= 0, self.matrix[np.maximum(terms, 0)], 0).astype(np.int16)
+        ends = np.cumsum([4 * len(block.groups) for block in self.blocks])[:-1]
+        padded = [np.pad(part, ((0, 0), (0, 8 - part.shape[1]))) for part in np.split(picked, ends, axis=1)]
+        return np.stack(padded, axis=1)

@@ -97,30 +97,40 @@ class LoopNest(ABC):
         """Write the layer's function; returns the text of its constant arrays."""
         assert self.layer.weight is not None
         packed: list[Array] = []
+        ordered: list[Array] = []
         with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
             em.line("v_begin();")
             self.epilogue.begin(em)
-            start = 0
+            start = order_start = 0
             for tile in self.tiles():
                 span = self.blocks[tile.first : tile.first + tile.count * tile.times]
-                micro = self.micro(span[: tile.count])
-                parts = [
-                    np.ascontiguousarray(self.micro(span[i : i + tile.count]).pack(self.layer.weight)).view(np.uint8)
-                    for i in range(0, len(span), tile.count)
-                ]
-                size = parts[0].size
+                micros = [self.micro(span[i : i + tile.count]) for i in range(0, len(span), tile.count)]
+                micro = micros[0]
+                micro.agree(micros)
+                parts = [np.ascontiguousarray(m.pack(self.layer.weight)).view(np.uint8).reshape(-1) for m in micros]
+                orders = [m.order().view(np.uint8) for m in micros]
+                size, order_size = parts[0].size, orders[0].size
                 channels = sum(4 * len(block.groups) for block in span)
                 em.comment(f"{channels} output channels, {4 * micro.groups} in a tile")
                 with em.loop(tile.variable, tile.times):
                     em.line(f"const uint8_t *weights = {plus(f'{self.name}_w', start, times(tile.variable, size))};", 2)
+                    if order_size:
+                        at = plus(f"{self.name}_order", order_start, times(tile.variable, order_size))
+                        em.line(f"const uint8_t *order = {at};", 2)
                     self._pixels(em, micro, tile)
-                packed.extend(part.reshape(-1) for part in parts)
+                packed.extend(parts)
+                ordered.extend(orders)
                 start += size * tile.times
+                order_start += order_size * tile.times
         em.line()
         weights = array_text(
             f"{self.name}_w", np.concatenate(packed), f"weights of {self.layer.name}, in reading order"
         )
-        return [weights, *self.epilogue.arrays()]
+        arrays = [weights, *self.epilogue.arrays()]
+        if order_start:
+            order = np.concatenate(ordered)
+            arrays.append(array_text(f"{self.name}_order", order, "offsets of activations, in reading order"))
+        return arrays
 
     def _pixels(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
         rows, columns = self.schedule.rows, self.schedule.columns
@@ -151,13 +161,14 @@ class OutputStationary(LoopNest):
     def tile(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
         em.line("const uint8_t *w = weights;")
         micro.begin(em)
-        with em.loop("ky", self.layer.kernel[0]):
+        rows = 1 if micro.whole else self.layer.kernel[0]
+        with em.loop("ky", rows):
             em.line(f"const uint8_t *x = corner + {times('ky', self.source.row_bytes)};", scalar=1)
             micro.row(em)
         micro.end(em)
         self.epilogue.emit(em, tile, micro.accumulators())
         self.chains = max(self.chains, micro.count)
-        self.chain_length = micro.chain * self.layer.kernel[0]
+        self.chain_length = micro.chain * rows
 
 
 DATAFLOWS = {flow.anchor: flow for flow in (OutputStationary,)}
