@@ -7,12 +7,14 @@ import pytest
 from kernel_networks import all_networks, float_network, int8_network
 
 from kernels_c.build import INCLUDE
+from kernels_c.codegen.layout import plan
+from kernels_c.codegen.micro import RvvInt8
 from kernels_c.codegen.network import generate
 from kernels_c.codegen.schedule import Schedule, choose
 from kernels_c.codegen.targets import TARGETS
 from kernels_c.elf import foreign_vset, is_vset, kernels, riscv_words
 from kernels_c.toolchain import compile_c, find_compiler
-from sysmol.builder import random_network
+from sysmol.builder import Builder, random_network
 from sysmol.errors import SysmolError
 from sysmol.isa import decode, mnemonic
 from sysmol.network import Network
@@ -123,3 +125,28 @@ def test_setting_vtype_always_is_right_too(program, emulator, assert_answers):
     net = random_network(3)
     path = program(net, "riscv", "-O1", "-DSMOL_EMULATE", "-DSMOL_SET_ALWAYS")
     assert_answers(net, [*emulator("riscv"), str(path)])
+
+
+def test_int8_windows_are_safe():
+    """The 16-bit sums of RVV int8 kernels: every element in one window, no window beyond 16 bits for any activation."""
+    rng = np.random.default_rng(7)
+    b = Builder(rng, 4, 4, 3, "windows")
+    (x,) = b.layer("rescale", "image", ["s8"])
+    b.layer("conv2d", x, ["s8"], 16, (3, 3), padding=(1, 1, 1, 1))
+    layer = b.net.layers[1]
+    layer.weight = rng.integers(-128, 128, size=layer.weight.shape).astype(np.int8)
+    layer.weight[:, 0, 0, 0] = -128
+    places, _ = plan(b.net)
+    for limits in [(-128, 127), (0, 127), (0, 40)]:
+        blocks = places[layer.targets[0]].blocks
+        tiles = [RvvInt8(layer, places[x], [block], choose(4, 4, 2, "mac"), limits) for block in blocks]
+        tiles[0].agree(tiles)
+        assert len({(tile.terms, len(tile.windows)) for tile in tiles}) == 1
+        for tile in tiles:
+            assert sorted(e for window in tile.windows for e in window) == list(range(len(tile.places)))
+            for window in tile.windows:
+                weights = tile.matrix[window]
+                assert len(window) <= tile.terms
+                assert np.maximum(weights * limits[0], weights * limits[1]).sum(axis=0).max() <= 32767
+                assert np.minimum(weights * limits[0], weights * limits[1]).sum(axis=0).min() >= -32768
+    assert tiles[0].terms > 4
