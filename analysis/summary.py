@@ -111,12 +111,18 @@ def write_check(
     atomic_write_json(path, record)
 
 
+def network_files(folder: str | Path) -> dict[str, Path]:
+    """The network files of a folder by variant, the usual variants first; :class:`SysmolError` where there are none."""
+    files = {path.name.removesuffix(SUFFIX): path for path in sorted(Path(folder).glob(f"*{SUFFIX}"))}
+    if not files:
+        raise SysmolError(f"{folder} holds no *{SUFFIX}: name a folder that `sysmol demo` or `sysmol train` wrote")
+    return {variant: files[variant] for variant in sort_variants(files)}
+
+
 def collect(folder: str | Path, machine: str | None = None) -> Results:
     """Read all products under ``folder``; with ``machine``, also estimate the cycles of the executables on it."""
     folder = Path(folder)
-    files = {path.name.removesuffix(SUFFIX): path for path in sorted(folder.glob(f"*{SUFFIX}"))}
-    if not files:
-        raise SysmolError(f"{folder} holds no *{SUFFIX}: name a folder that `sysmol demo` or `sysmol train` wrote")
+    files = network_files(folder)
     hashes = {variant: sha256_file(path) for variant, path in files.items()}
     manifest_paths = sorted(folder.glob("bin/*.json"))
     manifests = [stats.load_manifest(path) for path in manifest_paths]

@@ -23,6 +23,7 @@ app = typer.Typer(
 
 DEFAULT_MACHINE = "o3-n1"
 INTERRUPTED = 130
+GEM5_HELP = "Simulate where a gem5 with the plug-in is found."
 
 NetworkFile = Annotated[Path, typer.Argument(metavar="NETWORK", help="A .network.safetensors file.")]
 ManifestFile = Annotated[
@@ -32,8 +33,9 @@ MachineName = Annotated[str, typer.Option("--machine", "-m", help="A name from `
 
 
 def say(line: str) -> None:
-    """One line of progress."""
-    print(line, flush=True)
+    """One line of progress, whole where several threads speak."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def show_value(value: Any) -> str:
@@ -71,17 +73,33 @@ def demo(
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
     machine: MachineName = DEFAULT_MACHINE,
-    gem5: Annotated[
-        bool, typer.Option("--gem5/--no-gem5", help="Simulate where a gem5 with the plug-in is found.")
-    ] = True,
+    gem5: Annotated[bool, typer.Option("--gem5/--no-gem5", help=GEM5_HELP)] = True,
     images: Annotated[int, typer.Option(min=1, help="Test images per simulation.")] = 20,
 ) -> None:
     """Train on digits, export, generate C, compile, verify, simulate or estimate, report. Resumes where it stopped."""
-    from sysmol.demo import Demo
+    from sysmol.demo import Chain
 
-    facts = Demo(out, quick=quick, seed=seed, machine=machine, use_gem5=gem5, images=images, say=say).run()
-    show_summary(facts)
+    chain = Chain(out, seed=seed, machine=machine, use_gem5=gem5, images=images, say=say)
+    show_summary(chain.demo("quick" if quick else "demo"))
     say(f"wrote {out / 'summary.json'} and {out / 'report.html'}")
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="A folder with *.network.safetensors files.")],
+    machine: MachineName = DEFAULT_MACHINE,
+    gem5: Annotated[bool, typer.Option("--gem5/--no-gem5", help=GEM5_HELP)] = True,
+    images: Annotated[int, typer.Option(min=1, help="Test images per simulation.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of the simulations.")] = 0,
+) -> None:
+    """All that `demo` does behind the training, for the networks in a folder: bin/, runs/, checks/, the report."""
+    from analysis.summary import network_files
+    from sysmol.demo import Chain
+
+    variants = list(network_files(folder))
+    chain = Chain(folder, seed=seed, machine=machine, use_gem5=gem5, images=images, say=say)
+    show_summary(chain.evaluate(variants))
+    say(f"wrote {folder / 'summary.json'} and {folder / 'report.html'}")
 
 
 def show_summary(facts: dict[str, Any]) -> None:

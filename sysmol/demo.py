@@ -1,4 +1,5 @@
-"""The whole chain once: train, export, generate, compile, verify, simulate or estimate, report (``sysmol demo``).
+"""The whole chain once: train, export, generate, compile, verify, simulate or estimate, report (``sysmol demo``), or
+all but the training for networks that are there already (``sysmol evaluate``).
 
 Every stage is named by a hash of what goes into it (settings, sources, files). A stage whose hash and products are
 unchanged is skipped, so a demo that was stopped goes on where it was, and a second one only writes the report anew.
@@ -9,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -169,14 +170,13 @@ def all_at_once(action: Callable[..., None], arguments: Iterable[tuple[Any, ...]
                 job.cancel()
 
 
-class Demo:
-    """The stages of the demo over one output folder."""
+class Chain:
+    """The stages over one output folder, with :mod:`analysis.summary`'s layout."""
 
     def __init__(
         self,
         out: Path,
         *,
-        quick: bool,
         seed: int,
         machine: str,
         use_gem5: bool,
@@ -184,7 +184,7 @@ class Demo:
         say: Callable[[str], None],
     ):
         self.out = make_folder(out).resolve()
-        self.quick, self.seed, self.machine, self.use_gem5, self.images = quick, seed, machine, use_gem5, images
+        self.seed, self.machine, self.use_gem5, self.images = seed, machine, use_gem5, images
         self.say = say
         self.design = load_machine(machine)
         self.stages = Stages(self.out, say)
@@ -201,8 +201,8 @@ class Demo:
         """A verification's record."""
         return self.out / "checks" / f"{name}.json"
 
-    def train(self) -> None:
-        """Train and export all variants."""
+    def train(self, preset: str) -> None:
+        """Train and export all variants of the demo's network."""
 
         def action() -> list[Path]:
             from train.pipeline import run
@@ -211,7 +211,7 @@ class Demo:
                 dataset="digits",
                 model="digits_net",
                 out_dir=self.out,
-                preset="quick" if self.quick else "demo",
+                preset=preset,
                 seed=self.seed,
             )
             return [self.network(variant) for variant in VARIANTS]
@@ -219,7 +219,7 @@ class Demo:
         self.stages.run(
             "train",
             {
-                "quick": self.quick,
+                "preset": preset,
                 "seed": self.seed,
                 "sources": source_digest("train", "sysmol/design.py", *FORMAT_SOURCES),
             },
@@ -302,25 +302,35 @@ class Demo:
             self.say(f"gem5-{variant}-{isa}-o3: {images} images instead of {self.images}, to keep it near four minutes")
         self.simulate(gem5, variant, isa, "o3", images)
 
-    def run(self) -> dict[str, Any]:
-        """All stages; returns the content of ``summary.json``."""
-        from analysis.report import write_report
-        from analysis.summary import collect
-        from configs_gem5.launch import find_gem5, why_no_gem5
+    def check_tools(self) -> None:
+        """A missing compiler is better known before the training than after it."""
         from kernels_c.codegen.targets import TARGETS
         from kernels_c.toolchain import find_compiler
 
-        for isa in ISAS:  # a missing compiler is better known before the training than after it
+        for isa in ISAS:
             find_compiler(TARGETS[isa], None)
-        self.train()
-        all_at_once(self.compile, [(variant, isa) for variant in VARIANTS for isa in ISAS])
-        all_at_once(self.verify, [(variant,) for variant in VARIANTS])
+
+    def demo(self, preset: str) -> dict[str, Any]:
+        """All stages, the training of the demo's networks first; returns the content of ``summary.json``."""
+        self.check_tools()
+        self.train(preset)
+        return self.evaluate(VARIANTS)
+
+    def evaluate(self, variants: Sequence[str]) -> dict[str, Any]:
+        """All stages behind the training, for these networks of the folder."""
+        from analysis.report import write_report
+        from analysis.summary import collect
+        from configs_gem5.launch import find_gem5, why_no_gem5
+
+        self.check_tools()
+        all_at_once(self.compile, [(variant, isa) for variant in variants for isa in ISAS])
+        all_at_once(self.verify, [(variant,) for variant in variants])
         simulators = {isa: find_gem5(isa) if self.use_gem5 else None for isa in SIMULATED_ISAS}
         for isa, gem5 in simulators.items():
             if gem5 is None:
                 why = why_no_gem5(isa) if self.use_gem5 else "gem5 is not wanted"
                 self.say(f"{isa}: cycles come from the built-in estimate: {why}")
-        found = [(gem5, variant, isa) for variant in VARIANTS for isa, gem5 in simulators.items() if gem5]
+        found = [(gem5, variant, isa) for variant in variants for isa, gem5 in simulators.items() if gem5]
         all_at_once(self.simulate_both, found)
         command = " ".join(["sysmol", *sys.argv[1:]])
         return write_report(collect(self.out, self.machine), self.out, command)
