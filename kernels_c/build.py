@@ -66,6 +66,7 @@ def compile_program(
         if target.name == "riscv" and elf_file.foreign_vset(Path(temporary)):
             extra = [*extra, "-DSMOL_SET_ALWAYS"]
             command = compile_c(compiler, target, sources, include, Path(temporary), extra)
+        os.chmod(temporary, 0o755)  # a temporary file is its owner's alone
         os.replace(temporary, folder / stem)
     finally:
         if os.path.exists(temporary):
