@@ -1,0 +1,51 @@
+"""Lane-by-lane dot products and multiply-accumulates of NEON: the int8 and fp32 baselines on AArch64."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kernels_c.codegen.emitter import Emitter
+from kernels_c.codegen.epilogue import lanes
+from kernels_c.codegen.layout import Block, Place
+from kernels_c.codegen.micro.base import MicroKernel, row_matrix
+from kernels_c.codegen.schedule import Schedule
+from sysmol.network import Array, Layer
+
+
+class LaneDot(MicroKernel):
+    """Four bytes (int8 dot products) or one float of an activation register meet four output channels (NEON).
+
+    A kernel row lies in memory as one run of pixels, so its reduction runs over registers that cross pixel borders.
+    """
+
+    def __init__(
+        self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
+    ) -> None:
+        super().__init__(layer, source, blocks, schedule, limits)
+        self.operation = "v_sdot" if source.tensor.format == "s8" else "v_ffma_lane"
+        self.subs = -(-source.pixel_bytes * layer.kernel[1] // 4)
+
+    @property
+    def chain(self) -> int:
+        return self.subs
+
+    def row(self, em: Emitter) -> None:
+        full, rest = divmod(self.subs, 4)
+        operation = f"{self.operation}({{s}}, {{acc}}, {{w}}, {{x}})"
+        if full:
+            with em.loop("i", full):
+                self._step(em, 4, operation)
+                self._advance(em, 16, 64 * self.groups)
+        if rest:
+            with em.block():
+                self._step(em, rest, operation)
+                self._advance(em, 0, 16 * rest * self.groups)
+
+    def pack(self, weight: Array) -> Array:
+        matrix = row_matrix(self.layer, self.source)
+        per = 4 // matrix.dtype.itemsize
+        k, height, length = matrix.shape
+        padded = np.zeros((k, height, self.subs * per), dtype=matrix.dtype)
+        padded[..., :length] = matrix
+        picked = lanes(self.blocks, np.moveaxis(padded, 0, -1))  # [KH, elements, groups, 4]
+        return np.transpose(picked.reshape(height, self.subs, per, self.groups, 4), (0, 1, 3, 4, 2))

@@ -1,0 +1,49 @@
+"""SMOL micro-kernels."""
+
+from itertools import groupby
+
+import numpy as np
+
+from kernels_c.codegen.emitter import Emitter
+from kernels_c.codegen.micro.base import MicroKernel
+from sysmol.network import Array
+
+
+class SmolDot(MicroKernel):
+    """SMOL ``vdot``: a register of weights holds one output channel, all input channels of a vector; lane = channel.
+
+    Lanes without a channel are left out: a tile does as many ``vdot`` as it has channels, whatever the packing.
+    """
+
+    def reads(self, subs: int) -> list[tuple[int, int]]:
+        used = [lane for block in self.blocks for lane in block.lanes]
+        return [(s, g) for s, g in super().reads(subs) if used[g][s]]
+
+    @property
+    def chain(self) -> int:
+        return 4 * self.layer.kernel[1] * len(self.source.tensor.patterns)
+
+    def _vector(self, em: Emitter, pattern: int) -> None:
+        with em.block():
+            self._step(em, 4, f"v_dot({{s}}, {pattern}, {{acc}}, {{w}}, {{x}})")
+            self._advance(em, 16, 16 * len(self.reads(4)))
+
+    def row(self, em: Emitter) -> None:
+        patterns = self.source.tensor.patterns
+        width = self.layer.kernel[1]
+        if len(set(patterns)) == 1:
+            with em.loop("i", width * len(patterns)):
+                self._vector(em, patterns[0])
+            return
+        with em.loop("kx", width):
+            for pattern, run in groupby(patterns):
+                count = len(list(run))
+                em.comment(f"{count} vector(s) of pattern {pattern}")
+                with em.loop("i", count):
+                    self._vector(em, pattern)
+
+    def pack(self, weight: Array) -> Array:
+        # uint8 [K, KH, KW, V, 16] -> [KH, KW, V, registers of a step, 16]
+        groups = [group for block in self.blocks for group in block.groups]
+        channels = [groups[g][s] for s, g in self.reads(4)]
+        return np.moveaxis(weight[channels], 0, 3)
