@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from kernels_c import elf as elf_file
 from kernels_c.codegen.network import Program, generate
+from kernels_c.codegen.options import DEFAULT, Options
 from kernels_c.codegen.targets import TARGETS, Target
 from kernels_c.toolchain import Compiler, compile_c, find_compiler
 from sysmol.errors import SysmolError
@@ -90,7 +91,12 @@ def _reference(net: Network, name: str, folder: Path) -> dict[str, Any] | None:
 
 
 def compile_network(
-    net_path: str | Path, isa: str, out_dir: str | Path, variant: str = "mixed", cc: str | None = None
+    net_path: str | Path,
+    isa: str,
+    out_dir: str | Path,
+    variant: str = "mixed",
+    cc: str | None = None,
+    options: Options = DEFAULT,
 ) -> Path:
     """Generate C for a network file, compile it for ``isa`` (host, arm, riscv), write the manifest; returns its path.
 
@@ -104,7 +110,7 @@ def compile_network(
     folder = make_folder(out_dir)
     compiler = find_compiler(target, cc)
     stem = f"{variant}.{isa}"
-    program = generate(net, target, stem, f"python -m kernels_c {path.name} --isa {isa} --variant {variant}")
+    program = generate(net, target, stem, f"python -m kernels_c {path.name} --isa {isa} --variant {variant}", options)
     elf, command = compile_program(program, stem, folder, compiler, target)
     facts = elf_file.facts(elf)
     if target.machine and facts["machine"] != target.machine:

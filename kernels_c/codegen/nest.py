@@ -16,6 +16,7 @@ from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import Epilogue, Tile, plus, times
 from kernels_c.codegen.layout import Block, Place, segments
 from kernels_c.codegen.micro import LaneDot, MicroKernel, RvvFloat, RvvInt8, SmolDot
+from kernels_c.codegen.options import Options
 from kernels_c.codegen.schedule import Schedule, choose
 from kernels_c.codegen.targets import Target
 from sysmol.network import Array, Layer, Network
@@ -42,8 +43,11 @@ class LoopNest(ABC):
 
     anchor: str
 
-    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target) -> None:
+    def __init__(
+        self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options
+    ) -> None:
         self.layer = layer
+        self.options = options
         self.name = identifier(layer.name)
         self.source = places[layer.input]
         self.limits = activation_limits(net, layer.input)
@@ -53,13 +57,15 @@ class LoopNest(ABC):
         self.blocks = (smol or outputs)[0].blocks
         self.epilogue = Epilogue(net, layer, places, self.blocks)
         self.height, self.width = outputs[0].tensor.height, outputs[0].tensor.width
-        self.schedule = self.plan()
+        self.schedule = options.schedules.get(layer.name) or self.plan()
         self.chains = 0
         self.chain_length = 0
 
     def style(self) -> str:
         """Multiply-accumulate of this layer on this target."""
         form = self.source.tensor.format
+        if form in self.options.styles:
+            return self.options.styles[form]
         if form == "smol":
             return "vdot"
         if form == "f32":

@@ -8,6 +8,7 @@ from kernels_c.codegen.elementwise import Elementwise, ImageRescale, MaxPool
 from kernels_c.codegen.emitter import CLASSES, Emitter
 from kernels_c.codegen.layout import SLACK, Place, plan
 from kernels_c.codegen.nest import DATAFLOWS, LoopNest
+from kernels_c.codegen.options import DEFAULT, Options
 from kernels_c.codegen.targets import Target
 from sysmol.errors import SysmolError
 from sysmol.network import Layer, Network
@@ -39,15 +40,16 @@ class Program:
 Kernel = LoopNest | SmolDepthwise | PlainDepthwise | Elementwise
 
 
-def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target, anchor: str = "os") -> Kernel:
-    """The generator of one layer; ``anchor`` names the data flow of convolutions."""
+def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> Kernel:
+    """The generator of one layer."""
     form = net.tensors[layer.input].format
     if layer.input == net.input:
         if layer.op != "rescale":
             raise SysmolError(f"layer {layer.name}: only a rescale layer reads the u8 image; put one in front of it")
         return ImageRescale(net, layer, places, target)
     if layer.op == "conv2d":
-        return DATAFLOWS[anchor](net, layer, places, target)
+        chosen = options.schedules.get(layer.name)
+        return DATAFLOWS[chosen.anchor if chosen else "os"](net, layer, places, target, options)
     if layer.op == "depthwise":
         kinds: dict[str, type[SmolDepthwise] | type[PlainDepthwise]]
         kinds = {"smol": SmolDepthwise, "s8": Int8Depthwise, "f32": PlainDepthwise}
@@ -81,7 +83,7 @@ def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[
     )
 
 
-def generate(net: Network, target: Target, stem: str, command: str) -> Program:
+def generate(net: Network, target: Target, stem: str, command: str, options: Options = DEFAULT) -> Program:
     """C for ``net`` on ``target``; ``stem`` names the files, ``command`` is written into their headers."""
     names = [identifier(layer.name) for layer in net.layers]
     for name in names:
@@ -108,7 +110,7 @@ def generate(net: Network, target: Target, stem: str, command: str) -> Program:
     calls = []
     for layer in net.layers:
         em = Emitter(target.costs)
-        made = kernel(net, layer, places, target)
+        made = kernel(net, layer, places, target, options)
         out = net.tensors[layer.targets[0]]
         em.comment(
             f"{layer.name}: {layer.op} {layer.kernel[0]}x{layer.kernel[1]} stride {layer.stride[0]}x{layer.stride[1]}, "
