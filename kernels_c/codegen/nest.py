@@ -43,9 +43,7 @@ class LoopNest(ABC):
 
     anchor: str
 
-    def __init__(
-        self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options
-    ) -> None:
+    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
         self.layer = layer
         self.options = options
         self.name = identifier(layer.name)
