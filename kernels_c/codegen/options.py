@@ -1,0 +1,21 @@
+"""What a caller may decide about the generated code; the defaults are the generator's own choices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kernels_c.codegen.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices for one program.
+
+    ``schedules``: schedule by layer name, for layers where the heuristic is not to choose. ``styles``:
+    multiply-accumulate by input format (``smol``, ``s8``, ``f32``) instead of the target's default.
+    """
+
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    styles: Mapping[str, str] = field(default_factory=dict)
+
+
+DEFAULT = Options()
