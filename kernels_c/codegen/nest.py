@@ -15,7 +15,7 @@ from kernels_c.codegen.constants import activation_limits, array_text, identifie
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import Epilogue, Tile, plus, times
 from kernels_c.codegen.layout import Block, Place, segments
-from kernels_c.codegen.micro import LaneDot, MicroKernel, RvvFloat, RvvInt8, SmolDot
+from kernels_c.codegen.micro import MicroKernel, micro_class, styles
 from kernels_c.codegen.options import Options
 from kernels_c.codegen.schedule import Schedule, choose
 from kernels_c.codegen.targets import Target
@@ -60,20 +60,16 @@ class LoopNest(ABC):
         self.chain_length = 0
 
     def style(self) -> str:
-        """Multiply-accumulate of this layer on this target."""
+        """Multiply-accumulate of this layer: of its schedule, of its input's format, or the target's first."""
+        chosen = self.options.schedules.get(self.layer.name)
+        if chosen:
+            return chosen.style
         form = self.source.tensor.format
-        if form in self.options.styles:
-            return self.options.styles[form]
-        if form == "smol":
-            return "vdot"
-        if form == "f32":
-            return "fma"
-        return "mac" if self.target.scalar_operand else "dot"
+        return self.options.styles.get(form) or styles(self.layer, self.source, self.target)[0]
 
     def micro(self, blocks: Sequence[Block]) -> MicroKernel:
         """Micro-kernel for a tile of ``blocks``."""
-        kinds: dict[str, type[MicroKernel]] = {"vdot": SmolDot, "dot": LaneDot, "mac": RvvInt8, "fma": RvvFloat}
-        kind = LaneDot if self.style() == "fma" and not self.target.scalar_operand else kinds[self.style()]
+        kind = micro_class(self.style(), self.layer, self.source, self.target)
         return kind(self.layer, self.source, blocks, self.schedule, self.limits)
 
     @abstractmethod
@@ -89,7 +85,8 @@ class LoopNest(ABC):
         per = max(1, self.schedule.channels // 8)
         pixels = tuple((r, c) for r in range(self.schedule.rows) for c in range(self.schedule.columns))
         result = []
-        for first, count in segments(self.blocks, same_lanes=self.style() == "vdot"):
+        same_lanes = micro_class(self.style(), self.layer, self.source, self.target).same_lanes
+        for first, count in segments(self.blocks, same_lanes=same_lanes):
             full, rest = divmod(count, per)
             if full:
                 result.append(Tile(first, per, "t", full, pixels))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from sysmol.errors import SysmolError
 
 ANCHORS = ("os",)
-STYLES = ("vdot", "dot", "mac", "fma")
 ACCUMULATORS = 16
 """Vector registers that a tile may use for accumulators, of 32: the rest hold weights, activations and constants."""
 GROUP = 4
@@ -20,7 +19,7 @@ GROUP = 4
 CHAIN_SLOTS = 32
 """Multiply-accumulate slots that a step lasts at least: four dependent ones of latency 4 in each of two pipes."""
 
-_GRAMMAR = re.compile(rf"({'|'.join(ANCHORS)})-(\d+)x(\d+)x(\d+)-({'|'.join(STYLES)})")
+_GRAMMAR = re.compile(rf"({'|'.join(ANCHORS)})-(\d+)x(\d+)x(\d+)-([a-z][a-z0-9]*)")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Schedule:
         if found is None:
             raise SysmolError(
                 f"{text!r} is no schedule: write anchor-CHANNELSxROWSxCOLUMNS-style with anchor in {ANCHORS}, "
-                f"style in {STYLES}, as in os-8x2x4-vdot"
+                "a style such as vdot, as in os-8x2x4-vdot"
             )
         anchor, channels, rows, columns, style = found.groups()
         result = cls(anchor, int(channels), int(rows), int(columns), style)

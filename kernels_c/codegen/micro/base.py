@@ -13,6 +13,7 @@ from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import plus
 from kernels_c.codegen.layout import ELEMENT_BYTES, Block, Place
 from kernels_c.codegen.schedule import Schedule
+from kernels_c.codegen.targets import Target
 from sysmol.network import Array, Layer
 
 
@@ -26,6 +27,13 @@ class MicroKernel(ABC):
     """
 
     whole = False
+    same_lanes = False
+    """Whether blocks handled by one piece of code must have a channel in the same lanes."""
+
+    @classmethod
+    @abstractmethod
+    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
+        """Whether this class can compute ``layer`` from ``source`` on ``target``."""
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]

@@ -9,6 +9,7 @@ from kernels_c.codegen.epilogue import lanes
 from kernels_c.codegen.layout import Block, Place
 from kernels_c.codegen.micro.base import MicroKernel, row_matrix
 from kernels_c.codegen.schedule import Schedule
+from kernels_c.codegen.targets import Target
 from sysmol.network import Array, Layer
 
 
@@ -17,6 +18,10 @@ class LaneDot(MicroKernel):
 
     A kernel row lies in memory as one run of pixels, so its reduction runs over registers that cross pixel borders.
     """
+
+    @classmethod
+    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
+        return source.tensor.format in ("s8", "f32") and not target.scalar_operand
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]

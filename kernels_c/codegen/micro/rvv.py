@@ -9,6 +9,7 @@ from kernels_c.codegen.epilogue import lanes, plus
 from kernels_c.codegen.layout import Block, Place
 from kernels_c.codegen.micro.base import MicroKernel, row_matrix
 from kernels_c.codegen.schedule import Schedule
+from kernels_c.codegen.targets import Target
 from sysmol.errors import SysmolError
 from sysmol.network import Array, Layer
 
@@ -17,6 +18,10 @@ class RvvFloat(MicroKernel):
     """A scalar float activation meets registers of four output channels (RVV ``vfmacc.vf``)."""
 
     UNROLL = 4
+
+    @classmethod
+    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
+        return source.tensor.format == "f32" and target.scalar_operand
 
     @property
     def length(self) -> int:
@@ -62,6 +67,10 @@ class RvvInt8(MicroKernel):
 
     whole = True
     LONGEST = 12
+
+    @classmethod
+    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
+        return source.tensor.format == "s8" and target.scalar_operand
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]

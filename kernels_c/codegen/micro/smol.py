@@ -5,8 +5,10 @@ from itertools import groupby
 import numpy as np
 
 from kernels_c.codegen.emitter import Emitter
+from kernels_c.codegen.layout import Place
 from kernels_c.codegen.micro.base import MicroKernel
-from sysmol.network import Array
+from kernels_c.codegen.targets import Target
+from sysmol.network import Array, Layer
 
 
 class SmolDot(MicroKernel):
@@ -14,6 +16,12 @@ class SmolDot(MicroKernel):
 
     Lanes without a channel are left out: a tile does as many ``vdot`` as it has channels, whatever the packing.
     """
+
+    same_lanes = True
+
+    @classmethod
+    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
+        return source.tensor.format == "smol"
 
     def reads(self, subs: int) -> list[tuple[int, int]]:
         used = [lane for block in self.blocks for lane in block.lanes]
