@@ -28,6 +28,16 @@ Format = str | Sequence[int] | Array
 """What to store: ``"s8"``, ``"s16"``, ``"s32"``, ``"f32"``, or the precisions of a SMOL tensor, one per channel."""
 
 
+def trained_like(rng: np.random.Generator, shape: tuple[int, ...], axes: tuple[int, ...], top: int = 127) -> Array:
+    """Int8 weights distributed as trained ones: normal, scaled per output channel so that its largest is ``top``.
+
+    ``axes`` are those of one output channel's weights. Kernels whose speed depends on the weights' sizes (16-bit sums
+    on RISC-V) meet in uniformly distributed weights what no trained network holds.
+    """
+    real = rng.normal(size=shape)
+    return np.round(real * (top / np.abs(real).max(axis=axes, keepdims=True))).astype(np.int8)
+
+
 class Builder:
     """Grows a network layer by layer with random weights and constants from ``rng``."""
 
@@ -56,7 +66,8 @@ class Builder:
             return self.rng.normal(
                 0, 1 / np.sqrt(np.prod(layer.kernel) * x.channels), size=(*outer, x.channels)
             ).astype(np.float32)
-        return self.rng.integers(-127, 128, size=(*outer, x.channels)).astype(np.int8)
+        axes = (1, 2, 3) if layer.op == "conv2d" else (0, 1)
+        return trained_like(self.rng, (*outer, x.channels), axes)
 
     def _output(self, layer: Layer, name: str) -> Output:
         """Constants that use most of the target's range and fit int32."""
