@@ -41,7 +41,9 @@ KINDS = ("smol", "vload", "vstore", "simd", "scalar", "branch")
 
 STYLES = {"dot": ("SimdAlu", 16), "mac": ("SimdMultAcc", 8), "fma": ("SimdFloatMultAcc", 4)}
 """gem5's operation class and multiply-accumulates per instruction of the schedules' styles (sdot, vmacc.vx on 16-bit
-lanes, fmla); ``vdot`` is a SMOL instruction."""
+lanes, fmla)."""
+SMOL_STYLES = {"vdot": "vdot", "run": "vdot", "vmac": "vmac"}
+"""The SMOL instruction of the styles that use one."""
 
 # The classes that stand for the vector, integer and memory pipes as a whole.
 _VECTOR, _SCALAR, _MEMORY = "SimdAlu", "IntAlu", "MemRead"
@@ -50,10 +52,11 @@ _VECTOR, _SCALAR, _MEMORY = "SimdAlu", "IntAlu", "MemRead"
 def accumulation(region: Mapping[str, Any], machine: Machine) -> tuple[float, int, int]:
     """``(operations, units, latency)`` of the region's accumulating instructions; no operations where it has none."""
     smol = float(region["mix"]["smol"])
-    if smol:
-        function = "vmla" if region["op"] == "depthwise" else "vdot"
-        return smol, machine.smol_count, machine.smol_latency(function)
-    style = region["schedule"].rpartition("-")[2]
+    style = (region["schedule"].split("-") + ["", "", ""])[2]
+    if region["op"] == "depthwise" and smol:
+        return smol, machine.smol_count, machine.smol_latency("vmla")
+    if style in SMOL_STYLES:
+        return smol, machine.smol_count, machine.smol_latency(SMOL_STYLES[style])
     if style not in STYLES:
         return 0.0, 1, 1
     op_class, lanes = STYLES[style]

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kernels_c.codegen.choose import choose
 from kernels_c.codegen.constants import activation_limits, array_text, identifier
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import Epilogue, Tile, plus, times
 from kernels_c.codegen.layout import Block, Place, segments
 from kernels_c.codegen.micro import MicroKernel, micro_class, styles
 from kernels_c.codegen.options import Options
-from kernels_c.codegen.schedule import Schedule, choose
+from kernels_c.codegen.schedule import Schedule
 from kernels_c.codegen.targets import Target
 from sysmol.network import Array, Layer, Network
 

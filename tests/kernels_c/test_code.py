@@ -7,10 +7,11 @@ import pytest
 from kernel_networks import all_networks, float_network, int8_network
 
 from kernels_c.build import INCLUDE
+from kernels_c.codegen.choose import choose
 from kernels_c.codegen.layout import plan
 from kernels_c.codegen.micro import RvvInt8
 from kernels_c.codegen.network import generate
-from kernels_c.codegen.schedule import Schedule, choose
+from kernels_c.codegen.schedule import Schedule
 from kernels_c.codegen.targets import TARGETS
 from kernels_c.elf import foreign_vset, is_vset, kernels, riscv_words
 from kernels_c.toolchain import compile_c, find_compiler
