@@ -73,10 +73,10 @@ def assign_slots(precisions: npt.ArrayLike, ids: Sequence[int]) -> npt.NDArray[n
 def free_cover(precisions: npt.ArrayLike) -> tuple[int, ...]:
     """Pattern ids that hold these channels in the fewest vectors where all 45 patterns are allowed.
 
-    Chunks of 4, then 2, then 1 bits in a row, cut into vectors; what is left of the last vector becomes 1-bit chunks.
+    Chunks of 4, then 2, then 1 bits in a row, cut into vectors; the last vector is filled up with chunks like its last.
     """
     wanted = np.asarray(precisions)
     chunks = [p for p in (4, 2, 1) for _ in range(-(-int((wanted == p).sum()) * p // CHUNK_BITS))]
-    chunks += [1] * (-len(chunks) % CHUNKS)
+    chunks += chunks[-1:] * (-len(chunks) % CHUNKS)
     groups = [chunks[i : i + CHUNKS] for i in range(0, len(chunks), CHUNKS)]
     return tuple(pattern_id(g.count(4), g.count(2), g.count(1)) for g in groups)

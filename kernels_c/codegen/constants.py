@@ -51,8 +51,10 @@ def _invalid_taps(net: Network, layer: Layer) -> Array:
     return ~(row_ok[:, None, :, None] & column_ok[None, :, None, :])
 
 
-def excess(net: Network, layer: Layer) -> Array:
+def excess(net: Network, layer: Layer, pixel_bytes: int | None = None) -> Array:
     """What a kernel's accumulator holds beyond the file's, int64 ``[row classes, column classes, C]``; SMOL inputs.
+
+    ``pixel_bytes``: bytes of an input pixel that convolutions read, by default all of its vectors.
 
     Convolution: unused slots (code 0 in activations, the stored filler in weights) under all taps, and real channels
     under taps outside the image (code 0). Depthwise: the latter, in unaligned products. Average pooling sums codes.
@@ -73,14 +75,16 @@ def excess(net: Network, layer: Layer) -> Array:
     precisions = slot_precisions(x.patterns)
     unused = np.ones(len(precisions), dtype=bool)
     unused[x.slots] = False
+    if pixel_bytes is not None:
+        unused &= np.cumsum(precisions) <= 8 * pixel_bytes
     shift = np.array([{4: 0, 2: 4, 1: 6}[int(p)] for p in precisions[unused]], dtype=np.int64)
     top = (1 << precisions[unused]) - 1
     filler = integer(unpack(layer.weight, x.patterns), precisions)[..., unused]
     return border - (filler * (top << shift)).sum(axis=(1, 2, 3))
 
 
-def physical(net: Network, layer: Layer, out: Output) -> Physical:
-    """Constants with which a kernel gets the file's values from its own accumulators."""
+def physical(net: Network, layer: Layer, out: Output, pixel_bytes: int | None = None) -> Physical:
+    """Constants with which a kernel gets the file's values from its own accumulators; see :func:`excess`."""
     t, x = net.tensors[out.tensor], net.tensors[layer.input]
     if t.format == "f32":
         return Physical(out.M, out.B.reshape(1, -1), None, np.full(t.channels, out.hi))
@@ -88,7 +92,7 @@ def physical(net: Network, layer: Layer, out: Output) -> Physical:
     m, b = out.M.astype(np.int64), out.B.astype(np.int64)
     r = None if out.R is None else out.R.astype(np.int64)
     if x.format == "smol":
-        extra = excess(net, layer)
+        extra = excess(net, layer, pixel_bytes)
         if layer.op in ("rescale", "avgpool"):
             b, m = b - m * extra, 2 * m
         elif layer.op == "depthwise":

@@ -66,7 +66,9 @@ class Epilogue:
         self.blocks = tuple(blocks)
         self.targets = [places[name] for name in layer.targets]
         self.residual = places[layer.residual] if layer.residual else None
-        self.constants: list[Physical] = [physical(net, layer, out) for out in layer.outputs]
+        self.constants: list[Physical] = [
+            physical(net, layer, out, places[layer.input].pixel_bytes) for out in layer.outputs
+        ]
         (rows, row_classes), (columns, column_classes) = layer_classes(net, layer)
         self.rows, self.columns = rows, columns
         self.column_classes = len(column_classes)

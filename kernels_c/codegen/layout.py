@@ -5,15 +5,19 @@ of a SMOL tensor are the pieces of its vectors that one store can write: two 4-b
 (16 bits) or half a 1-bit chunk (8 bits). Tensors that meet element by element (residual and outputs of a layer, input
 and outputs of pooling) form an order group; where all SMOL tensors of a group agree on their slots, the other tensors
 of the group take the same channel order, so that no kernel ever permutes channels.
+
+A SMOL tensor of one precision whose channels fill at most half of a vector can be *narrow*: its pixels take 2, 4 or 8
+bytes instead of 16, so that a row of kernel taps is a run of bytes and one register holds several taps
+(:mod:`kernels_c.codegen.micro.smol_run`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from sysmol.network import Layer, Network, Tensor
-from sysmol.patterns import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions
+from sysmol.patterns import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions, pattern_id
 
 ELEMENT_BYTES = {"u8": 1, "s8": 1, "s16": 2, "s32": 4, "f32": 4}
 ALIGNMENT = 64
@@ -51,11 +55,15 @@ class Block:
 
 @dataclass
 class Place:
-    """Memory of one tensor: its blocks and the geometry of its padded buffer, in bytes."""
+    """Memory of one tensor: its blocks and the geometry of its padded buffer, in bytes.
+
+    ``narrow``: bytes of a pixel of a narrow tensor, 0 in all others.
+    """
 
     tensor: Tensor
     blocks: tuple[Block, ...]
     flat: bool = False
+    narrow: int = 0
     pads: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     offset: int = 0
 
@@ -64,7 +72,7 @@ class Place:
         """Bytes from a pixel to its right neighbour."""
         t = self.tensor
         if t.format == "smol":
-            return REGISTER_BYTES * len(t.patterns)
+            return self.narrow or REGISTER_BYTES * len(t.patterns)
         if self.flat:
             return ELEMENT_BYTES[t.format] * t.channels
         return ELEMENT_BYTES[t.format] * sum(self.block_elements(b) for b in self.blocks)
@@ -144,8 +152,11 @@ def slot_channels(tensor: Tensor) -> list[int]:
     return result
 
 
-def smol_blocks(tensor: Tensor) -> tuple[Block, ...]:
-    """Blocks of a SMOL tensor: every used piece of its vectors, those of one form side by side."""
+def smol_blocks(tensor: Tensor, narrow: int = 0) -> tuple[Block, ...]:
+    """Blocks of a SMOL tensor: every used piece of its vectors, those of one form side by side.
+
+    No block is wider than the pixels of a tensor with ``narrow`` bytes per pixel.
+    """
     channels = slot_channels(tensor)
     blocks: list[Block] = []
     slot = 0
@@ -154,7 +165,7 @@ def smol_blocks(tensor: Tensor) -> tuple[Block, ...]:
         chunk = 0
         while chunk < CHUNKS:
             p = precisions[chunk]
-            chunks = 2 if p == 4 and chunk + 1 < CHUNKS and precisions[chunk + 1] == 4 else 1
+            chunks = 2 if p == 4 and chunk + 1 < CHUNKS and precisions[chunk + 1] == 4 and narrow != 2 else 1
             offset = vector * REGISTER_BYTES + 2 * chunk
             for piece in range(2 if p == 1 else 1):
                 bits = 8 if p == 1 else CHUNK_BITS * chunks
@@ -212,6 +223,58 @@ def _order_groups(net: Network) -> Iterable[list[str]]:
     return groups.values()
 
 
+UNIFORM = {4: pattern_id(CHUNKS, 0, 0), 2: pattern_id(0, CHUNKS, 0), 1: pattern_id(0, 0, CHUNKS)}
+"""Pattern of vectors of one precision."""
+
+
+def narrow_bytes(tensor: Tensor) -> int:
+    """Bytes of a pixel if ``tensor`` is stored narrow, 0 where it cannot be.
+
+    It needs the uniform pattern of its only precision (an instruction with another one may be illegal on the machine)
+    and all channels in the lower half of one vector.
+    """
+    if tensor.format != "smol" or len(tensor.patterns) != 1:
+        return 0
+    precision = {pattern: p for p, pattern in UNIFORM.items()}.get(tensor.patterns[0])
+    if precision is None:
+        return 0
+    bits = (int(np.asarray(tensor.slots).max()) + 1) * precision
+    return next((size for size in (2, 4, 8) if bits <= 8 * size), 0)
+
+
+def run_registers(kernel: tuple[int, int], pixel_bytes: int) -> tuple[int, int]:
+    """Registers of activations that hold the taps of a kernel over narrow pixels, and the operations that make them.
+
+    A row's full registers are loaded. What is left of each row is masked; where it fits half a register, that of two
+    rows is joined.
+    """
+    height, width = kernel
+    full, rest = divmod(width * pixel_bytes, REGISTER_BYTES)
+    if not rest:
+        return height * full, 0
+    if rest > REGISTER_BYTES // 2:
+        return height * (full + 1), height
+    pairs, single = divmod(height, 2)
+    return height * full + pairs + single, pairs * (1 + (rest < REGISTER_BYTES // 2)) + single
+
+
+def _narrow(net: Network, names: Sequence[str], wide: Collection[str]) -> dict[str, int]:
+    """Bytes of a pixel of the SMOL tensors of an order group, where all can be narrow and that saves work."""
+    sizes = {name: narrow_bytes(net.tensors[name]) for name in names if net.tensors[name].format == "smol"}
+    if not sizes or not all(sizes.values()) or set(sizes) & set(wide):
+        return {}
+    saved = 0
+    for layer in net.layers:
+        if layer.op == "depthwise" and any(sizes.get(n, 4) < 4 for n in (layer.input, *layer.targets)):
+            return {}  # its parts are up to 32 bits wide
+        if layer.op == "conv2d" and layer.input in sizes:
+            target = net.tensors[layer.targets[0]]
+            registers, operations = run_registers(layer.kernel, sizes[layer.input])
+            each = 8 * (layer.kernel[0] * layer.kernel[1] - registers) - operations
+            saved += target.height * target.width * target.channels * each
+    return sizes if saved > 0 else {}
+
+
 def _pads(net: Network, layer: Layer, place: Place) -> None:
     """Widen ``place`` for the taps that ``layer`` reads outside the image. Maxima clamp their taps instead."""
     t = place.tensor
@@ -221,14 +284,15 @@ def _pads(net: Network, layer: Layer, place: Place) -> None:
     place.pads = [max(a, b) for a, b in zip(place.pads, (*layer.padding[:2], bottom, right), strict=True)]
 
 
-def plan(net: Network) -> tuple[dict[str, Place], int]:
-    """Place of every tensor but the image, and the arena's size in bytes.
+def plan(net: Network, wide: Collection[str] = ()) -> tuple[dict[str, Place], int]:
+    """Place of every tensor but the image, and the arena's size in bytes; the tensors ``wide`` are not stored narrow.
 
     Every tensor has a buffer of its own, so that borders and unused elements are set once, before the first image.
     """
     places: dict[str, Place] = {net.input: Place(net.tensors[net.input], (), flat=True)}
     for names in _order_groups(net):
-        own = {n: smol_blocks(net.tensors[n]) for n in names if net.tensors[n].format == "smol"}
+        narrow = _narrow(net, names, wide)
+        own = {n: smol_blocks(net.tensors[n], narrow.get(n, 0)) for n in names if net.tensors[n].format == "smol"}
         shared = next(iter(own.values())) if own else None
         ragged = any(blocks != shared for blocks in own.values())
         for name in names:
@@ -236,7 +300,7 @@ def plan(net: Network) -> tuple[dict[str, Place], int]:
                 continue
             t = net.tensors[name]
             if t.format == "smol":
-                places[name] = Place(t, own[name])
+                places[name] = Place(t, own[name], narrow=narrow.get(name, 0))
             elif shared is not None and not ragged:
                 places[name] = Place(t, shared)
             else:

@@ -83,13 +83,21 @@ def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[
     )
 
 
+def kept_wide(net: Network, options: Options) -> set[str]:
+    """Tensors that ``options`` want read in another style than ``run``, so that they cannot be stored narrow."""
+    if options.styles.get("smol", "run") != "run":
+        return set(net.tensors)
+    chosen = options.schedules
+    return {x.input for x in net.layers if x.op == "conv2d" and x.name in chosen and chosen[x.name].style != "run"}
+
+
 def generate(net: Network, target: Target, stem: str, command: str, options: Options = DEFAULT) -> Program:
     """C for ``net`` on ``target``; ``stem`` names the files, ``command`` is written into their headers."""
     names = [identifier(layer.name) for layer in net.layers]
     for name in names:
         if names.count(name) > 1:
             raise SysmolError(f"two layers are both {name} in C: give them names of letters, digits and _")
-    places, arena = plan(net)
+    places, arena = plan(net, kept_wide(net, options))
     header = f"/* Generated from the network {net.name!r} for {target.name} by: {command} */"
     source = [
         header,

@@ -63,6 +63,28 @@ static inline vec v_max(vec a, vec b) { return vmaxq_s32(a, b); }
 static inline vec v_at_least(vec a, int32_t low) { return vmaxq_s32(a, vdupq_n_s32(low)); }
 static inline vec v_at_most(vec a, int32_t high) { return vminq_s32(a, vdupq_n_s32(high)); }
 static inline vec v_or(vec a, vec b) { return vorrq_s32(a, b); }
+static inline vec v_and(vec a, vec b) { return vandq_s32(a, b); }
+static inline vec v_join(vec a, vec b) { return vcombine_s32(vget_low_s32(a), vget_low_s32(b)); }
+/* Loads of scalars clear the rest of the register: no mask is needed. */
+static inline vec v_load_first8(const uint8_t *p, vec first)
+{
+    (void)first;
+    return vcombine_s32(vreinterpret_s32_u8(vld1_u8(p)), vdup_n_s32(0));
+}
+static inline vec v_load_first4(const uint8_t *p, vec first)
+{
+    int32_t word;
+    (void)first;
+    memcpy(&word, p, sizeof word);
+    return vsetq_lane_s32(word, vdupq_n_s32(0), 0);
+}
+static inline vec v_load_first2(const uint8_t *p, vec first)
+{
+    int16_t half;
+    (void)first;
+    memcpy(&half, p, sizeof half);
+    return vreinterpretq_s32_s16(vsetq_lane_s16(half, vdupq_n_s16(0), 0));
+}
 static inline vec v_sll(vec a, vec s) { return vshlq_s32(a, s); }
 static inline vec v_field(vec a, vec s, uint32_t mask)
 {

@@ -78,6 +78,13 @@ SMOL_HOST vec v_max(vec a, vec b) { SMOL_LANES((int32_t)a.l[i] > (int32_t)b.l[i]
 SMOL_HOST vec v_at_least(vec a, int32_t low) { SMOL_LANES((int32_t)a.l[i] > low ? (int32_t)a.l[i] : low); }
 SMOL_HOST vec v_at_most(vec a, int32_t high) { SMOL_LANES((int32_t)a.l[i] < high ? (int32_t)a.l[i] : high); }
 SMOL_HOST vec v_or(vec a, vec b) { SMOL_LANES(a.l[i] | b.l[i]); }
+SMOL_HOST vec v_and(vec a, vec b) { SMOL_LANES(a.l[i] & b.l[i]); }
+/* The lower halves of a and of b; a may be overwritten. */
+SMOL_HOST vec v_join(vec a, vec b) { SMOL_LANES(i < 2 ? a.l[i] : b.l[i - 2]); }
+/* The first 8, 4, 2 bytes of memory, the others zero; `first` has ones in those bytes. 16 bytes may be read. */
+#define v_load_first8(p, first) v_and(v_load(p), (first))
+#define v_load_first4(p, first) v_and(v_load(p), (first))
+#define v_load_first2(p, first) v_and(v_load(p), (first))
 SMOL_HOST vec v_sll(vec a, vec s) { SMOL_LANES(a.l[i] << (s.l[i] & 31)); }
 /* Bit field of every lane: (a >> s) & mask. */
 SMOL_HOST vec v_field(vec a, vec s, uint32_t mask) { SMOL_LANES(a.l[i] >> (s.l[i] & 31) & mask); }

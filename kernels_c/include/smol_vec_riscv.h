@@ -127,6 +127,15 @@ static inline vec v_max(vec a, vec b) { SMOL_OP_VV("vmax.vv", a, b); }
 static inline vec v_at_least(vec a, int32_t low) { SMOL_OP_AX("vmax.vx", a, low); }
 static inline vec v_at_most(vec a, int32_t high) { SMOL_OP_AX("vmin.vx", a, high); }
 static inline vec v_or(vec a, vec b) { SMOL_OP_AV("vor.vv", a, b); }
+static inline vec v_and(vec a, vec b) { SMOL_OP_AV("vand.vv", a, b); }
+static inline vec v_join(vec a, vec b)
+{
+    __asm__ volatile(SMOL_32 "vslideup.vi %0, %1, 2" : "+vr"(a) : "vr"(b));
+    return a;
+}
+#define v_load_first8(p, first) v_and(v_load(p), (first))
+#define v_load_first4(p, first) v_and(v_load(p), (first))
+#define v_load_first2(p, first) v_and(v_load(p), (first))
 static inline vec v_sll(vec a, vec s) { SMOL_OP_AV("vsll.vv", a, s); }
 static inline vec smol_and_(vec a, uint32_t mask) { SMOL_OP_AX("vand.vx", a, mask); }
 static inline vec smol_srl_(vec a, vec s) { SMOL_OP_VV("vsrl.vv", a, s); }

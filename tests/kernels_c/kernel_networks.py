@@ -116,6 +116,27 @@ def float_network(seed: int) -> Network:
     return b.finish()
 
 
+def narrow_network(seed: int) -> Network:
+    """Tensors of one precision in 2, 4 and 8 bytes per pixel: every operation that reads or writes them, odd kernels."""
+    rng = np.random.default_rng(seed)
+    b = Builder(rng, 11, 7, 3, f"narrow{seed}")
+    (x,) = b.layer("rescale", "image", ["s8"])
+    for p, channels in ((4, 13), (2, 17), (1, 61), (4, 3), (2, 8), (1, 5), (4, 8), (2, 16), (1, 16)):
+        x, wide = b.layer("conv2d", x, [[p] * channels, "s16"], channels, (3, 3), padding=SAME)
+        (y,) = b.layer("conv2d", x, [[p] * channels], channels, (3, 3), padding=SAME, residual=wide)
+        (x,) = b.layer("conv2d", y, [[p] * channels], channels, (2, 1), padding=(1, 0, 0, 0), residual=x)
+    (x,) = b.layer("conv2d", x, [[4] * 7], 7, (1, 1))
+    (y,) = b.layer("conv2d", x, [[4] * 7], 7, (5, 5), padding=(2, 2, 2, 2))
+    (x,) = b.layer("maxpool", y, [], kernel=(2, 2), padding=(1, 0, 0, 1))
+    (x,) = b.layer("depthwise", x, [[4] * 7], kernel=(3, 3), padding=SAME, residual=x)
+    (x,) = b.layer("conv2d", x, [[2] * 23], 23, (3, 2), stride=(2, 2), padding=(1, 1, 2, 0))
+    (x,) = b.layer("rescale", x, [[2] * 23], residual=x)
+    (x,) = b.layer("conv2d", x, [[1] * 37], 37, (3, 3), stride=(1, 2), padding=SAME)
+    (x,) = b.layer("avgpool", x, [[1] * 37], kernel=(2, 1))
+    b.classifier(x, 11)
+    return b.finish()
+
+
 def all_networks(seed: int) -> dict[str, Callable[[], Network]]:
     """Name and maker of every network of the suite. The 45 patterns appear in five networks of nine layers."""
     makers: dict[str, Callable[[], Network]] = {
@@ -123,6 +144,7 @@ def all_networks(seed: int) -> dict[str, Callable[[], Network]]:
         "vectors": lambda: mixed_vectors_network(seed),
         "ragged": lambda: ragged_network(seed),
         "depthwise": lambda: depthwise_network(seed),
+        "narrow": lambda: narrow_network(seed),
         "int8": lambda: int8_network(seed),
         "float": lambda: float_network(seed),
     }

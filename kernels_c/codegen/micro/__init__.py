@@ -10,11 +10,13 @@ from kernels_c.codegen.micro.base import MicroKernel
 from kernels_c.codegen.micro.lane import LaneDot
 from kernels_c.codegen.micro.rvv import RvvFloat, RvvInt8
 from kernels_c.codegen.micro.smol import SmolDot
+from kernels_c.codegen.micro.smol_run import SmolRun
 from kernels_c.codegen.targets import Target
 from sysmol.errors import SysmolError
 from sysmol.network import Layer
 
 STYLES: dict[str, tuple[type[MicroKernel], ...]] = {
+    "run": (SmolRun,),
     "vdot": (SmolDot,),
     "dot": (LaneDot,),
     "mac": (RvvInt8,),
@@ -40,4 +42,4 @@ def micro_class(style: str, layer: Layer, source: Place, target: Target) -> type
     )
 
 
-__all__ = ["STYLES", "LaneDot", "MicroKernel", "RvvFloat", "RvvInt8", "SmolDot", "micro_class", "styles"]
+__all__ = ["STYLES", "LaneDot", "MicroKernel", "RvvFloat", "RvvInt8", "SmolDot", "SmolRun", "micro_class", "styles"]

@@ -21,7 +21,7 @@ class SmolDot(MicroKernel):
 
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
-        return source.tensor.format == "smol"
+        return source.tensor.format == "smol" and not source.narrow
 
     def reads(self, subs: int) -> list[tuple[int, int]]:
         used = [lane for block in self.blocks for lane in block.lanes]
