@@ -158,7 +158,8 @@ class OutputStationary(LoopNest):
     anchor = "os"
 
     def plan(self) -> Schedule:
-        return choose(self.height, self.width, len(self.blocks), self.style())
+        kind = micro_class(self.style(), self.layer, self.source, self.target)
+        return choose(self.height, self.width, len(self.blocks), self.style(), kind.work)
 
     def tile(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
         em.line("const uint8_t *w = weights;")
