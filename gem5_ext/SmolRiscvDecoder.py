@@ -20,3 +20,4 @@ class SmolRiscvDecoder(RiscvDecoder):
     vdot_class = Param.OpClass("SimdAesMix", "operation class of vdot")
     vmul_class = Param.OpClass("SimdSha1Hash", "operation class of vmul")
     vmla_class = Param.OpClass("SimdSha256Hash", "operation class of vmla")
+    vqpk_class = Param.OpClass("SimdSha256Hash2", "operation class of vqpk")

@@ -1,6 +1,5 @@
 #include "gem5_ext/smol_arm.hh"
 
-#include <cstring>
 #include <memory>
 
 #include "arch/arm/faults.hh"
@@ -8,11 +7,10 @@
 #include "arch/arm/insts/static_inst.hh"
 #include "arch/arm/regs/misc.hh"
 #include "arch/arm/regs/vec.hh"
-#include "cpu/exec_context.hh"
 #include "cpu/thread_context.hh"
+#include "gem5_ext/smol_inst.hh"
 #include "sim/full_system.hh"
 #include "sim/sim_exit.hh"
-#include "smol_arith.h"
 
 namespace gem5
 {
@@ -42,95 +40,40 @@ class SmolArmFault : public ArmISA::UndefinedInstruction
     const std::string reason;
 };
 
-/** A word of our space that names no instruction of this hardware. */
-class SmolArmIllegal : public ArmISA::ArmStaticInst
+/** What AArch64 decides for itself. */
+class SmolArm : public ArmISA::ArmStaticInst
 {
-  public:
-    SmolArmIllegal(ArmISA::ExtMachInst mach_inst, const std::string &why)
-        : ArmStaticInst("smol_illegal", mach_inst, No_OpClass), reason(why)
+  protected:
+    using ArmISA::ArmStaticInst::ArmStaticInst;
+    using Word = ArmISA::ExtMachInst;
+    using Register = ArmISA::VecRegContainer;
+
+    static const RegClass &
+    vectors()
     {
-        flags[IsInvalid] = true;
+        return ArmISA::vecRegClass;
+    }
+
+    /** Bytes of a register, all cleared above the result. */
+    static constexpr size_t
+    registerBytes()
+    {
+        return ArmISA::VecRegSizeBytes;
     }
 
     Fault
-    execute(ExecContext *, trace::InstRecord *) const override
-    {
-        return std::make_shared<SmolArmFault>(reason, machInst);
-    }
-
-    std::string
-    generateDisassembly(Addr, const loader::SymbolTable *) const override
-    {
-        return csprintf("%s %#010x", mnemonic, uint32_t(machInst.instBits));
-    }
-
-  private:
-    const std::string reason;
-};
-
-/** Any of vmac, vdot, vmul, vmla: the arithmetic header tells them apart. */
-class SmolArmInst : public ArmISA::ArmStaticInst
-{
-  public:
-    SmolArmInst(ArmISA::ExtMachInst mach_inst, const SmolInst &fields, OpClass op_class)
-        : ArmStaticInst(smol_mnemonic(fields), mach_inst, op_class), smol(fields),
-          readsVd(smol_reads_vd(smol_kind(fields.fn)))
-    {
-        setRegIdxArrays(
-            reinterpret_cast<RegIdArrayPtr>(&std::remove_pointer_t<decltype(this)>::sources),
-            reinterpret_cast<RegIdArrayPtr>(&std::remove_pointer_t<decltype(this)>::destinations));
-        setDestRegIdx(_numDestRegs++, ArmISA::vecRegClass[smol.vd]);
-        _numTypedDestRegs[ArmISA::vecRegClass.type()]++;
-        setSrcRegIdx(_numSrcRegs++, ArmISA::vecRegClass[smol.vn]);
-        setSrcRegIdx(_numSrcRegs++, ArmISA::vecRegClass[smol.vm]);
-        // A source that is not read would be a false dependence in out-of-order cores.
-        if (readsVd)
-            setSrcRegIdx(_numSrcRegs++, ArmISA::vecRegClass[smol.vd]);
-        flags[IsVector] = true;
-    }
-
-    Fault
-    execute(ExecContext *xc, trace::InstRecord *trace_data) const override
+    enable(ExecContext *xc) const
     {
         const ArmISA::CPSR cpsr = xc->readMiscReg(ArmISA::MISCREG_CPSR);
         const ArmISA::CPACR cpacr = xc->readMiscReg(ArmISA::MISCREG_CPACR_EL1);
-        const Fault disabled = checkFPAdvSIMDEnabled64(xc->tcBase(), cpsr, cpacr);
-        if (disabled != NoFault)
-            return disabled;
-
-        // The writable register may be a source's storage (in-order models) or hold stale data (renamed registers):
-        // read all sources first, then write the whole result.
-        ArmISA::VecRegContainer operand;
-        unsigned char vn[SMOL_REGISTER_BYTES], vm[SMOL_REGISTER_BYTES], result[SMOL_REGISTER_BYTES] = {};
-        xc->getRegOperand(this, 0, &operand);
-        std::memcpy(vn, operand.as<uint8_t>(), sizeof vn);
-        xc->getRegOperand(this, 1, &operand);
-        std::memcpy(vm, operand.as<uint8_t>(), sizeof vm);
-        if (readsVd) {
-            xc->getRegOperand(this, 2, &operand);
-            std::memcpy(result, operand.as<uint8_t>(), sizeof result);
-        }
-        smol_execute(smol.fn, smol.field6, result, vn, vm);
-
-        auto &vd = *static_cast<ArmISA::VecRegContainer *>(xc->getWritableRegOperand(this, 0));
-        vd.zero();
-        std::memcpy(vd.as<uint8_t>(), result, sizeof result);
-        if (trace_data)
-            trace_data->setData(ArmISA::vecRegClass, &vd);
-        return NoFault;
+        return checkFPAdvSIMDEnabled64(xc->tcBase(), cpsr, cpacr);
     }
 
-    std::string
-    generateDisassembly(Addr, const loader::SymbolTable *) const override
+    Fault
+    illegal(const std::string &why) const
     {
-        return SmolUnit::disassemble(smol);
+        return std::make_shared<SmolArmFault>(why, machInst);
     }
-
-  private:
-    const SmolInst smol;
-    const bool readsVd;
-    RegId sources[3];
-    RegId destinations[1];
 };
 
 } // anonymous namespace
@@ -160,8 +103,8 @@ SmolArmDecoder::decodeSmol(ArmISA::ExtMachInst mach_inst) const
     SmolInst inst{};
     const bool legal = smol_decode_arm(mach_inst.instBits, inst);
     if (!legal || !unit.supports(inst))
-        return new SmolArmIllegal(mach_inst, SmolUnit::whyIllegal(legal, inst));
-    return new SmolArmInst(mach_inst, inst, unit.opClass(inst));
+        return new SmolIllegalInst<SmolArm>(mach_inst, SmolUnit::whyIllegal(legal, inst));
+    return new SmolVectorInst<SmolArm>(mach_inst, inst, unit.opClass(inst));
 }
 
 } // namespace gem5

@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-#define SMOL_ISA_FINGERPRINT "e7f2b75073029a05"
+#define SMOL_ISA_FINGERPRINT "847bee5d956db988"
 
-/** Fields of a SMOL word. field6 is a pattern id or a part selector. */
+/** Fields of a SMOL word. field6 is a pattern id, a part selector or a pack selector. */
 struct SmolInst
 {
     std::uint8_t fn;
@@ -21,8 +21,9 @@ enum class SmolKind
     Vmac,
     Vmul,
     Vmla,
+    Vqpk,
     Vdot,
-    Reserved,
+    None,
 };
 
 /** Instruction of a function code. */
@@ -36,21 +37,23 @@ smol_kind(unsigned fn)
         return SmolKind::Vmul;
       case 2:
         return SmolKind::Vmla;
+      case 3:
+        return SmolKind::Vqpk;
       case 4:
       case 5:
       case 6:
       case 7:
         return SmolKind::Vdot;
       default:
-        return SmolKind::Reserved;
+        return SmolKind::None;
     }
 }
 
-/** Whether an instruction adds to what stands in vd. */
+/** Whether an instruction reads vd. */
 inline bool
 smol_reads_vd(SmolKind kind)
 {
-    return kind == SmolKind::Vmac || kind == SmolKind::Vmla || kind == SmolKind::Vdot;
+    return kind == SmolKind::Vmac || kind == SmolKind::Vmla || kind == SmolKind::Vqpk || kind == SmolKind::Vdot;
 }
 
 /** Whether field6 of an instruction is a pattern id. */
@@ -73,6 +76,12 @@ smol_legal_part(unsigned field6)
 }
 
 inline bool
+smol_legal_pack(unsigned field6)
+{
+    return field6 < 64;
+}
+
+inline bool
 smol_legal(unsigned fn, unsigned field6)
 {
     switch (fn) {
@@ -82,6 +91,8 @@ smol_legal(unsigned fn, unsigned field6)
         return smol_legal_part(field6);
       case 2:
         return smol_legal_part(field6);
+      case 3:
+        return smol_legal_pack(field6);
       case 4:
       case 5:
       case 6:
@@ -218,6 +229,70 @@ smol_mnemonic(const SmolInst &inst)
       case 165: return "vmla.b1.k5";
       case 166: return "vmla.b1.k6";
       case 167: return "vmla.b1.k7";
+      case 192: return "vqpk.b4x8.s0";
+      case 193: return "vqpk.b4x8.s2";
+      case 194: return "vqpk.b4x8.s4";
+      case 195: return "vqpk.b4x8.s6";
+      case 196: return "vqpk.b4x8.s8";
+      case 197: return "vqpk.b4x8.s10";
+      case 198: return "vqpk.b4x8.s12";
+      case 199: return "vqpk.b4x8.s14";
+      case 200: return "vqpk.b4x8.s16";
+      case 201: return "vqpk.b4x8.s18";
+      case 202: return "vqpk.b4x8.s20";
+      case 203: return "vqpk.b4x8.s22";
+      case 204: return "vqpk.b4x8.s24";
+      case 205: return "vqpk.b4x8.s26";
+      case 206: return "vqpk.b4x8.s28";
+      case 207: return "vqpk.b4x8.s30";
+      case 208: return "vqpk.b2x8.s0";
+      case 209: return "vqpk.b2x8.s2";
+      case 210: return "vqpk.b2x8.s4";
+      case 211: return "vqpk.b2x8.s6";
+      case 212: return "vqpk.b2x8.s8";
+      case 213: return "vqpk.b2x8.s10";
+      case 214: return "vqpk.b2x8.s12";
+      case 215: return "vqpk.b2x8.s14";
+      case 216: return "vqpk.b2x8.s16";
+      case 217: return "vqpk.b2x8.s18";
+      case 218: return "vqpk.b2x8.s20";
+      case 219: return "vqpk.b2x8.s22";
+      case 220: return "vqpk.b2x8.s24";
+      case 221: return "vqpk.b2x8.s26";
+      case 222: return "vqpk.b2x8.s28";
+      case 223: return "vqpk.b2x8.s30";
+      case 224: return "vqpk.b1x8.s0";
+      case 225: return "vqpk.b1x8.s2";
+      case 226: return "vqpk.b1x8.s4";
+      case 227: return "vqpk.b1x8.s6";
+      case 228: return "vqpk.b1x8.s8";
+      case 229: return "vqpk.b1x8.s10";
+      case 230: return "vqpk.b1x8.s12";
+      case 231: return "vqpk.b1x8.s14";
+      case 232: return "vqpk.b1x8.s16";
+      case 233: return "vqpk.b1x8.s18";
+      case 234: return "vqpk.b1x8.s20";
+      case 235: return "vqpk.b1x8.s22";
+      case 236: return "vqpk.b1x8.s24";
+      case 237: return "vqpk.b1x8.s26";
+      case 238: return "vqpk.b1x8.s28";
+      case 239: return "vqpk.b1x8.s30";
+      case 240: return "vqpk.b4x4.s0";
+      case 241: return "vqpk.b4x4.s2";
+      case 242: return "vqpk.b4x4.s4";
+      case 243: return "vqpk.b4x4.s6";
+      case 244: return "vqpk.b4x4.s8";
+      case 245: return "vqpk.b4x4.s10";
+      case 246: return "vqpk.b4x4.s12";
+      case 247: return "vqpk.b4x4.s14";
+      case 248: return "vqpk.b4x4.s16";
+      case 249: return "vqpk.b4x4.s18";
+      case 250: return "vqpk.b4x4.s20";
+      case 251: return "vqpk.b4x4.s22";
+      case 252: return "vqpk.b4x4.s24";
+      case 253: return "vqpk.b4x4.s26";
+      case 254: return "vqpk.b4x4.s28";
+      case 255: return "vqpk.b4x4.s30";
       case 256: return "vdot.P0.0";
       case 257: return "vdot.P1.0";
       case 258: return "vdot.P2.0";

@@ -1,16 +1,13 @@
 #include "gem5_ext/smol_riscv.hh"
 
-#include <cstring>
 #include <memory>
 
 #include "arch/riscv/faults.hh"
 #include "arch/riscv/insts/static_inst.hh"
 #include "arch/riscv/regs/misc.hh"
 #include "arch/riscv/regs/vector.hh"
-#include "cpu/exec_context.hh"
-#include "cpu/thread_context.hh"
+#include "gem5_ext/smol_inst.hh"
 #include "sim/sim_exit.hh"
-#include "smol_arith.h"
 
 namespace gem5
 {
@@ -36,55 +33,37 @@ class SmolRiscvFault : public RiscvISA::IllegalInstFault
     const std::string reason;
 };
 
-/** A word of our space that names no instruction of this hardware. */
-class SmolRiscvIllegal : public RiscvISA::RiscvStaticInst
+/** What RISC-V decides for itself. */
+class SmolRiscv : public RiscvISA::RiscvStaticInst
 {
-  public:
-    SmolRiscvIllegal(RiscvISA::ExtMachInst mach_inst, const std::string &why)
-        : RiscvStaticInst("smol_illegal", mach_inst, No_OpClass), reason(why)
+  protected:
+    /** An instruction word and the length of the hardware's vector registers. */
+    struct Word
     {
-        flags[IsInvalid] = true;
+        RiscvISA::ExtMachInst inst;
+        uint32_t vlenBits;
+    };
+    using Register = RiscvISA::VecRegContainer;
+
+    SmolRiscv(const char *mnem, const Word &word, OpClass op_class)
+        : RiscvStaticInst(mnem, word.inst, op_class), vlenb(word.vlenBits / 8)
+    {}
+
+    static const RegClass &
+    vectors()
+    {
+        return RiscvISA::vecRegClass;
+    }
+
+    /** The container has room for the longest vectors; what lies above VLEN is never seen. */
+    size_t
+    registerBytes() const
+    {
+        return vlenb;
     }
 
     Fault
-    execute(ExecContext *, trace::InstRecord *) const override
-    {
-        return std::make_shared<SmolRiscvFault>(reason, machInst);
-    }
-
-    std::string
-    generateDisassembly(Addr, const loader::SymbolTable *) const override
-    {
-        return csprintf("%s %#010x", mnemonic, uint32_t(machInst.instBits));
-    }
-
-  private:
-    const std::string reason;
-};
-
-/** Any of vmac, vdot, vmul, vmla: the arithmetic header tells them apart. */
-class SmolRiscvInst : public RiscvISA::RiscvStaticInst
-{
-  public:
-    SmolRiscvInst(RiscvISA::ExtMachInst mach_inst, const SmolInst &fields, OpClass op_class, uint32_t vlen_bits)
-        : RiscvStaticInst(smol_mnemonic(fields), mach_inst, op_class), smol(fields),
-          readsVd(smol_reads_vd(smol_kind(fields.fn))), vlenb(vlen_bits / 8)
-    {
-        setRegIdxArrays(
-            reinterpret_cast<RegIdArrayPtr>(&std::remove_pointer_t<decltype(this)>::sources),
-            reinterpret_cast<RegIdArrayPtr>(&std::remove_pointer_t<decltype(this)>::destinations));
-        setDestRegIdx(_numDestRegs++, RiscvISA::vecRegClass[smol.vd]);
-        _numTypedDestRegs[RiscvISA::vecRegClass.type()]++;
-        setSrcRegIdx(_numSrcRegs++, RiscvISA::vecRegClass[smol.vn]);
-        setSrcRegIdx(_numSrcRegs++, RiscvISA::vecRegClass[smol.vm]);
-        // A source that is not read would be a false dependence in out-of-order cores.
-        if (readsVd)
-            setSrcRegIdx(_numSrcRegs++, RiscvISA::vecRegClass[smol.vd]);
-        flags[IsVector] = true;
-    }
-
-    Fault
-    execute(ExecContext *xc, trace::InstRecord *trace_data) const override
+    enable(ExecContext *xc) const
     {
         const RiscvISA::MISA misa = xc->readMiscReg(RiscvISA::MISCREG_ISA);
         RiscvISA::STATUS status = xc->readMiscReg(RiscvISA::MISCREG_STATUS);
@@ -94,42 +73,17 @@ class SmolRiscvInst : public RiscvISA::RiscvStaticInst
             status.vs = RiscvISA::VPUStatus::DIRTY;
             xc->setMiscReg(RiscvISA::MISCREG_STATUS, status);
         }
-
-        // The writable register may be a source's storage (in-order models) or hold stale data (renamed registers):
-        // read all sources first, then write the whole result.
-        RiscvISA::VecRegContainer operand;
-        unsigned char vn[SMOL_REGISTER_BYTES], vm[SMOL_REGISTER_BYTES], result[SMOL_REGISTER_BYTES] = {};
-        xc->getRegOperand(this, 0, &operand);
-        std::memcpy(vn, operand.as<uint8_t>(), sizeof vn);
-        xc->getRegOperand(this, 1, &operand);
-        std::memcpy(vm, operand.as<uint8_t>(), sizeof vm);
-        if (readsVd) {
-            xc->getRegOperand(this, 2, &operand);
-            std::memcpy(result, operand.as<uint8_t>(), sizeof result);
-        }
-        smol_execute(smol.fn, smol.field6, result, vn, vm);
-
-        auto &vd = *static_cast<RiscvISA::VecRegContainer *>(xc->getWritableRegOperand(this, 0));
-        std::memcpy(vd.as<uint8_t>(), result, sizeof result);
-        // The container has room for the longest vectors; what lies above VLEN is never seen.
-        std::memset(vd.as<uint8_t>() + sizeof result, 0, vlenb - sizeof result);
-        if (trace_data)
-            trace_data->setData(RiscvISA::vecRegClass, &vd);
         return NoFault;
     }
 
-    std::string
-    generateDisassembly(Addr, const loader::SymbolTable *) const override
+    Fault
+    illegal(const std::string &why) const
     {
-        return SmolUnit::disassemble(smol);
+        return std::make_shared<SmolRiscvFault>(why, machInst);
     }
 
   private:
-    const SmolInst smol;
-    const bool readsVd;
     const uint32_t vlenb;
-    RegId sources[3];
-    RegId destinations[1];
 };
 
 } // anonymous namespace
@@ -148,8 +102,8 @@ SmolRiscvDecoder::decodeInst(RiscvISA::ExtMachInst mach_inst)
     SmolInst inst{};
     const bool legal = smol_decode_riscv(word, inst);
     if (!legal || !unit.supports(inst))
-        return new SmolRiscvIllegal(mach_inst, SmolUnit::whyIllegal(legal, inst));
-    return new SmolRiscvInst(mach_inst, inst, unit.opClass(inst), vlen);
+        return new SmolIllegalInst<SmolRiscv>({mach_inst, vlen}, SmolUnit::whyIllegal(legal, inst));
+    return new SmolVectorInst<SmolRiscv>({mach_inst, vlen}, inst, unit.opClass(inst));
 }
 
 } // namespace gem5

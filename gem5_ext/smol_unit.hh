@@ -22,7 +22,8 @@ class SmolUnit
     /** Params: of a decoder SimObject with `patterns` and a class parameter per function. */
     template <typename Params>
     explicit SmolUnit(const Params &p)
-        : vmacClass(p.vmac_class), vdotClass(p.vdot_class), vmulClass(p.vmul_class), vmlaClass(p.vmla_class)
+        : vmacClass(p.vmac_class), vdotClass(p.vdot_class), vmulClass(p.vmul_class), vmlaClass(p.vmla_class),
+          vqpkClass(p.vqpk_class)
     {
         for (unsigned pattern : p.patterns) {
             fatal_if(!smol_legal_pattern(pattern), "%s: there is no SMOL pattern %d", p.name, pattern);
@@ -30,7 +31,7 @@ class SmolUnit
         }
     }
 
-    /** Patterns limit vmac and vdot; the parts of vmul and vmla are always there. */
+    /** Patterns limit vmac and vdot; vmul, vmla and vqpk are always there. */
     bool
     supports(const SmolInst &inst) const
     {
@@ -49,8 +50,10 @@ class SmolUnit
             return vmulClass;
           case SmolKind::Vmla:
             return vmlaClass;
+          case SmolKind::Vqpk:
+            return vqpkClass;
           default:
-            panic("no operation class: function %d is reserved", inst.fn);
+            panic("no operation class: there is no function %d", inst.fn);
         }
     }
 
@@ -82,6 +85,7 @@ class SmolUnit
     const OpClass vdotClass;
     const OpClass vmulClass;
     const OpClass vmlaClass;
+    const OpClass vqpkClass;
 };
 
 } // namespace gem5

@@ -19,7 +19,7 @@ from sysmol.patterns import PATTERNS, Pattern, parse_pattern, pattern_id
 MACHINE_FORMAT = "sysmol-machine"
 MACHINE_VERSION = 1
 MACHINE_FOLDER = Path(__file__).resolve().parent / "machines"
-SMOL_FUNCTIONS = ("vmac", "vdot", "vmul", "vmla")
+SMOL_FUNCTIONS = ("vmac", "vdot", "vmul", "vmla", "vqpk")
 
 _OP_CLASS_NAMES = """
 IntAlu IntMult IntDiv FloatAdd FloatCmp FloatCvt FloatMult FloatMultAcc FloatDiv FloatMisc FloatSqrt
@@ -205,7 +205,7 @@ class Machine:
         return self.latencies[op_class].cycles
 
     def smol_latency(self, function: str) -> int:
-        """Cycles of ``vmac``, ``vdot``, ``vmul`` or ``vmla``."""
+        """Cycles of ``vmac``, ``vdot``, ``vmul``, ``vmla`` or ``vqpk``."""
         return self.smol.functions[function].latency.cycles
 
     @property

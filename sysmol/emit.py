@@ -149,7 +149,7 @@ def cpp_decode_header() -> str:
 
 #define SMOL_ISA_FINGERPRINT "{isa.FINGERPRINT}"
 
-/** Fields of a SMOL word. field6 is a pattern id or a part selector. */
+/** Fields of a SMOL word. field6 is a pattern id, a part selector or a pack selector. */
 struct SmolInst
 {{
     std::uint8_t fn;
@@ -162,7 +162,7 @@ struct SmolInst
 enum class SmolKind
 {{
 {kinds}
-    Reserved,
+    None,
 }};
 
 /** Instruction of a function code. */
@@ -172,11 +172,11 @@ smol_kind(unsigned fn)
     switch (fn) {{
 {kind_cases}
       default:
-        return SmolKind::Reserved;
+        return SmolKind::None;
     }}
 }}
 
-/** Whether an instruction adds to what stands in vd. */
+/** Whether an instruction reads vd. */
 inline bool
 smol_reads_vd(SmolKind kind)
 {{
@@ -200,6 +200,12 @@ inline bool
 smol_legal_part(unsigned field6)
 {{
     return field6 < 64 && (UINT64_C({part_mask:#018x}) >> field6 & 1);
+}}
+
+inline bool
+smol_legal_pack(unsigned field6)
+{{
+    return field6 < 64;
 }}
 
 inline bool
@@ -241,7 +247,7 @@ def _encoding_table() -> str:
 
 def _examples() -> str:
     rows = []
-    for fn, field6 in ((0, 0), (4, 7), (7, 44), (1, 0x13), (2, 0x27)):
+    for fn, field6 in ((0, 0), (4, 7), (7, 44), (1, 0x13), (2, 0x27), (3, 0x13)):
         words = " | ".join(f"`{isa.encode(name, fn, field6, 1, 2, 3):08x}`" for name in ("riscv", "arm"))
         rows.append(f"| `{isa.mnemonic(fn, field6)} v1, v2, v3` | {words} |")
     return "\n".join(rows)
@@ -259,12 +265,16 @@ def reference_page() -> str:
         for p in (1, 2, 4)
     )
     table = "\n".join(_instruction_row(row) for row in isa.TABLE)
-    table += "".join(f"\n| {fn} | reserved | - | - | {why} |" for fn, why in isa.RESERVED_FNS.items())
     parts = "\n".join(
         f"| `{f:#04x}` | {chosen.precision} | {f & 15} | {', '.join(map(str, chosen.chunks))} "
         f"| {128 // chosen.lane_bits} x int{chosen.lane_bits} |"
         for f in range(64)
         if (chosen := isa.part(f)) is not None
+    )
+    packs = "\n".join(
+        f"| {form} | `vqpk.b{p}x{codes}.sS` | {p} | {codes}: {'vn, vm' if codes == 8 else 'vn'} | {p * codes} "
+        f"| {128 // (p * codes)} |"
+        for form, (p, codes) in enumerate(isa.PACK_FORMS)
     )
     patterns = "\n".join(
         f"| {number} | {pattern_name(number)} | {capacity(number)} |" for number in range(len(PATTERNS))
@@ -316,6 +326,17 @@ Products are plain g1*g2, not shifted. Other values of field6 are illegal.
 | field6 | bits | part k | chunks | result lanes |
 |---|---|---|---|---|
 {parts}
+
+## Pack selectors of vqpk
+Bits [5:4] are the form, bits [3:0] half of the shift S (0, 2, .. 30). The shift is arithmetic; the codes of vn's lanes
+come first, code 0 lowest; form 3 does not use vm. Seen as one 128-bit number, vd moves down by the width of the piece,
+and the piece enters at the top: after as many instructions as fill a register, it holds its pieces in order, the first
+one lowest. vqpk turns int32 lanes (accumulator * M + B) into stored codes; nothing like it stands in the
+papers' abstracts.
+
+| form | name | bits p | codes of | width of a piece | pieces in a register |
+|---|---|---|---|---|---|
+{packs}
 
 ## Patterns
 

@@ -105,6 +105,41 @@ def _legal_part(field6: int) -> Part:
     return chosen
 
 
+@dataclass(frozen=True)
+class Pack:
+    """What ``vqpk`` does: bits and number of its codes (of four, vm is not used), and the shift before the clamp."""
+
+    precision: int
+    codes: int
+    shift: int
+
+    @property
+    def bits(self) -> int:
+        """Width of the piece that one instruction shifts in."""
+        return self.precision * self.codes
+
+
+PACK_FORMS = ((4, 8), (2, 8), (1, 8), (4, 4))
+"""Precision and number of codes of every form of ``vqpk``."""
+
+
+def pack(field6: int) -> Pack:
+    """Pack selector: bits [5:4] form (:data:`PACK_FORMS`), bits [3:0] half the shift. All 64 are legal."""
+    return Pack(*PACK_FORMS[field6 >> 4], 2 * (field6 & 15))
+
+
+def vqpk(vd: bytes, vn: bytes, vm: bytes, field6: int, _fn: int) -> bytes:
+    """vd, as one 128-bit number, is shifted down; codes clamp(lane32 >> shift, 0, 2^p-1) of vn, then vm, enter above."""
+    chosen = pack(field6)
+    top = (1 << chosen.precision) - 1
+    piece = 0
+    for i, lane in enumerate((lanes(vn, 32) + lanes(vm, 32))[: chosen.codes]):
+        signed = lane - (1 << 32) if lane >> 31 else lane
+        piece |= min(max(signed >> chosen.shift, 0), top) << chosen.precision * i
+    whole = int.from_bytes(vd, "little") >> chosen.bits | piece << 8 * REGISTER_BYTES - chosen.bits
+    return whole.to_bytes(REGISTER_BYTES, "little")
+
+
 # --- table -----------------------------------------------------------------------------------------------------------
 
 Semantics = Callable[[bytes, bytes, bytes, int, int], bytes]
@@ -116,7 +151,7 @@ class Instruction:
 
     name: str
     fns: tuple[int, ...]
-    field6: str  # "pattern" or "part"
+    field6: str  # "pattern", "part" or "pack"
     reads_vd: bool
     summary: str
     semantics: Semantics
@@ -125,6 +160,8 @@ class Instruction:
         """All legal values of field6."""
         if self.field6 == "pattern":
             return tuple(range(len(PATTERNS)))
+        if self.field6 == "pack":
+            return tuple(range(64))
         return tuple(f for f in range(64) if part(f) is not None)
 
 
@@ -147,6 +184,15 @@ TABLE = (
     ),
     Instruction("vmla", (2,), "part", True, "as vmul, added to the lanes of vd", vmla),
     Instruction(
+        "vqpk",
+        (3,),
+        "pack",
+        True,
+        "vd = vd >> w | (codes u_0, u_1, .. side by side) << (128 - w): u_i = clamp(lane32[i] >> S, 0, 2^p-1), signed, "
+        "of vn, then of vm; w is the codes' width in all",
+        vqpk,
+    ),
+    Instruction(
         "vdot",
         (4, 5, 6, 7),
         "pattern",
@@ -156,13 +202,14 @@ TABLE = (
     ),
 )
 
-RESERVED_FNS = {3: "requantise and pack; illegal until it is specified"}
-
 ENCODINGS = {
     "riscv": "31=0 30:25=field6 24:20=vm 19:15=vn 14:12=fn 11:7=vd 6:0=0b0001011",
     "arm": "31:29=fn 28:25=0b0001 24:21=0b0000 20:16=vm 15:10=field6 9:5=vn 4:0=vd",
 }
 """Fields of the 32-bit words, highest bit first: custom-0 of RISC-V; AArch64's unallocated 28:25 = 0001."""
+
+SELECTORS = {"pattern": "pattern id", "part": "part selector", "pack": "pack selector"}
+"""What field6 can select, and the name of one choice."""
 
 FIELDS = {"fn": 3, "field6": 6, "vd": 5, "vn": 5, "vm": 5}
 
@@ -223,11 +270,11 @@ def parse_encoding(text: str) -> tuple[BitField, ...]:
 
 
 def check_table(table: tuple[Instruction, ...] = TABLE) -> None:
-    """Refuse two instructions with one function code, codes that do not fit, and a reserved code in use."""
-    seen: dict[int, str] = dict.fromkeys(RESERVED_FNS, "reserved")
+    """Refuse two instructions with one function code, codes that do not fit, and codes that nothing uses."""
+    seen: dict[int, str] = {}
     for row in table:
-        if row.field6 not in ("pattern", "part"):
-            raise SysmolError(f"{row.name}: field6 selects a 'pattern' or a 'part', not {row.field6!r}")
+        if row.field6 not in SELECTORS:
+            raise SysmolError(f"{row.name}: field6 selects one of {', '.join(SELECTORS)}, not {row.field6!r}")
         for fn in row.fns:
             if not 0 <= fn < 8:
                 raise SysmolError(f"{row.name}: function {fn} does not fit 3 bits")
@@ -235,7 +282,7 @@ def check_table(table: tuple[Instruction, ...] = TABLE) -> None:
                 raise SysmolError(f"{row.name}: function {fn} belongs to {seen[fn]} already")
             seen[fn] = row.name
     if len(seen) != 8:
-        raise SysmolError(f"functions {sorted(set(range(8)) - seen.keys())} are neither used nor reserved")
+        raise SysmolError(f"functions {sorted(set(range(8)) - seen.keys())} belong to no instruction")
 
 
 check_table()
@@ -244,7 +291,7 @@ _BY_FN = {fn: row for row in TABLE for fn in row.fns}
 
 
 def find(fn: int) -> Instruction | None:
-    """Row of a function code, or ``None`` where it is reserved."""
+    """Row of a function code; ``None`` outside 0 .. 7."""
     return _BY_FN.get(fn)
 
 
@@ -292,12 +339,15 @@ def decode(isa: str, word: int) -> Word | None:
 
 
 def mnemonic(fn: int, field6: int) -> str:
-    """Name with its selectors: ``vmac.P7``, ``vdot.P7.2``, ``vmul.b4.k3``."""
+    """Name with its selectors: ``vmac.P7``, ``vdot.P7.2``, ``vmul.b4.k3``, ``vqpk.b2x8.s6``."""
     row = find(fn)
     if row is None or not is_legal(fn, field6):
         raise SysmolError(f"function {fn} with field6 {field6} is illegal: {illegal_reason(fn, field6)}")
     if row.field6 == "part":
         return f"{row.name}.b{_legal_part(field6).precision}.k{field6 & 15}"
+    if row.field6 == "pack":
+        chosen = pack(field6)
+        return f"{row.name}.b{chosen.precision}x{chosen.codes}.s{chosen.shift}"
     lane = f".{fn - row.fns[0]}" if len(row.fns) > 1 else ""
     return f"{row.name}.P{field6}{lane}"
 
@@ -306,10 +356,10 @@ def illegal_reason(fn: int, field6: int) -> str:
     """Why a function and field6 name no instruction; empty where they do."""
     row = find(fn)
     if row is None:
-        return f"function {fn} is reserved ({RESERVED_FNS[fn]})"
+        return f"there is no function {fn}"
     if field6 in row.legal_fields():
         return ""
-    return f"{row.name}: field6 {field6} is no {'pattern id' if row.field6 == 'pattern' else 'part selector'}"
+    return f"{row.name}: field6 {field6} is no {SELECTORS[row.field6]}"
 
 
 def words() -> Iterator[tuple[int, int]]:
@@ -337,6 +387,7 @@ def canonical_text() -> str:
     for row in TABLE:
         lines.append(f"{row.name} fn={row.fns} field6={row.field6} reads_vd={row.reads_vd}: {row.summary}")
     lines += [f"part {f:#04x}: {part(f)}" for f in range(64)]
+    lines += [f"pack {f:#04x}: {pack(f)}" for f in range(64)]
     lines += [f"align {p}: {shift}" for p, shift in sorted(ALIGN.items())]
     lines.append(f"chunks: {CHUNKS} of {CHUNK_BITS} bits")
     return "\n".join(lines) + "\n"

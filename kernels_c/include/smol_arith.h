@@ -7,8 +7,8 @@
  * chunks 4 bits, the next n2 chunks 2 bits and the last n1 chunks 1 bit. Aligned products count in units of 2^-6:
  * 4-bit products as they are, 2-bit products << 4, 1-bit products << 6. All arithmetic wraps.
  *
- * `vd` may be the same register as `vn` or `vm`; registers need no alignment. No function checks `pattern`, `lane` or
- * `part`, except smol_execute(). With a constant pattern the loops unroll into straight code.
+ * `vd` may be the same register as `vn` or `vm`; registers need no alignment. No function checks `pattern`, `lane`,
+ * `part` or `field6`, except smol_execute(). With a constant pattern the loops unroll into straight code.
  */
 #ifndef SMOL_ARITH_H
 #define SMOL_ARITH_H
@@ -174,6 +174,32 @@ static inline int smol_is_part(unsigned field6)
     return precision < 2 ? k < 4 : precision == 2 && k < 8;
 }
 
+/* Bits and number of the codes of every form of vqpk. */
+static const unsigned char smol_pack_forms[4][2] = {{4, 8}, {2, 8}, {1, 8}, {4, 4}};
+
+/*
+ * Requantise and pack: codes clamp(lane32 >> shift, 0, 2^p - 1) of vn, then of vm, side by side, enter at the top of vd,
+ * which moves down by their width. Bits [5:4] of field6 are the form, bits [3:0] half of the (arithmetic) shift.
+ */
+static inline void smol_vqpk(void *vd, const void *vn, const void *vm, unsigned field6)
+{
+    const int p = smol_pack_forms[field6 >> 4][0], codes = smol_pack_forms[field6 >> 4][1];
+    const int shift = 2 * (int)(field6 & 15u), bytes = p * codes / 8;
+    const uint32_t top = (1u << p) - 1;
+    unsigned char result[SMOL_REGISTER_BYTES] = {0};
+    uint32_t piece = 0;
+    for (int i = 0; i < codes; i++) {
+        const unsigned char *from = (const unsigned char *)(i < 4 ? vn : vm);
+        const uint32_t lane = smol_load32(from + 4 * (i & 3));
+        const uint32_t shifted = lane >> shift;
+        piece |= (lane >> 31 ? 0 : shifted > top ? top : shifted) << (p * i);
+    }
+    memcpy(result, (const unsigned char *)vd + bytes, (size_t)(SMOL_REGISTER_BYTES - bytes));
+    for (int i = 0; i < bytes; i++)
+        result[SMOL_REGISTER_BYTES - bytes + i] = (unsigned char)(piece >> (8 * i));
+    memcpy(vd, result, sizeof result);
+}
+
 /* Run the instruction with function `fn` and selector `field6`. Returns 1, or 0 (vd untouched) where it is illegal. */
 static inline int smol_execute(unsigned fn, unsigned field6, void *vd, const void *vn, const void *vm)
 {
@@ -181,6 +207,12 @@ static inline int smol_execute(unsigned fn, unsigned field6, void *vd, const voi
         if (!smol_is_part(field6))
             return 0;
         (fn == SMOL_FN_VMUL ? smol_vmul : smol_vmla)(vd, vn, vm, field6);
+        return 1;
+    }
+    if (fn == SMOL_FN_VQPK) {
+        if (field6 >= 64)
+            return 0;
+        smol_vqpk(vd, vn, vm, field6);
         return 1;
     }
     if (field6 >= SMOL_N_PATTERNS)

@@ -20,4 +20,9 @@ static __attribute__((noinline, unused)) void smol_call_vmla(void *d, const void
     smol_vmla(d, n, m, part);
 }
 
+static __attribute__((noinline, unused)) void smol_call_vqpk(void *d, const void *n, const void *m, unsigned field6)
+{
+    smol_vqpk(d, n, m, field6);
+}
+
 #endif

@@ -2,7 +2,7 @@
 #ifndef SMOL_ISA_H
 #define SMOL_ISA_H
 
-#define SMOL_ISA_FINGERPRINT "e7f2b75073029a05"
+#define SMOL_ISA_FINGERPRINT "847bee5d956db988"
 #define SMOL_N_PATTERNS 45
 #define SMOL_CHUNKS 8
 #define SMOL_CHUNK_BITS 16
@@ -66,6 +66,7 @@ enum smol_fn {
     SMOL_FN_VMAC = 0,
     SMOL_FN_VMUL = 1,
     SMOL_FN_VMLA = 2,
+    SMOL_FN_VQPK = 3,
     SMOL_FN_VDOT0 = 4,
     SMOL_FN_VDOT1 = 5,
     SMOL_FN_VDOT2 = 6,
@@ -151,6 +152,70 @@ enum smol_fn {
     X(2, 37, "vmla.b1.k5") \
     X(2, 38, "vmla.b1.k6") \
     X(2, 39, "vmla.b1.k7") \
+    X(3, 0, "vqpk.b4x8.s0") \
+    X(3, 1, "vqpk.b4x8.s2") \
+    X(3, 2, "vqpk.b4x8.s4") \
+    X(3, 3, "vqpk.b4x8.s6") \
+    X(3, 4, "vqpk.b4x8.s8") \
+    X(3, 5, "vqpk.b4x8.s10") \
+    X(3, 6, "vqpk.b4x8.s12") \
+    X(3, 7, "vqpk.b4x8.s14") \
+    X(3, 8, "vqpk.b4x8.s16") \
+    X(3, 9, "vqpk.b4x8.s18") \
+    X(3, 10, "vqpk.b4x8.s20") \
+    X(3, 11, "vqpk.b4x8.s22") \
+    X(3, 12, "vqpk.b4x8.s24") \
+    X(3, 13, "vqpk.b4x8.s26") \
+    X(3, 14, "vqpk.b4x8.s28") \
+    X(3, 15, "vqpk.b4x8.s30") \
+    X(3, 16, "vqpk.b2x8.s0") \
+    X(3, 17, "vqpk.b2x8.s2") \
+    X(3, 18, "vqpk.b2x8.s4") \
+    X(3, 19, "vqpk.b2x8.s6") \
+    X(3, 20, "vqpk.b2x8.s8") \
+    X(3, 21, "vqpk.b2x8.s10") \
+    X(3, 22, "vqpk.b2x8.s12") \
+    X(3, 23, "vqpk.b2x8.s14") \
+    X(3, 24, "vqpk.b2x8.s16") \
+    X(3, 25, "vqpk.b2x8.s18") \
+    X(3, 26, "vqpk.b2x8.s20") \
+    X(3, 27, "vqpk.b2x8.s22") \
+    X(3, 28, "vqpk.b2x8.s24") \
+    X(3, 29, "vqpk.b2x8.s26") \
+    X(3, 30, "vqpk.b2x8.s28") \
+    X(3, 31, "vqpk.b2x8.s30") \
+    X(3, 32, "vqpk.b1x8.s0") \
+    X(3, 33, "vqpk.b1x8.s2") \
+    X(3, 34, "vqpk.b1x8.s4") \
+    X(3, 35, "vqpk.b1x8.s6") \
+    X(3, 36, "vqpk.b1x8.s8") \
+    X(3, 37, "vqpk.b1x8.s10") \
+    X(3, 38, "vqpk.b1x8.s12") \
+    X(3, 39, "vqpk.b1x8.s14") \
+    X(3, 40, "vqpk.b1x8.s16") \
+    X(3, 41, "vqpk.b1x8.s18") \
+    X(3, 42, "vqpk.b1x8.s20") \
+    X(3, 43, "vqpk.b1x8.s22") \
+    X(3, 44, "vqpk.b1x8.s24") \
+    X(3, 45, "vqpk.b1x8.s26") \
+    X(3, 46, "vqpk.b1x8.s28") \
+    X(3, 47, "vqpk.b1x8.s30") \
+    X(3, 48, "vqpk.b4x4.s0") \
+    X(3, 49, "vqpk.b4x4.s2") \
+    X(3, 50, "vqpk.b4x4.s4") \
+    X(3, 51, "vqpk.b4x4.s6") \
+    X(3, 52, "vqpk.b4x4.s8") \
+    X(3, 53, "vqpk.b4x4.s10") \
+    X(3, 54, "vqpk.b4x4.s12") \
+    X(3, 55, "vqpk.b4x4.s14") \
+    X(3, 56, "vqpk.b4x4.s16") \
+    X(3, 57, "vqpk.b4x4.s18") \
+    X(3, 58, "vqpk.b4x4.s20") \
+    X(3, 59, "vqpk.b4x4.s22") \
+    X(3, 60, "vqpk.b4x4.s24") \
+    X(3, 61, "vqpk.b4x4.s26") \
+    X(3, 62, "vqpk.b4x4.s28") \
+    X(3, 63, "vqpk.b4x4.s30") \
     X(4, 0, "vdot.P0.0") \
     X(4, 1, "vdot.P1.0") \
     X(4, 2, "vdot.P2.0") \

@@ -98,6 +98,18 @@ def word_record(fn: int, field6: int, vd: bytes, vn: bytes, vm: bytes) -> bytes:
     return bytes([fn, field6]) + bytes(14) + vd + vn + vm
 
 
+def around_clamps(rng: random.Random) -> Iterator[tuple[int, int, bytes, bytes, bytes]]:
+    """For every pack selector, lanes just below, at and above every code's limits, and random ones of every size."""
+    for field6 in range(64):
+        chosen = table.pack(field6)
+        steps = [*range(-1, (1 << chosen.precision) + 2), -(1 << 31) >> chosen.shift, (1 << 31) >> chosen.shift]
+        edges = [(step << chosen.shift) + near for step in steps for near in (-1, 0, 1)]
+        while edges:
+            eight = [edges.pop() if edges else rng.randrange(1 << 32) >> rng.randrange(32) for _ in range(8)]
+            rng.shuffle(eight)
+            yield 3, field6, rng.randbytes(16), table.register(eight[:4], 32), table.register(eight[4:], 32)
+
+
 EDGES = (bytes(16), b"\xff" * 16, b"\x55" * 16, b"\xaa" * 16, b"\x0f\xf0" * 8, bytes(range(16)))
 ACCUMULATORS = (bytes(16), b"\xff" * 16, b"\xff\xff\xff\x7f" * 4, b"\x00\x00\x00\x80" * 4, b"\x80\x7f" * 8)
 
@@ -125,6 +137,7 @@ def vector_records(rng: random.Random) -> Iterator[tuple[int, int, bytes, bytes,
                 chosen = table.part(field6)
                 if chosen is not None and chosen.precision == p:
                     yield rng.choice((1, 2)), field6, rng.randbytes(16), n, m
+    yield from around_clamps(rng)
     for fn, field6 in table.words():
         for n in EDGES:
             yield fn, field6, rng.choice(ACCUMULATORS), n, rng.choice(EDGES)

@@ -28,12 +28,12 @@ def test_header_is_cxx_too(compile_program: Callable[..., Path], tmp_path: Path)
     source = tmp_path / "use.cc"
     source.write_text(
         '#include "smol_arith.h"\nint main() { unsigned char d[16] = {}, n[16] = {};\n'
-        "return smol_execute(SMOL_FN_VMAC, 0, d, n, n) == 1 && smol_execute(3, 0, d, n, n) == 0 ? 0 : 1; }\n"
+        "return smol_execute(SMOL_FN_VMAC, 0, d, n, n) == 1 && smol_execute(0, 45, d, n, n) == 0 ? 0 : 1; }\n"
     )
     subprocess.run([compile_program(str(source), "host", "-std=c++17")], check=True)
 
 
-# One wrong product each: in 4-bit dots, 2-bit dots, 1-bit dots, and in the products of one part.
+# One wrong product each: in 4-bit dots, 2-bit dots, 1-bit dots, and in the products of one part; two wrong clamps.
 FAULTS = {
     "a 4-bit product": (
         "sum += smol_element(a, e, 4) * smol_element(b, e, 4);",
@@ -45,6 +45,8 @@ FAULTS = {
         "smol_element(a, e % 8, 2) * smol_element(b, e % 8, 2)",
         "smol_element(a, e % 8, 2) * smol_element(b, e % 8 ^ 1, 2)",
     ),
+    "a clamp above": ("shifted > top ? top", "shifted > top + 1 ? top"),
+    "a clamp below": ("lane >> 31 ? 0", "lane == 0xffffffffu ? 0"),
 }
 
 

@@ -40,7 +40,7 @@ LANGUAGE = {
     },
 }
 INT8_CLASS = {"arm": "SimdAlu", "riscv": "SimdMultAcc"}
-WORDS = {"vmac": (0, 12), "vdot": (6, 12), "vmul": (1, 0), "vmla": (2, 16)}
+WORDS = {"vmac": (0, 12), "vdot": (6, 12), "vmul": (1, 0), "vmla": (2, 16), "vqpk": (3, 16)}
 
 
 Rows = dict[str, tuple[list[str], float]]
