@@ -7,7 +7,7 @@ from kernels_c.codegen.depthwise import Int8Depthwise, PlainDepthwise, SmolDepth
 from kernels_c.codegen.elementwise import Elementwise, ImageRescale, MaxPool
 from kernels_c.codegen.emitter import CLASSES, Emitter
 from kernels_c.codegen.layout import SLACK, Place, plan
-from kernels_c.codegen.nest import DATAFLOWS, LoopNest
+from kernels_c.codegen.nest import LoopNest, dataflow
 from kernels_c.codegen.options import DEFAULT, Options
 from kernels_c.codegen.targets import Target
 from sysmol.errors import SysmolError
@@ -48,8 +48,7 @@ def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target,
             raise SysmolError(f"layer {layer.name}: only a rescale layer reads the u8 image; put one in front of it")
         return ImageRescale(net, layer, places, target)
     if layer.op == "conv2d":
-        chosen = options.schedules.get(layer.name)
-        return DATAFLOWS[chosen.anchor if chosen else "os"](net, layer, places, target, options)
+        return dataflow(options.schedules.get(layer.name))(net, layer, places, target, options)
     if layer.op == "depthwise":
         kinds: dict[str, type[SmolDepthwise] | type[PlainDepthwise]]
         kinds = {"smol": SmolDepthwise, "s8": Int8Depthwise, "f32": PlainDepthwise}

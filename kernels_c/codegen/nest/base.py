@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kernels_c.codegen.choose import choose
 from kernels_c.codegen.constants import activation_limits, array_text, identifier
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import Epilogue, Tile, plus, times
@@ -150,28 +149,3 @@ class LoopNest(ABC):
                 em.line(f"const uint8_t *corner = in + {corner};", scalar=3)
                 self.epilogue.tile_corner(em)
                 self.tile(em, micro, tile)
-
-
-class OutputStationary(LoopNest):
-    """The accumulators of a tile stay in registers over the whole reduction: kernel rows, taps, input channels."""
-
-    anchor = "os"
-
-    def plan(self) -> Schedule:
-        kind = micro_class(self.style(), self.layer, self.source, self.target)
-        return choose(self.height, self.width, len(self.blocks), self.style(), kind.work)
-
-    def tile(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
-        em.line("const uint8_t *w = weights;")
-        micro.begin(em)
-        rows = 1 if micro.whole else self.layer.kernel[0]
-        with em.loop("ky", rows):
-            em.line(f"const uint8_t *x = corner + {times('ky', self.source.row_bytes)};", scalar=1)
-            micro.row(em)
-        micro.end(em)
-        self.epilogue.emit(em, tile, micro.accumulators())
-        self.chains = max(self.chains, micro.count)
-        self.chain_length = micro.chain * rows
-
-
-DATAFLOWS = {flow.anchor: flow for flow in (OutputStationary,)}
