@@ -129,7 +129,7 @@ def pack(field6: int) -> Pack:
 
 
 def vqpk(vd: bytes, vn: bytes, vm: bytes, field6: int, _fn: int) -> bytes:
-    """vd, as one 128-bit number, is shifted down; codes clamp(lane32 >> shift, 0, 2^p-1) of vn, then vm, enter above."""
+    """vd, as one 128-bit number, moves down; codes clamp(lane32 >> shift, 0, 2^p-1) of vn, then vm, enter above."""
     chosen = pack(field6)
     top = (1 << chosen.precision) - 1
     piece = 0
