@@ -38,6 +38,19 @@ class Job:
         """Regions of interest, and so blocks of statistics, per image."""
         return len(self.data["regions"])
 
+    def check_mode(self, wanted: str | None) -> str:
+        """The mode to run in: the wanted one, by default the one that the executable was linked for."""
+        linked = self.data.get("mode", "se")
+        mode = wanted or linked
+        if (mode == "baremetal") != (linked == "baremetal"):
+            raise SysmolError(
+                f"{self.manifest} is of an executable for mode {linked}, not {mode}: "
+                f"compile with --mode {'baremetal' if mode == 'baremetal' else 'se'}"
+            )
+        if mode == "linux" and self.isa != "arm":
+            raise SysmolError(f"Linux is booted on AArch64 only: {self.manifest} is for {self.isa}")
+        return mode
+
     @property
     def classes(self) -> int:
         return int(self.data["output"]["classes"])

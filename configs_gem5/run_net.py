@@ -1,7 +1,10 @@
-"""Run a compiled network in gem5 (system-call emulation, caches) and leave a run folder.
+"""Run a compiled network in gem5 and leave a run folder.
 
     gem5.opt configs_gem5/run_net.py --net MANIFEST [--isa arm|riscv] [--cpu o3|minor|timing|atomic]
-        [--machine NAME|FILE] [--patterns P4|P8|P45|LIST] [--images N] [--outdir DIR] ...
+        [--machine NAME|FILE] [--patterns P4|P8|P45|LIST] [--images N] [--outdir DIR] [--mode se|baremetal|linux] ...
+
+Modes: se (system-call emulation, the default), baremetal (a program with no system beneath it), linux (a kernel that
+was booted before, see boot_linux.py).
 
 The run folder holds stats.txt (one block per region of interest and image, in order), config.ini and config.json,
 logits.bin, simout and simerr (what the program printed) and, written last, run.json: where it stands, the run is
@@ -18,6 +21,7 @@ import platform
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -25,16 +29,24 @@ import _m5.core
 import m5
 from m5.defines import buildEnv
 
+from configs_gem5.baremetal import build_bare_machine
+from configs_gem5.fullsystem import keep_console
 from configs_gem5.inputs import Job, count_mismatches, load_job, read_numbers
 from configs_gem5.system import build_system
 from sysmol import isa as table
-from sysmol.design import load_machine, pattern_set, pattern_set_name
+from sysmol.design import Machine, load_machine, pattern_set, pattern_set_name
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, make_folder, sha256_file
 
 RUN_FORMAT = "sysmol-run"
 RUN_VERSION = 1
-FINISHED = "exiting with last active thread context"
+FINISHED = {
+    "se": "exiting with last active thread context",
+    "baremetal": "m5_exit instruction encountered",
+    "linux": "m5_exit instruction encountered",
+}
+"""gem5's cause of a simulation's end where all went well."""
+FAILED = "m5_fail instruction encountered"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -46,6 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--patterns", help="patterns that the hardware supports: P1, P4, P8, P45 or a list (default: the machine's)"
     )
+    parser.add_argument("--mode", choices=tuple(FINISHED), help="what lies beneath the program (default: manifest's)")
     parser.add_argument("--images", type=int, default=1, help="number of images to run (default 1)")
     parser.add_argument("--images-file", help="other images than the manifest's (u8 HWC, concatenated)")
     parser.add_argument("--outdir", default="m5out", help="run folder (default m5out)")
@@ -81,7 +94,11 @@ def redirect(outdir: Path) -> None:
             before.rmdir()
 
 
-def simulate(job: Job, outdir: Path) -> str:
+def last_lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+
+
+def simulate(job: Job, outdir: Path, mode: str) -> str:
     """Run to the program's end; the cause. :class:`CheckFailed` where it did not end well."""
     event = m5.simulate()
     cause, code = event.getCause(), event.getCode()
@@ -89,10 +106,12 @@ def simulate(job: Job, outdir: Path) -> str:
         raise CheckFailed(
             f"{job.data['name']} stopped: {cause} (it uses patterns {job.data.get('patterns')}; see --patterns)"
         )
-    if cause != FINISHED:
+    if mode != "se":
+        keep_console(outdir)
+    if cause not in (FINISHED[mode], FAILED):
         raise CheckFailed(f"{job.data['name']} stopped: {cause}")
     if code != 0:
-        said = (outdir / "simerr").read_text(errors="replace").strip().splitlines()
+        said = last_lines(outdir / ("simerr" if mode == "se" else "simout"))
         raise CheckFailed(f"{job.data['name']} ended with status {code}: {said[-1] if said else 'it said nothing'}")
     return cause
 
@@ -116,9 +135,23 @@ def check_blocks(outdir: Path, expected: int) -> None:
         raise CheckFailed(f"{outdir}/stats.txt has {found} blocks where the manifest's regions make {expected}")
 
 
+def build_root(arguments: argparse.Namespace, job: Job, machine: Machine, mode: str, outdir: Path, plugin: bool) -> Any:
+    """The simulated system, its program's input and output named."""
+    if mode == "baremetal":
+        m5.disableAllListeners()
+        return build_bare_machine(
+            machine, job.isa, arguments.cpu, job.elf, job.images, arguments.images, not arguments.no_roi, plugin
+        )
+    program = [str(job.elf), str(job.images), str(outdir / "logits.bin"), str(arguments.images)]
+    if not arguments.no_roi:
+        program.append("--roi")
+    return build_system(machine, job.isa, arguments.cpu, program, outdir, plugin)
+
+
 def main() -> None:
     arguments = parse_arguments()
     job = load_job(arguments.net, arguments.isa, arguments.images_file)
+    mode = job.check_mode(arguments.mode)
     machine = load_machine(arguments.machine)
     if arguments.patterns is not None:
         machine = machine.with_patterns(pattern_set(arguments.patterns))
@@ -134,15 +167,12 @@ def main() -> None:
         (outdir / name).unlink(missing_ok=True)
     redirect(outdir)
 
-    program = [str(job.elf), str(job.images), str(outdir / "logits.bin"), str(arguments.images)]
-    if not arguments.no_roi:
-        program.append("--roi")
     _m5.core.seedRandom(arguments.seed)
     # The root must stay referenced for as long as the simulation lives.
-    root = build_system(machine, job.isa, arguments.cpu, program, outdir, plugin=fingerprint is not None)
+    root = build_root(arguments, job, machine, mode, outdir, plugin=fingerprint is not None)
     m5.instantiate()
     started = time.time()
-    cause = simulate(job, outdir)
+    cause = simulate(job, outdir, mode)
     host_seconds = time.time() - started
     if arguments.no_roi:
         m5.stats.dump()
@@ -160,6 +190,7 @@ def main() -> None:
             "name": job.data["name"],
             "variant": job.data["variant"],
             "isa": job.isa,
+            "mode": mode,
             "cpu": arguments.cpu,
             "machine": machine.to_json(),
             "pattern_set": pattern_set_name(machine.smol.patterns),
@@ -189,7 +220,7 @@ def main() -> None:
         },
     )
     verdict = {True: "logits as expected", False: f"{mismatches} logits differ", None: "no reference logits"}[match]
-    what = f"{job.data['name']} ({job.isa}, {arguments.cpu}, {machine.name})"
+    what = f"{job.data['name']} ({job.isa}, {mode}, {arguments.cpu}, {machine.name})"
     print(f"{what}: {arguments.images} images, {verdict}; {outdir}/run.json")
     if match is False:
         raise CheckFailed(f"{mismatches} of {arguments.images * job.classes} logits differ from {job.logits}")

@@ -22,6 +22,7 @@ from kernels_c import elf as elf_file
 from kernels_c.codegen.network import Program, generate
 from kernels_c.codegen.options import DEFAULT, Options
 from kernels_c.codegen.targets import TARGETS, Target
+from kernels_c.runtimes import Runtime, runtime_for
 from kernels_c.toolchain import Compiler, compile_c, find_compiler
 from sysmol.errors import SysmolError
 from sysmol.files import (
@@ -38,7 +39,6 @@ from sysmol.network import Network, load
 MANIFEST_FORMAT = "sysmol-manifest"
 MANIFEST_VERSION = 1
 INCLUDE = REPO_ROOT / "kernels_c" / "include"
-RUNTIME = REPO_ROOT / "kernels_c" / "runtime"
 FLOAT_TOLERANCE = 1e-4
 """Agreement asked of float logits, relative to the largest logit of an image: summation orders differ."""
 
@@ -51,9 +51,16 @@ def target_named(isa: str) -> Target:
 
 
 def compile_program(
-    program: Program, stem: str, folder: Path, compiler: Compiler, target: Target, extra: Sequence[str] = ()
+    program: Program,
+    stem: str,
+    folder: Path,
+    compiler: Compiler,
+    target: Target,
+    extra: Sequence[str] = (),
+    runtime: Runtime | None = None,
 ) -> tuple[Path, list[str]]:
-    """Write the C into ``folder`` and compile it with the runtime; returns executable and compile command.
+    """Write the C into ``folder`` and compile it with the runtime (default: a program for Linux); returns executable
+    and compile command.
 
     RISC-V kernels in which the compiler set vtype on its own are compiled again so that this cannot matter.
     """
@@ -62,7 +69,9 @@ def compile_program(
     handle, temporary = tempfile.mkstemp(prefix=f".{stem}.", dir=folder)
     os.close(handle)
     try:
-        sources, include = [source, RUNTIME / "main.c"], [INCLUDE, folder]
+        linked = runtime or runtime_for("se", target)
+        sources, include = [source, *linked.sources], [INCLUDE, *linked.include, folder]
+        extra = [*linked.flags, *extra]
         command = compile_c(compiler, target, sources, include, Path(temporary), extra)
         if target.name == "riscv" and elf_file.foreign_vset(Path(temporary)):
             extra = [*extra, "-DSMOL_SET_ALWAYS"]
@@ -97,21 +106,26 @@ def compile_network(
     variant: str = "mixed",
     cc: str | None = None,
     options: Options = DEFAULT,
+    mode: str = "se",
 ) -> Path:
     """Generate C for a network file, compile it for ``isa`` (host, arm, riscv), write the manifest; returns its path.
 
+    ``mode``: ``se`` makes a static Linux program (gem5's system-call emulation runs it too), ``baremetal`` one that
+    needs no operating system.
+
     Raises :class:`SysmolError` on a bad network file, a missing compiler, or a folder that cannot be written.
     """
-    target = target_named(isa)
+    runtime = runtime_for(mode, target_named(isa))
+    target = runtime.target
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", variant):
         raise SysmolError(f"{variant!r} is no name for files: use letters, digits and _.+-")
     path = Path(net_path)
     net = load(path)
     folder = make_folder(out_dir)
     compiler = find_compiler(target, cc)
-    stem = f"{variant}.{isa}"
+    stem = runtime.stem(variant)
     program = generate(net, target, stem, f"python -m kernels_c {path.name} --isa {isa} --variant {variant}", options)
-    elf, command = compile_program(program, stem, folder, compiler, target)
+    elf, command = compile_program(program, stem, folder, compiler, target, runtime=runtime)
     facts = elf_file.facts(elf)
     if target.machine and facts["machine"] != target.machine:
         raise SysmolError(
@@ -125,6 +139,7 @@ def compile_network(
         "name": net.name,
         "variant": variant,
         "isa": isa,
+        "mode": mode,
         "network": {"path": _relative(path, folder), "sha256": sha256_file(path), "metrics": net.metrics},
         "elf": {"path": elf.name, "sha256": sha256_file(elf), **facts},
         "source": {"path": f"{stem}.c", "sha256": sha256_file(folder / f"{stem}.c")},

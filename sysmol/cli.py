@@ -149,15 +149,16 @@ def compile_(
     out: Annotated[Path, typer.Option(help="Folder for C, executables and manifests.")] = Path("build/bin"),
     variant: Annotated[str, typer.Option(help="Name of the products (default: from the file's name).")] = "",
     cc: Annotated[str, typer.Option(help="Cross compiler command to use instead of ziglang's.")] = "",
+    mode: Annotated[str, typer.Option(help="se: programs for Linux; baremetal: programs without a system.")] = "se",
 ) -> None:
     """Generate C for a network and compile it; writes a manifest beside each executable."""
     from kernels_c.build import compile_network
 
     name = variant or network.name.removesuffix(".safetensors").removesuffix(".network")
-    for target in isa or ["host", "arm", "riscv"]:
+    for target in isa or (["arm", "riscv"] if mode == "baremetal" else ["host", "arm", "riscv"]):
         if target not in ("host", "arm", "riscv"):
             raise SysmolError(f"there is no target {target!r}: choose host, arm or riscv")
-        say(str(compile_network(network, target, out, variant=name, cc=cc or None)))
+        say(str(compile_network(network, target, out, variant=name, cc=cc or None, mode=mode)))
 
 
 @app.command()
@@ -319,6 +320,20 @@ def isa(
             )
             decoded.append([f"{word:#010x}", name, meaning])
     show_table(["word", "ISA", "instruction"], decoded)
+
+
+@app.command()
+def patch(
+    action: Annotated[str, typer.Argument(help="apply, check, revert or diff.")],
+    tree: Annotated[Path, typer.Argument(metavar="GEM5_TREE", help="gem5's source tree.")],
+    only: Annotated[
+        list[str] | None, typer.Option("--patch", help="Only this patch; may be repeated (default: all).")
+    ] = None,
+) -> None:
+    """Optional edits inside gem5's own tree: named operation classes, stock decoding, small RISC-V vectors."""
+    from isa_patches.command import run as run_patches
+
+    run_patches(action, tree, only or [], say)
 
 
 def fail(message: object, status: int) -> int:

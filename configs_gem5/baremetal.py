@@ -1,0 +1,26 @@
+"""A network as the only program of a machine: no operating system, no system-call emulation. Imports m5."""
+
+from pathlib import Path
+from typing import Any
+
+import m5.objects as sim
+
+from configs_gem5.fullsystem import build_board
+from sysmol.design import Machine
+
+MEMORY_MIB = 256
+"""What the linker script (kernels_c/runtime/baremetal/program.ld) counts on."""
+
+
+def build_bare_machine(
+    machine: Machine, isa: str, cpu: str, elf: Path, images: Path, count: int, regions: bool, plugin: bool
+) -> Any:
+    """Root of a system that runs ``elf`` on the first ``count`` images of a file, with statistics per layer or not."""
+    system = build_board(machine, isa, cpu, plugin, MEMORY_MIB)
+    if isa == "arm":
+        system.workload = sim.ArmFsWorkload(object_file=str(elf), dtb_addr=0)
+    else:
+        system.workload = sim.RiscvBareMetal(bootloader=str(elf))
+    system.readfile = str(images)
+    system.init_param = count | regions << 32
+    return sim.Root(full_system=True, system=system)
