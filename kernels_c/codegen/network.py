@@ -7,6 +7,7 @@ from kernels_c.codegen.depthwise import Int8Depthwise, PlainDepthwise, SmolDepth
 from kernels_c.codegen.elementwise import Elementwise, ImageRescale, MaxPool
 from kernels_c.codegen.emitter import CLASSES, Emitter
 from kernels_c.codegen.layout import SLACK, Place, plan
+from kernels_c.codegen.memory import Memory, allocate, clear_name, emit_clear
 from kernels_c.codegen.nest import LoopNest, dataflow
 from kernels_c.codegen.options import DEFAULT, Options
 from kernels_c.codegen.targets import Target
@@ -35,6 +36,7 @@ class Program:
     source: str
     constants: str
     regions: list[Region]
+    memory: Memory
 
 
 Kernel = LoopNest | SmolDepthwise | PlainDepthwise | Elementwise
@@ -96,7 +98,8 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
     for name in names:
         if names.count(name) > 1:
             raise SysmolError(f"two layers are both {name} in C: give them names of letters, digits and _")
-    places, arena = plan(net, kept_wide(net, options))
+    places = plan(net, kept_wide(net, options))
+    memory = allocate(net, places, options.shared_memory)
     header = f"/* Generated from the network {net.name!r} for {target.name} by: {command} */"
     source = [
         header,
@@ -115,6 +118,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
     constants = [header, f"#define SMOL_SLACK {SLACK}", ""]
     regions = []
     calls = []
+    most = 0
     for layer in net.layers:
         em = Emitter(target.costs)
         made = kernel(net, layer, places, target, options)
@@ -125,15 +129,23 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
             f"[{out.height}, {out.width}, {out.channels}]"
             + (f"; schedule {made.schedule}" if isinstance(made, LoopNest) else "")
         )
+        for number, name in enumerate(memory.cleared.get(layer.name, [])):
+            emit_clear(em, clear_name(layer.name, number), places[name])
+            calls.append(f"    {clear_name(layer.name, number)}(arena + {places[name].offset});")
         constants.extend(made.emit(em))
         source.append(em.text())
         regions.append(_region(net, layer, made, em, places))
         operands = [layer.input, *filter(None, [layer.residual]), *layer.targets]
+        scratch = getattr(made, "scratch", 0)
+        most = max(most, scratch)
         texts = ["image" if name == net.input else f"arena + {places[name].offset}" for name in operands]
+        texts += [f"arena + {memory.arena}"] if scratch else []
         calls.append(f"    {identifier(layer.name)}({', '.join(texts)});")
         calls.append("    smol_region_end(regions);")
-    source.append(_entry(net, stem, places, arena, calls))
-    return Program("\n".join(source), "\n".join(constants), regions)
+    source.append(_entry(net, stem, places, memory.arena + most, calls))
+    memory.arena += most
+    memory.unplanned += most
+    return Program("\n".join(source), "\n".join(constants), regions, memory)
 
 
 def _entry(net: Network, stem: str, places: dict[str, Place], arena: int, calls: list[str]) -> str:

@@ -18,7 +18,7 @@ _COMMON = (
     | _same("m_get_code", scalar=3)
     | _same("m_put_code", scalar=5)
     | _same("m_requantise", scalar=8)
-    | _same("v_dot v_vmul v_vmla", smol=1)
+    | _same("v_dot v_mac v_vmul v_vmla", smol=1)
     | _same("v_add v_mul v_madd v_mla v_sra v_max v_at_least v_at_most v_or v_sll v_zero v_dup", simd=1)
     | _same("v_and v_join", simd=1)
     | _same("v_fadd v_fmul v_fmla v_fmax v_fat_least v_fat_most v_to_float", simd=1)
@@ -26,6 +26,10 @@ _COMMON = (
 )
 
 _NEON = _COMMON | {
+    "v_sum4": {"simd": 3},
+    "v_sdot4": {"simd": 1},
+    "v_count": {"simd": 3},
+    "v_wide_counts": {"simd": 1},
     "v_begin": {},
     "v_load": {"vload": 1},
     "v_store": {"vstore": 1},
@@ -50,6 +54,7 @@ _NEON = _COMMON | {
 }
 
 _RVV = _COMMON | {
+    "v_sum4": {"simd": 7},
     "v_load": {"vload": 1, "scalar": 1},
     "v_store": {"vstore": 1, "scalar": 1},
     "v_field": {"simd": 2},

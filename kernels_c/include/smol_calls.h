@@ -10,6 +10,11 @@ static __attribute__((noinline, unused)) void smol_call_vdot(void *d, const void
     smol_vdot(d, n, m, pattern, lane);
 }
 
+static __attribute__((noinline, unused)) void smol_call_vmac(void *d, const void *n, const void *m, unsigned pattern)
+{
+    smol_vmac(d, n, m, pattern);
+}
+
 static __attribute__((noinline, unused)) void smol_call_vmul(void *d, const void *n, const void *m, unsigned part)
 {
     smol_vmul(d, n, m, part);

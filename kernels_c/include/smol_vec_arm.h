@@ -27,6 +27,7 @@ static __attribute__((noinline, unused)) vec smol_emulate(unsigned fn, unsigned 
     return vld1q_s32(bytes_d);
 }
 #define v_dot(lane, pattern, acc, w, x) ((acc) = smol_emulate(SMOL_FN_VDOT0 + (lane), (pattern), (acc), (w), (x)))
+#define v_mac(pattern, acc, w, x) ((acc) = smol_emulate(SMOL_FN_VMAC, (pattern), (acc), (w), (x)))
 #define v_vmul(part, d, n, m) ((d) = smol_emulate(SMOL_FN_VMUL, (part), v_zero(), (n), (m)))
 #define v_vmla(part, d, n, m) ((d) = smol_emulate(SMOL_FN_VMLA, (part), (d), (n), (m)))
 #else
@@ -34,6 +35,8 @@ __asm__(SMOL_ASM_SYMBOLS);
 /* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */
 #define v_dot(lane, pattern, acc_, w_, x_) \
     __asm__ volatile(SMOL_ASM_WORD(4 + lane, pattern) : [d] "+w"(acc_) : [n] "w"(w_), [m] "w"(x_))
+#define v_mac(pattern, acc_, w_, x_) \
+    __asm__ volatile(SMOL_ASM_WORD(0, pattern) : [d] "+w"(acc_) : [n] "w"(w_), [m] "w"(x_))
 #define v_vmul(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(1, part) : [d] "=w"(d_) : [n] "w"(n_), [m] "w"(m_))
 #define v_vmla(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(2, part) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
 #endif
@@ -151,6 +154,17 @@ static inline vecpair smol_wide_mla_(vecpair acc, vec16 x, vec16 w)
 
 #define v_sdot(lane, acc, w, x) \
     ((acc) = vdotq_laneq_s32((acc), vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(x), (lane)))
+
+#define v_sdot4(acc, w, x) ((acc) = vdotq_s32((acc), vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(x)))
+static inline vec v_sum4(vec a, vec b, vec c, vec d, vec zero)
+{
+    (void)zero;
+    return vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d));
+}
+#define v_count(acc, w, x)                                                                                    \
+    ((acc) = vreinterpretq_s32_u16(vpadalq_u8(vreinterpretq_u16_s32(acc),                                     \
+                                              vcntq_u8(vreinterpretq_u8_s32(veorq_s32((w), (x)))))))
+static inline vec v_wide_counts(vec a) { return vreinterpretq_s32_u32(vpaddlq_u16(vreinterpretq_u16_s32(a))); }
 
 #define SMOL_F32(a) vreinterpretq_f32_s32(a)
 #define SMOL_S32(a) vreinterpretq_s32_f32(a)

@@ -65,6 +65,7 @@ SMOL_HOST vec v_dup(uint32_t a) { SMOL_LANES(a); }
 
 /* SMOL instructions: acc and d are variables, the selectors are constants. */
 #define v_dot(lane, pattern, acc, w, x) smol_call_vdot(&(acc), &(w), &(x), (pattern), (lane))
+#define v_mac(pattern, acc, w, x) smol_call_vmac(&(acc), &(w), &(x), (pattern))
 #define v_vmul(part, d, n, m) smol_call_vmul(&(d), &(n), &(m), (part))
 #define v_vmla(part, d, n, m) smol_call_vmla(&(d), &(n), &(m), (part))
 
@@ -157,6 +158,36 @@ SMOL_HOST vec smol_host_sdot(vec acc, vec w, vec x, int lane)
             acc.l[i] += (uint32_t)((int8_t)(w.l[i] >> (8 * k) & 0xff) * (int8_t)(x.l[lane] >> (8 * k) & 0xff));
     return acc;
 }
+
+/* Kernels with one output in a register. Lane i of v_sum4 = sum of the lanes of the i-th operand, all of them used up. */
+SMOL_HOST vec v_sum4(vec a, vec b, vec c, vec e, vec zero)
+{
+    vec d;
+    d.l[0] = v_hsum(a, zero);
+    d.l[1] = v_hsum(b, zero);
+    d.l[2] = v_hsum(c, zero);
+    d.l[3] = v_hsum(e, zero);
+    return d;
+}
+/* lane32[i] of acc += dot product of the signed bytes 4i .. 4i+3 of w and x. */
+#define v_sdot4(acc, w, x) ((acc) = smol_host_sdot4((acc), (w), (x)))
+SMOL_HOST vec smol_host_sdot4(vec acc, vec w, vec x)
+{
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 4; k++)
+            acc.l[i] += (uint32_t)((int8_t)(w.l[i] >> (8 * k) & 0xff) * (int8_t)(x.l[i] >> (8 * k) & 0xff));
+    return acc;
+}
+/* Eight counters of 16 bits: acc += differing bits of w and x, pair of bytes by pair; and widened to four lanes. */
+#define v_count(acc, w, x) ((acc) = smol_host_count((acc), (w), (x)))
+SMOL_HOST vec smol_host_count(vec acc, vec w, vec x)
+{
+    for (int i = 0; i < 4; i++)
+        for (int bit = 0; bit < 32; bit++)
+            acc.l[i] += ((w.l[i] ^ x.l[i]) >> bit & 1) << (bit & 16);
+    return acc;
+}
+SMOL_HOST vec v_wide_counts(vec a) { SMOL_LANES((a.l[i] & 0xffff) + (a.l[i] >> 16)); }
 
 /* Lanes of float32. v_ffma_lane: acc += w * (lane of x). */
 #define v_ffma_lane(lane, acc, w, x) ((acc) = smol_host_ffma((acc), (w), (x), (lane)))

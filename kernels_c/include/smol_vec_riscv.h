@@ -93,6 +93,7 @@ static __attribute__((noinline, unused)) void smol_emulate(unsigned fn, unsigned
         (d) = v_load(registers);                  \
     } while (0)
 #define v_dot(lane, pattern, acc, w, x) SMOL_EMULATED(SMOL_FN_VDOT0 + (lane), (pattern), acc, w, x)
+#define v_mac(pattern, acc, w, x) SMOL_EMULATED(SMOL_FN_VMAC, pattern, acc, w, x)
 #define v_vmul(part, d, n, m)                    \
     do {                                         \
         (d) = v_zero();                          \
@@ -104,6 +105,8 @@ __asm__(SMOL_ASM_SYMBOLS);
 /* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */
 #define v_dot(lane, pattern, acc_, w_, x_) \
     __asm__ volatile(SMOL_ASM_WORD(4 + lane, pattern) : [d] "+vr"(acc_) : [n] "vr"(w_), [m] "vr"(x_))
+#define v_mac(pattern, acc_, w_, x_) \
+    __asm__ volatile(SMOL_ASM_WORD(0, pattern) : [d] "+vr"(acc_) : [n] "vr"(w_), [m] "vr"(x_))
 #define v_vmul(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(1, part) : [d] "=vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
 #define v_vmla(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(2, part) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
 #endif
@@ -155,6 +158,16 @@ static inline uint32_t v_hsum(vec a, vec zero)
     uint32_t sum;
     __asm__ volatile(SMOL_32 "vredsum.vs %1, %1, %2\n\tvmv.x.s %0, %1" : "=r"(sum), "+vr"(a) : "vr"(zero));
     return sum;
+}
+
+static inline vec v_sum4(vec a, vec b, vec c, vec d, vec zero)
+{
+    __asm__ volatile(SMOL_32 "vredsum.vs %0, %0, %4\n\tvredsum.vs %1, %1, %4\n\t"
+                             "vredsum.vs %2, %2, %4\n\tvredsum.vs %3, %3, %4\n\t"
+                             "vslideup.vi %0, %1, 1\n\tvslideup.vi %0, %2, 2\n\tvslideup.vi %0, %3, 3"
+                     : "+vr"(a), "+vr"(b), "+vr"(c), "+vr"(d)
+                     : "vr"(zero));
+    return a;
 }
 
 /* Left shifts that bring byte i of a word to the top of lane i; bit positions of the bytes. */

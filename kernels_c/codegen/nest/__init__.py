@@ -1,13 +1,18 @@
 """Loop nests of convolutions: one class per data flow, all with the same outer shape (:class:`LoopNest`)."""
 
 from kernels_c.codegen.nest.base import LoopNest, parameters, tile_origin
+from kernels_c.codegen.nest.flows import SingleInput, SingleOutput, SingleWeight
 from kernels_c.codegen.nest.output import OutputStationary
+from kernels_c.codegen.nest.single import Single
 from kernels_c.codegen.schedule import Schedule
+
+SINGLE: dict[str, type[Single]] = {flow.anchor: flow for flow in (SingleOutput, SingleWeight, SingleInput)}
+"""Kernels with one accumulator register by anchor."""
 
 
 def dataflow(schedule: Schedule | None) -> type[LoopNest]:
     """The loop nest of a schedule; register tiles where there is none."""
-    return OutputStationary
+    return SINGLE[schedule.anchor] if schedule is not None and schedule.single else OutputStationary
 
 
-__all__ = ["LoopNest", "OutputStationary", "dataflow", "parameters", "tile_origin"]
+__all__ = ["SINGLE", "LoopNest", "OutputStationary", "dataflow", "parameters", "tile_origin"]

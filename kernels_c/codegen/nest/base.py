@@ -59,6 +59,11 @@ class LoopNest(ABC):
         self.chains = 0
         self.chain_length = 0
 
+    @property
+    def scratch(self) -> int:
+        """Bytes of the caller's memory for sums, handed over as a last parameter; none where 0."""
+        return 0
+
     def style(self) -> str:
         """Multiply-accumulate of this layer: of its schedule, of its input's format, or the target's first."""
         chosen = self.options.schedules.get(self.layer.name)
