@@ -14,7 +14,7 @@ export ZIG_GLOBAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export ZIG_LOCAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export MPLCONFIGDIR ?= $(CURDIR)/build/cache/matplotlib
 
-.PHONY: demo test gem5-test kernels lint check-generated venv clean help
+.PHONY: demo test gem5-test verify-gem5 kernels lint check-generated venv clean help
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -36,6 +36,9 @@ test: $(VENV)/.installed  ## all tests (those that need gem5 skip where there is
 
 gem5-test: $(VENV)/.installed  ## only the tests that need gem5
 	$(BIN)/python -m pytest -q -m gem5
+
+verify-gem5: $(VENV)/.installed  ## random programs in gem5 against the Python model: 100,000 SMOL instructions per ISA
+	$(BIN)/sysmol verify-gem5 --out build/verify
 
 kernels: $(VENV)/.installed  ## C and executables for host, ARM and RISC-V: make kernels NET=file.network.safetensors
 	@test -n "$(NET)" || { echo "name a network file: make kernels NET=build/demo/mixed.network.safetensors" >&2; exit 2; }

@@ -207,6 +207,44 @@ def show_layers(layers: Any) -> None:
     show_table(columns, layers[columns].astype(object).to_numpy().tolist())
 
 
+@app.command("verify-gem5")
+def verify_gem5(
+    isa: Annotated[list[str] | None, typer.Option(help="arm or riscv; may be repeated (default: both).")] = None,
+    cpu: Annotated[
+        list[str] | None, typer.Option(help="atomic, timing, minor or o3; may be repeated (default: all four).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the first batch of programs; the next ones count up.")] = 1,
+    instructions: Annotated[int, typer.Option(min=1, help="SMOL instructions per ISA over all core models.")] = 100_000,
+    batches: Annotated[int, typer.Option(min=0, help="That many batches instead (0: by --instructions).")] = 0,
+    programs: Annotated[int, typer.Option(min=1, help="Programs per batch.")] = 40,
+    machine: MachineName = DEFAULT_MACHINE,
+    gem5: Annotated[Path | None, typer.Option(help="A gem5 binary (default: the newest with the plug-in).")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="ISAs checked at once.")] = 2,
+    out: Annotated[Path, typer.Option(help="Folder for programs, runs and verify.json.")] = Path("build/verify"),
+) -> None:
+    """Random programs in gem5 against the Python model, whole state; exit status 1 where a core model differs."""
+    from configs_gem5.verify.campaign import CPUS, ISAS, Settings, run_campaign, summary, totals
+
+    settings = Settings(
+        isas=tuple(isa or ISAS),
+        cpus=tuple(cpu or CPUS),
+        seed=seed,
+        instructions=instructions,
+        batches=batches or None,
+        programs=programs,
+        machine=machine,
+        jobs=jobs,
+        gem5=gem5,
+    )
+    rows = run_campaign(settings, out, say)
+    columns = ["ISA", "core model", "programs", "instructions", "SMOL instructions", "differences", "seconds"]
+    show_table(columns, summary(rows))
+    say("SMOL instructions: " + ", ".join(f"{name} {count:,}" for name, count in totals(rows).items()))
+    found = [difference for row in rows for difference in row.differences]
+    if found:
+        raise CheckFailed(f"{len(found)} of the batches differ from the Python model: {found[0].text()}")
+
+
 @app.command("estimate")
 def estimate_(manifest: ManifestFile, machine: MachineName = DEFAULT_MACHINE) -> None:
     """Estimate cycles per layer without gem5."""
