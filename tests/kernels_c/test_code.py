@@ -137,17 +137,19 @@ def test_int8_windows_are_safe():
     layer = b.net.layers[1]
     layer.weight = rng.integers(-128, 128, size=layer.weight.shape).astype(np.int8)
     layer.weight[:, 0, 0, 0] = -128
-    places, _ = plan(b.net)
+    places = plan(b.net)
     for limits in [(-128, 127), (0, 127), (0, 40)]:
         blocks = places[layer.targets[0]].blocks
-        tiles = [RvvInt8(layer, places[x], [block], choose(4, 4, 2, "mac"), limits) for block in blocks]
+        schedule = choose(4, 4, 2, "mac", RvvInt8.work)
+        tiles = [RvvInt8(layer, places[x], [block], schedule, limits) for block in blocks]
         tiles[0].agree(tiles)
-        assert len({(tile.terms, len(tile.windows)) for tile in tiles}) == 1
+        assert len({(tile.plan.run, tile.plan.length, len(tile.plan.members)) for tile in tiles}) == 1
         for tile in tiles:
-            assert sorted(e for window in tile.windows for e in window) == list(range(len(tile.places)))
-            for window in tile.windows:
-                weights = tile.matrix[window]
-                assert len(window) <= tile.terms
-                assert np.maximum(weights * limits[0], weights * limits[1]).sum(axis=0).max() <= 32767
-                assert np.minimum(weights * limits[0], weights * limits[1]).sum(axis=0).min() >= -32768
-    assert tiles[0].terms > 4
+            weights = tile.runs[tile.plan.run][1]
+            assert sorted(r for window in tile.plan.members for r in window) == list(range(len(weights)))
+            for window in tile.plan.members:
+                products = weights[window].reshape(-1, weights.shape[2])
+                assert len(window) <= tile.plan.length
+                assert np.maximum(products * limits[0], products * limits[1]).sum(axis=0).max() <= 32767
+                assert np.minimum(products * limits[0], products * limits[1]).sum(axis=0).min() >= -32768
+    assert tiles[0].plan.terms > 4

@@ -1,14 +1,16 @@
 """Baselines on RISC-V: float and int8 multiply-accumulates with a scalar activation."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from kernels_c.codegen.choose import CHAIN_SLOTS
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import lanes, plus
 from kernels_c.codegen.layout import Block, Place
 from kernels_c.codegen.micro.base import MicroKernel, row_matrix
-from kernels_c.codegen.schedule import Schedule
+from kernels_c.codegen.schedule import REGISTERS, Schedule
 from kernels_c.codegen.targets import Target
 from sysmol.errors import SysmolError
 from sysmol.network import Array, Layer
@@ -61,67 +63,81 @@ class RvvInt8(MicroKernel):
     """A scalar int8 activation meets eight output channels (RVV).
 
     Products accumulate in 16-bit lanes (``vmul.vx``, ``vmacc.vx``) and are widened into 32-bit pairs of registers after
-    as many terms as the weights prove safe, whatever the activations. The order of the whole reduction is free, so
-    large weights are spread over the windows of terms; a table gives the place of every term's activation.
+    a *window* of as many terms as the weights prove safe for every activation within the limits. The order of the
+    whole reduction is free, so the terms of each window are chosen such that its sums stay low; a table gives the place
+    of every run of ``run`` activations that lie side by side.
     """
 
     whole = True
-    LONGEST = 12
-
-    @classmethod
-    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
-        return source.tensor.format == "s8" and target.scalar_operand
+    LONGEST = 24
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
     ) -> None:
         super().__init__(layer, source, blocks, schedule, limits)
-        matrix = row_matrix(layer, source)
-        _, height, length = matrix.shape
-        places = np.arange(height)[:, None] * source.row_bytes + np.arange(length)
-        used = matrix.any(axis=0)  # elements that no channel weighs are left out
-        self.places = places[used]
-        own = lanes(self.blocks, np.moveaxis(matrix[:, used], 0, -1)).astype(np.int64)
-        self.matrix = own.reshape(len(self.places), -1)
         self.sums = [(k, p) for k in range(len(self.blocks)) for p in range(len(self.pixels))]
-        self.terms = 1
-        self.windows: list[list[int]] = []
+        self.plan = Windows(0, 0, [])
+        self.runs = {run: self._runs(run) for run in (1, 2)}
+
+    @classmethod
+    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
+        return source.tensor.format == "s8" and target.scalar_operand
+
+    @classmethod
+    def work(cls, blocks: int, pixels: int) -> float:
+        """Per term: multiply-accumulates with their share of the widening in two vector pipes, loads of weights and of
+        scalar activations in two memory pipes, all instructions through four slots of the front end."""
+        sums = blocks * pixels
+        if 3 * sums + 2 + blocks > REGISTERS:
+            return float("inf")
+        front = (1.2 * sums + pixels + 2 * blocks + 1) / 2
+        return max(1.2 * sums, blocks + pixels + 1, front, CHAIN_SLOTS / 4)
+
+    def _runs(self, run: int) -> tuple[Array, Array]:
+        """Runs of ``run`` activations side by side: byte offsets from the tile's corner ``[R]``, weights
+        ``[R, run, channels]``. Runs that no channel weighs are left out."""
+        matrix = row_matrix(self.layer, self.source)
+        _, height, length = matrix.shape
+        matrix = np.pad(matrix, ((0, 0), (0, 0), (0, -length % run)))
+        places = np.arange(height)[:, None] * self.source.row_bytes + np.arange(0, length, run)
+        own = lanes(self.blocks, np.moveaxis(matrix, 0, -1)).astype(np.int64).reshape(places.size, run, -1)
+        used = matrix.reshape(len(matrix), places.size, run).any(axis=(0, 2))
+        return places.reshape(-1)[used], own[used]
 
     def agree(self, others: Sequence["MicroKernel"]) -> None:
-        """The most terms that every tile which shares the code can add up in 16 bits."""
+        """The windows with the least work that every tile which shares the code can have."""
         tiles = [other for other in others if isinstance(other, RvvInt8)]
-        count = max(len(tile.places) for tile in tiles)
-        for terms in sorted(range(1, min(self.LONGEST, max(count, 1)) + 1), key=lambda n: -(-count // n) * (n + 2)):
-            windows = [tile.spread(terms, -(-count // terms)) for tile in tiles]
-            if all(found is not None for found in windows):
-                for tile, found in zip(tiles, windows, strict=True):
-                    tile.terms, tile.windows = terms, found or []
+        tiles.sort(key=lambda tile: -tile.heaviest)  # those that fail do so first
+        sums = len(self.sums)
+        candidates = []
+        for run, (places, _) in self.runs.items():
+            for length in range(1, max(1, min(self.LONGEST // run, len(places))) + 1):
+                count = -(-len(places) // length)
+                terms = run * length
+                slots = sums * (terms + 2)
+                front = (slots + terms * (len(self.pixels) + 2 * len(self.blocks)) + 2 * length + 4) / 2
+                candidates.append((count * max(slots, front), run, length, count))
+        for _, run, length, count in sorted(candidates):
+            found = [tile.windows(run, length, count) for tile in tiles]
+            if all(windows is not None for windows in found):
+                for tile, windows in zip(tiles, found, strict=True):
+                    tile.plan = Windows(run, length, windows or [])
                 return
 
-    def spread(self, terms: int, count: int) -> list[list[int]] | None:
-        """Elements in ``count`` windows of at most ``terms`` whose sums all fit 16 bits, or None where none is found.
+    @property
+    def heaviest(self) -> int:
+        """Largest sum of magnitudes of a channel's weights."""
+        return int(np.abs(self.runs[1][1]).sum(axis=(0, 1)).max(initial=0))
 
-        Largest first, each into the window whose fullest lane it leaves lowest.
-        """
-        sides = [self.matrix * limit for limit in self.limits]
-        up, down = np.maximum(*sides), -np.minimum(*sides)
-        each = np.concatenate([up, down], axis=1)
-        load = np.zeros((count, each.shape[1]), dtype=np.int64)
-        windows: list[list[int]] = [[] for _ in range(count)]
-        room = np.full(count, terms)
-        for element in np.argsort(-each.max(axis=1, initial=0), kind="stable"):
-            peak = np.where(room > 0, (load + each[element]).max(axis=1, initial=0), np.iinfo(np.int64).max)
-            best = int(peak.argmin())
-            if peak[best] > 32767:
-                return None
-            windows[best].append(int(element))
-            load[best] += each[element]
-            room[best] -= 1
-        return windows
+    def windows(self, run: int, length: int, count: int) -> list[list[int]] | None:
+        """Runs in ``count`` windows of at most ``length`` whose sums all fit 16 bits, or None where none is found."""
+        sides = [self.runs[run][1] * limit for limit in self.limits]
+        up, down = np.maximum(*sides).sum(axis=1), -np.minimum(*sides).sum(axis=1)
+        return spread(np.concatenate([up, down], axis=1) / 32767, length, count)
 
     @property
     def chain(self) -> int:
-        return len(self.windows) * (self.terms + 2)
+        return len(self.plan.members) * (self.plan.terms + 2)
 
     def begin(self, em: Emitter) -> None:
         em.line("const uint8_t *o = order;")
@@ -143,24 +159,27 @@ class RvvInt8(MicroKernel):
         width = 16 * len(self.blocks)
         for k, p in self.sums:
             em.line(f"vec16 t{k}_{p};")
-        for e in range(self.terms):
+        for r in range(self.plan.length):
             with em.block():
-                for k in range(len(self.blocks)):
-                    em.line(f"const vec16 w{k} = v_load16(w + {width * e + 16 * k});")
-                em.line(f"const uint8_t *at = x + m_load16(o + {2 * e});", scalar=1)
-                for p in range(len(self.pixels)):
-                    em.line(f"const int x{p} = m_get_s8({plus('at', self.at[p])}, 0);")
-                for k, p in self.sums:
-                    em.line(f"{'v_mla16' if e else 'v_mul16'}(t{k}_{p}, w{k}, x{p});")
-        em.line(f"o += {2 * self.terms};", scalar=1)
-        em.line(f"w += {width * self.terms};", scalar=1)
+                em.line(f"const uint8_t *at = x + m_load16(o + {2 * r});", scalar=1)
+                for i in range(self.plan.run):
+                    e = r * self.plan.run + i
+                    with em.block():
+                        for k in range(len(self.blocks)):
+                            em.line(f"const vec16 w{k} = v_load16(w + {width * e + 16 * k});")
+                        for p in range(len(self.pixels)):
+                            em.line(f"const int x{p} = m_get_s8({plus('at', self.at[p])}, {i});")
+                        for k, p in self.sums:
+                            em.line(f"{'v_mla16' if e else 'v_mul16'}(t{k}_{p}, w{k}, x{p});")
+        em.line(f"o += {2 * self.plan.length};", scalar=1)
+        em.line(f"w += {width * self.plan.terms};", scalar=1)
 
     def row(self, em: Emitter) -> None:
         """Windows two by two: widened into a second set of registers, and back in reverse order.
 
         Every sum moves into the registers that the one before it has left, and back: one spare pair is enough.
         """
-        pairs, single = divmod(len(self.windows), 2)
+        pairs, single = divmod(len(self.plan.members), 2)
         if pairs:
             with em.loop("i", pairs):
                 for k, p in self.sums:
@@ -179,20 +198,83 @@ class RvvInt8(MicroKernel):
                 for k, p in self.sums:
                     em.line(f"v_widen_add(d{k}_{p}, t{k}_{p});")
 
-    def _terms(self) -> list[int]:
-        """Element of every term in reading order, -1 where a window has room left."""
-        return [(window + [-1] * self.terms)[e] for window in self.windows for e in range(self.terms)]
+    def _order(self) -> list[int]:
+        """Run of every place in reading order, -1 where a window has room left."""
+        return [(window + [-1] * self.plan.length)[r] for window in self.plan.members for r in range(self.plan.length)]
 
     def order(self) -> Array:
-        """Byte offset, from the tile's corner, of every term's activation."""
-        result = np.array([self.places[e] if e >= 0 else 0 for e in self._terms()], dtype=np.int64)
+        """Byte offset, from the tile's corner, of every run of activations."""
+        places = self.runs[self.plan.run][0]
+        result = np.array([places[r] if r >= 0 else 0 for r in self._order()], dtype=np.int64)
         if result.max(initial=0) > 0xFFFF:
             raise SysmolError(f"layer {self.layer.name}: the input is too large for int8 kernels on RISC-V")
         return result.astype(np.uint16)
 
     def pack(self, weight: Array) -> Array:
-        terms = np.array(self._terms(), dtype=np.int64)
-        picked = np.where(terms[:, None] >= 0, self.matrix[np.maximum(terms, 0)], 0).astype(np.int16)
+        runs = np.array(self._order(), dtype=np.int64)
+        weights = self.runs[self.plan.run][1]
+        picked = np.where(runs[:, None, None] >= 0, weights[np.maximum(runs, 0)], 0).astype(np.int16)
         ends = np.cumsum([4 * len(block.groups) for block in self.blocks])[:-1]
-        padded = [np.pad(part, ((0, 0), (0, 8 - part.shape[1]))) for part in np.split(picked, ends, axis=1)]
-        return np.stack(padded, axis=1)
+        parts = np.split(picked, ends, axis=2)
+        return np.stack([np.pad(part, ((0, 0), (0, 0), (0, 8 - part.shape[2]))) for part in parts], axis=2)
+
+
+@dataclass
+class Windows:
+    """Windows of ``length`` runs of ``run`` terms; ``members`` are the runs of every window, perhaps fewer."""
+
+    run: int
+    length: int
+    members: list[list[int]]
+
+    @property
+    def terms(self) -> int:
+        """Terms of a window."""
+        return self.run * self.length
+
+
+STEEPNESS = 12.0
+SWAPS = 200
+
+
+def spread(items: Array, length: int, count: int) -> list[list[int]] | None:
+    """``items`` ``[N, D]``, not negative, in ``count`` bins of at most ``length`` such that no bin's sum exceeds 1 in
+    any of the D dimensions; None where none is found.
+
+    Greedy, largest first, into the bin whose sum of ``exp(STEEPNESS * load)`` grows least; then items of the fullest
+    bin change places with others as long as that lowers its peak.
+    """
+    if not count:
+        return []
+    if (items.sum(axis=0) > count).any() or items.max(initial=0) > 1:
+        return None
+    load = np.zeros((count, items.shape[1]))
+    weight = np.ones_like(load)
+    growth = np.exp(STEEPNESS * items)
+    room = np.full(count, length)
+    where = np.zeros(len(items), dtype=np.int64)
+    for item in np.argsort(-items.sum(axis=1), kind="stable"):
+        rise = weight @ (growth[item] - 1)
+        rise[room == 0] = np.inf
+        best = int(rise.argmin())
+        where[item] = best
+        load[best] += items[item]
+        weight[best] *= growth[item]
+        room[best] -= 1
+    for _ in range(SWAPS):
+        peaks = load.max(axis=1)
+        full = int(peaks.argmax())
+        if peaks[full] <= 1:
+            return [np.flatnonzero(where == b).tolist() for b in range(count)]
+        mine, others = np.flatnonzero(where == full), np.flatnonzero(where != full)
+        mine = mine[np.argsort(-items[mine, load[full].argmax()], kind="stable")[:4]]
+        less = items[mine][:, None] - items[others]  # [own item, other item, D]
+        after = np.maximum((load[full] - less).max(axis=2), (load[where[others]] + less).max(axis=2))
+        own, other = np.unravel_index(after.argmin(), after.shape)
+        if after[own, other] >= peaks[full]:
+            return None
+        a, b = mine[own], others[other]
+        load[full] -= less[own, other]
+        load[where[b]] += less[own, other]
+        where[a], where[b] = where[b], full
+    return None
