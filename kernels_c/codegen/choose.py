@@ -1,8 +1,10 @@
 """Choosing a schedule for a layer from its shape, in microseconds."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
-from kernels_c.codegen.schedule import ACCUMULATORS, Schedule
+from kernels_c.codegen.schedule import ACCUMULATORS, FREE, GROUP, Schedule
 
 CHAIN_SLOTS = 32
 """Multiply-accumulate slots that a step lasts at least: four dependent ones of latency 4 in each of two pipes."""
@@ -34,3 +36,73 @@ def choose(height: int, width: int, blocks: int, style: str, work: Callable[[int
                     best = rank
     assert best is not None
     return best[2]
+
+
+class LayerShape(NamedTuple):
+    """What decides the use that a convolution has for auxiliary registers.
+
+    ``kernel`` and ``stride`` as (rows, columns), the output's ``height`` and ``width``, and the activation registers
+    of a pixel, ``vectors`` (16 bytes each: 16 int8 channels, or 128 channels of 1 bit).
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    height: int
+    width: int
+    vectors: int
+
+
+class Auxiliary(NamedTuple):
+    """Vector registers of each tensor."""
+
+    weights: int
+    inputs: int
+    outputs: int
+
+
+def caps(anchor: str, shape: LayerShape, registers: int) -> Auxiliary:
+    """Most registers that a data flow has use for beside its anchor's (YFlows' rule).
+
+    Output-stationary: the weights of the whole kernel, and the inputs of the ``KW - stride`` columns that neighbouring
+    outputs share. Input-stationary: the weights of a vector, and the outputs of those columns. Weight-stationary: all
+    outputs, or a row of inputs. ``registers``: weight registers per step (4 with ``vdot`` and ``dot``).
+    """
+    (height, width), (sy, sx) = shape.kernel, shape.stride
+    weights = height * width * registers
+    if anchor == "os":
+        return Auxiliary(weights * shape.vectors, height * max(0, width - sx) * shape.vectors, 0)
+    if anchor == "is":
+        return Auxiliary(weights, 0, -(-height // sy) * (-(-width // sx) - 1))
+    return Auxiliary(0, (shape.width - 1) * sx + 1, shape.height * shape.width)
+
+
+def yflows_schedules(shape: LayerShape, style: str) -> dict[str, Schedule]:
+    """YFlows' schedules of a layer by name: basic ones, and extended ones under its allocation rule.
+
+    ``<anchor>-basic`` has the anchor's register alone; ``<anchor>-<tensor>`` gives the R = 32 - 3 free registers to
+    that tensor first and what is left to the other one (weight-stationary: all to one tensor), each up to its cap.
+    The names are ``os-basic os-weights os-inputs ws-basic ws-outputs ws-inputs is-basic is-weights is-outputs``; where
+    a tensor has no use for registers, the extended schedule equals another one. ``style``: ``sdot`` (int8, AArch64),
+    ``pop`` (1 bit by exclusive or and population count, AArch64), ``vmac`` and ``vdot`` (SMOL). To use one::
+
+        options = Options(schedules={layer.name: schedule})
+        compile_network(path, "arm", folder, options=options)
+
+    In both kinds sums are added up across lanes once per output, at the end.
+    """
+    channels = GROUP if style in ("vdot", "dot") else 1
+    result = {}
+    for anchor, tensors in {
+        "os": ("weights", "inputs"),
+        "ws": ("outputs", "inputs"),
+        "is": ("weights", "outputs"),
+    }.items():
+        basic = Schedule(anchor, channels, 1, 1, style)
+        result[f"{anchor}-basic"] = basic
+        most = caps(anchor, shape, channels)._asdict()
+        for first in tensors:
+            other = tensors[1 - tensors.index(first)]
+            own = min(most[first], FREE)
+            rest = 0 if anchor == "ws" else min(most[other], FREE - own)
+            result[f"{anchor}-{first}"] = replace(basic, **{first: own, other: rest})
+    return result

@@ -18,6 +18,7 @@ from math import gcd
 
 import numpy as np
 
+from kernels_c.codegen.choose import LayerShape, caps
 from kernels_c.codegen.constants import array_text
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import Tile, plus, times
@@ -64,23 +65,6 @@ class Sums:
         return self.border * (self.row + self.pitch)
 
 
-def caps(anchor: str, kernel: tuple[int, int], stride: tuple[int, int], step: Step) -> tuple[int, int, int]:
-    """Most weight, input and output registers that a data flow can use beside its anchor (YFlows' rule, per vector).
-
-    Output-stationary: the kernel's weights, and inputs of the ``KW - stride`` columns that neighbours share.
-    Input-stationary: the weights of a vector, and the outputs of those columns. Weight-stationary: as many as exist.
-    """
-    height, width = kernel
-    shared = max(0, width - stride[1])
-    weights = height * width * step.registers
-    if anchor == "os":
-        return weights * step.vectors, height * shared * step.vectors, 0
-    if anchor == "is":
-        rows = -(-height // stride[0])
-        return weights, 0, rows * (-(-width // stride[1]) - 1)
-    return 0, 1 << 30, 1 << 30
-
-
 class Single(LoopNest):
     """The outer shape of the three data flows: blocks of rows, blocks of channels, units, then the epilogue."""
 
@@ -110,12 +94,12 @@ class Single(LoopNest):
 
     def _legal(self) -> None:
         s = self.schedule
-        most = caps(self.anchor, self.layer.kernel, self.layer.stride, self.step)
-        wide = self.anchor == "ws"
+        shape = LayerShape(self.layer.kernel, self.layer.stride, self.rows, self.width, self.vectors)
+        most = caps(self.anchor, shape, self.step.registers)
         limits = {
-            "weights": (s.weights, most[0]),
-            "inputs": (s.inputs, min(most[1], self._input_columns() - self.layer.kernel[1] + 1 if wide else most[1])),
-            "outputs": (s.outputs, min(most[2], self.rows * self.width)),
+            "weights": (s.weights, most.weights),
+            "inputs": (s.inputs, most.inputs),
+            "outputs": (s.outputs, most.outputs),
         }
         for name, (own, cap) in limits.items():
             if own > cap:
@@ -152,9 +136,6 @@ class Single(LoopNest):
     """Whether a unit's sums are complete when they are first written (then they are written as one number)."""
 
     # --- sizes ---
-
-    def _input_columns(self) -> int:
-        return (self.width - 1) * self.layer.stride[1] + self.layer.kernel[1]
 
     @property
     def wide(self) -> bool:
