@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from kernels_c.codegen.schedule import ACCUMULATORS, FREE, GROUP, Schedule
+from kernels_c.codegen.schedule import ACCUMULATORS, GROUP, Schedule
 
 CHAIN_SLOTS = 32
 """Multiply-accumulate slots that a step lasts at least: four dependent ones of latency 4 in each of two pipes."""
@@ -92,17 +92,14 @@ def yflows_schedules(shape: LayerShape, style: str) -> dict[str, Schedule]:
     """
     channels = GROUP if style in ("vdot", "dot") else 1
     result = {}
-    for anchor, tensors in {
-        "os": ("weights", "inputs"),
-        "ws": ("outputs", "inputs"),
-        "is": ("weights", "outputs"),
-    }.items():
+    choices = {"os": ("weights", "inputs"), "ws": ("outputs", "inputs"), "is": ("weights", "outputs")}
+    for anchor, tensors in choices.items():
         basic = Schedule(anchor, channels, 1, 1, style)
         result[f"{anchor}-basic"] = basic
         most = caps(anchor, shape, channels)._asdict()
         for first in tensors:
             other = tensors[1 - tensors.index(first)]
-            own = min(most[first], FREE)
-            rest = 0 if anchor == "ws" else min(most[other], FREE - own)
+            own = min(most[first], basic.free)
+            rest = 0 if anchor == "ws" else min(most[other], basic.free - own)
             result[f"{anchor}-{first}"] = replace(basic, **{first: own, other: rest})
     return result

@@ -27,8 +27,6 @@ ANCHORS = ("os", "ws", "is")
 REGISTERS = 32
 WORKING = 3
 """Registers that a single-accumulator kernel works with: one of each tensor (YFlows' rule: R = 32 - 3)."""
-FREE = REGISTERS - WORKING
-"""Registers that auxiliary stationarity may take."""
 ACCUMULATORS = 16
 """Vector registers that a tile may use for accumulators, of 32: the rest hold weights, activations and constants."""
 GROUP = 4
@@ -83,6 +81,11 @@ class Schedule:
         """Accumulator registers of the tile."""
         return self.channels * self.pixels // (1 if self.style in PER_OUTPUT else GROUP)
 
+    @property
+    def free(self) -> int:
+        """Registers that auxiliary stationarity may take; anchored weights of four channels take three more."""
+        return REGISTERS - WORKING - (self.channels - 1 if self.anchor == "ws" else 0)
+
     @classmethod
     def parse(cls, text: str) -> "Schedule":
         """The schedule with this name; :class:`SysmolError` where the name does not follow the grammar."""
@@ -109,8 +112,8 @@ class Schedule:
                 raise SysmolError(f"{str(self)!r}: -u and -p are for register tiles, of 8 or more channels")
             if {"os": self.outputs, "ws": self.weights, "is": self.inputs}[self.anchor]:
                 raise SysmolError(f"{str(self)!r}: the anchored tensor has its register already; leave its suffix out")
-            if self.weights + self.inputs + self.outputs > FREE:
-                raise SysmolError(f"{str(self)!r} needs more than the {FREE} vector registers that are free")
+            if self.weights + self.inputs + self.outputs > self.free:
+                raise SysmolError(f"{str(self)!r} needs more than the {self.free} vector registers that are free")
             if self.anchor == "ws" and self.inputs and self.outputs:
                 raise SysmolError(f"{str(self)!r}: weight-stationary kernels keep outputs or inputs, not both")
             return

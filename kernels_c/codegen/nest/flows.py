@@ -59,7 +59,7 @@ class SingleOutput(Single):
                     if self.step.channels > 1:
                         em.line(f"v_store({plus('to', k * sums.pitch)}, a);")
                     else:
-                        em.line(f"m_store32({plus('to', k * sums.pitch)}, v_hsum({self.step.partial('a')}, zero));")
+                        em.line(f"m_store32({plus('to', k * sums.pitch)}, v_hsum({self.step.partial('a')}, v_zero()));")
 
             self.columns(em, self.width, self._unroll(), {"x": pixel, "to": sums.pitch}, output)
 

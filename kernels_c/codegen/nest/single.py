@@ -167,7 +167,6 @@ class Single(LoopNest):
         packed = []
         with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)}, uint8_t *restrict sums)"):
             em.line("v_begin();")
-            self.epilogue.begin(em)
             with em.loop("block", -(-self.height // self.rows)):
                 tile_origin(em, "top", "block", self.rows, self.height)
                 at = plus(
@@ -229,9 +228,10 @@ class Single(LoopNest):
         per = max(n for n in (4, 2, 1) if count % n == 0)
         with em.block():
             em.line(f"uint8_t *clear = {at};", scalar=1)
+            em.line("const vec none = v_zero();")
             with em.loop("i", count // per):
                 for n in range(per):
-                    em.line(f"v_store(clear + {REGISTER_BYTES * n}, zero);")
+                    em.line(f"v_store(clear + {REGISTER_BYTES * n}, none);")
                 em.line(f"clear += {REGISTER_BYTES * per};", scalar=1)
 
     def _add_lanes(self, em: Emitter, sums: Sums, finished: Sums) -> None:
@@ -243,7 +243,7 @@ class Single(LoopNest):
 
             def add(k: int) -> None:
                 partial = self.step.partial(f"v_load({plus('from', k * sums.pitch)})")
-                em.line(f"m_store32({plus('to', k * finished.pitch)}, v_hsum({partial}, zero));")
+                em.line(f"m_store32({plus('to', k * finished.pitch)}, v_hsum({partial}, v_zero()));")
 
             self.columns(em, self.width, UNROLL, {"from": sums.pitch, "to": finished.pitch}, add)
 
@@ -254,8 +254,13 @@ class Single(LoopNest):
         """The epilogue of a block over its rows."""
         block = self.blocks[tile.first]
         finished = self._finished(block)
-        columns = len(tile.pixels)
         em.comment("epilogue")
+        with em.block():
+            self.epilogue.begin(em)
+            self._finish_rows(em, tile, block, finished)
+
+    def _finish_rows(self, em: Emitter, tile: Tile, block: Block, finished: Sums) -> None:
+        columns = len(tile.pixels)
         with em.loop("y", self.rows):
             em.line("const int oy = top + y;", scalar=1)
             with em.loop("tx", -(-self.width // columns)):
