@@ -149,6 +149,7 @@ def compile_network(
         "input": {"shape": list(image.shape), "bytes": image.height * image.width * image.channels},
         "output": {"classes": net.classes, "dtype": "float32" if net.is_float else "int32"},
         "regions": [asdict(region) for region in program.regions],
+        "memory": {"arena": program.memory.arena, "unplanned": program.memory.unplanned},
         "reference": _reference(net, variant, folder),
     }
     return atomic_write_json(folder / f"{stem}.json", manifest)

@@ -22,7 +22,7 @@ from sysmol.patterns import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions
 ELEMENT_BYTES = {"u8": 1, "s8": 1, "s16": 2, "s32": 4, "f32": 4}
 ALIGNMENT = 64
 SLACK = 64
-"""Bytes behind every buffer that a whole-register load may read."""
+"""Bytes behind the last buffer that loads of whole registers may read."""
 
 Group = tuple[int, int, int, int]
 """Logical channel of each of 4 lanes, -1 where a lane has none."""
@@ -84,8 +84,8 @@ class Place:
 
     @property
     def bytes(self) -> int:
-        """Size of the buffer with its borders and the slack behind it."""
-        size = self.row_bytes * (self.tensor.height + self.pads[0] + self.pads[2]) + SLACK
+        """Size of the buffer with its borders."""
+        size = self.row_bytes * (self.tensor.height + self.pads[0] + self.pads[2])
         return -(-size // ALIGNMENT) * ALIGNMENT
 
     def start(self, pads: Sequence[int] = (0, 0)) -> int:
@@ -284,11 +284,8 @@ def _pads(net: Network, layer: Layer, place: Place) -> None:
     place.pads = [max(a, b) for a, b in zip(place.pads, (*layer.padding[:2], bottom, right), strict=True)]
 
 
-def plan(net: Network, wide: Collection[str] = ()) -> tuple[dict[str, Place], int]:
-    """Place of every tensor but the image, and the arena's size in bytes; the tensors ``wide`` are not stored narrow.
-
-    Every tensor has a buffer of its own, so that borders and unused elements are set once, before the first image.
-    """
+def plan(net: Network, wide: Collection[str] = ()) -> dict[str, Place]:
+    """Place of every tensor, without its offset in the arena; the tensors ``wide`` are not stored narrow."""
     places: dict[str, Place] = {net.input: Place(net.tensors[net.input], (), flat=True)}
     for names in _order_groups(net):
         narrow = _narrow(net, names, wide)
@@ -314,9 +311,4 @@ def plan(net: Network, wide: Collection[str] = ()) -> tuple[dict[str, Place], in
                     places[name].flat = True
         if layer.op in ("conv2d", "depthwise", "avgpool"):
             _pads(net, layer, places[layer.input])
-    offset = 0
-    for name, place in places.items():
-        if name != net.input:
-            place.offset = offset
-            offset += place.bytes
-    return places, offset
+    return places

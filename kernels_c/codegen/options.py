@@ -12,10 +12,12 @@ class Options:
 
     ``schedules``: schedule by layer name, for layers where the heuristic is not to choose. ``styles``:
     multiply-accumulate by input format (``smol``, ``s8``, ``f32``) instead of the target's default.
+    ``shared_memory``: whether tensors that are not needed at the same time may share memory.
     """
 
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     styles: Mapping[str, str] = field(default_factory=dict)
+    shared_memory: bool = True
 
 
 DEFAULT = Options()

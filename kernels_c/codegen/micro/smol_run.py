@@ -21,11 +21,11 @@ that their products add up to nothing."""
 
 
 class Piece(NamedTuple):
-    """``count`` bytes from byte ``start`` on of kernel row ``row``."""
+    """``length`` bytes from byte ``start`` on of kernel row ``row``."""
 
     row: int
     start: int
-    count: int
+    length: int
 
 
 def registers(height: int, run: int) -> list[tuple[Piece, ...]]:
@@ -70,7 +70,7 @@ class SmolRun(MicroKernel):
     def begin(self, em: Emitter) -> None:
         super().begin(em)
         first = [255] * self.rest + [0] * (REGISTER_BYTES - self.rest)
-        lengths = {len(register) for register in self.registers if register[-1].count < REGISTER_BYTES}
+        lengths = {len(register) for register in self.registers if register[-1].length < REGISTER_BYTES}
         if 1 in lengths:
             self._mask(em, "first", first)
         if 2 in lengths and self.rest < HALF:
@@ -89,7 +89,7 @@ class SmolRun(MicroKernel):
         if len(register) == 2:
             joined = f"v_join(v_load({at[0]}), v_load({at[1]}))"
             return joined if self.rest == HALF else f"v_and({joined}, both)"
-        if register[0].count == REGISTER_BYTES:
+        if register[0].length == REGISTER_BYTES:
             return f"v_load({at[0]})"
         if self.rest in (2, 4, 8):
             return f"v_load_first{self.rest}({at[0]}, first)"
@@ -98,7 +98,7 @@ class SmolRun(MicroKernel):
     def row(self, em: Emitter) -> None:
         pattern = self.source.tensor.patterns[0]
         for register in self.registers:
-            em.comment(" and ".join(f"row {p.row}, bytes {p.start}..{p.start + p.count - 1}" for p in register))
+            em.comment(" and ".join(f"row {p.row}, bytes {p.start}..{p.start + p.length - 1}" for p in register))
             with em.block():
                 self._register(em, pattern, register)
                 em.line(f"w += {REGISTER_BYTES * len(self.dots)};", scalar=1)
@@ -131,6 +131,6 @@ class SmolRun(MicroKernel):
         result = np.full((len(self.registers), len(channels), REGISTER_BYTES), FILLER, dtype=np.uint8)
         for number, register in enumerate(self.registers):
             for half, piece in enumerate(register):
-                bytes_ = runs[:, piece.row, piece.start : piece.start + piece.count]
-                result[number, :, HALF * half : HALF * half + piece.count] = bytes_
+                bytes_ = runs[:, piece.row, piece.start : piece.start + piece.length]
+                result[number, :, HALF * half : HALF * half + piece.length] = bytes_
         return result
