@@ -39,7 +39,7 @@ FORMULA = (
 )
 KINDS = ("smol", "vload", "vstore", "simd", "scalar", "branch")
 
-STYLES = {"dot": ("SimdAlu", 16), "mac": ("SimdMultAcc", 8), "fma": ("SimdFloatMultAcc", 4)}
+STYLES = {"dot": ("SimdAlu", 16), "sdot": ("SimdAlu", 16), "mac": ("SimdMultAcc", 8), "fma": ("SimdFloatMultAcc", 4)}
 """gem5's operation class and multiply-accumulates per instruction of the schedules' styles (sdot, vmacc.vx on 16-bit
 lanes, fmla)."""
 SMOL_STYLES = {"vdot": "vdot", "run": "vdot", "vmac": "vmac"}

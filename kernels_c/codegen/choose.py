@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from kernels_c.codegen.schedule import ACCUMULATORS, GROUP, Schedule
+from kernels_c.codegen.schedule import ACCUMULATORS, GROUP, PER_OUTPUT, Schedule
 
 CHAIN_SLOTS = 32
 """Multiply-accumulate slots that a step lasts at least: four dependent ones of latency 4 in each of two pipes."""
@@ -28,7 +28,7 @@ def choose(height: int, width: int, blocks: int, style: str, work: Callable[[int
         for columns in range(1, min(width, 8 // rows) + 1):
             pixels = rows * columns
             for b in (1, 2, 4, 8):
-                if 2 * b * pixels > ACCUMULATORS or (b > 1 and b > blocks):
+                if (style not in PER_OUTPUT and 2 * b * pixels > ACCUMULATORS) or (b > 1 and b > blocks):
                     continue
                 tiles = -(-height // rows) * -(-width // columns) * -(-blocks // b)
                 rank = (tiles * work(b, pixels), -pixels, Schedule("os", 8 * b, rows, columns, style))

@@ -26,6 +26,7 @@ _COMMON = (
 )
 
 _NEON = _COMMON | {
+    "v_clear": {"vload": 1},
     "v_sum4": {"simd": 3},
     "v_sdot4": {"simd": 1},
     "v_count": {"simd": 3},
@@ -54,6 +55,7 @@ _NEON = _COMMON | {
 }
 
 _RVV = _COMMON | {
+    "v_clear": {"vload": 1},
     "v_sum4": {"simd": 7},
     "v_load": {"vload": 1, "scalar": 1},
     "v_store": {"vstore": 1, "scalar": 1},

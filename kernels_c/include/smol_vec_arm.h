@@ -56,6 +56,14 @@ static inline void v_store(void *p, vec a)
 }
 
 static inline vec v_zero(void) { return vdupq_n_s32(0); }
+static const uint8_t smol_zeros[16] __attribute__((aligned(16)));
+/* Assembly, or the compiler moves a constant. */
+static inline vec v_clear(void)
+{
+    vec d;
+    __asm__ volatile("ldr %q0, %1" : "=w"(d) : "m"(smol_zeros));
+    return d;
+}
 static inline vec v_dup(uint32_t a) { return vdupq_n_s32((int32_t)a); }
 static inline vec v_add(vec a, vec b) { return vaddq_s32(a, b); }
 static inline vec v_mul(vec a, vec b) { return vmulq_s32(a, b); }

@@ -61,6 +61,8 @@ SMOL_HOST void v_store(void *p, vec a)
 }
 
 SMOL_HOST vec v_zero(void) { SMOL_LANES(i * 0); }
+/* A cleared register by way of a load, for kernels that keep the vector pipes busy and have load slots to spare. */
+SMOL_HOST vec v_clear(void) { SMOL_LANES(i * 0); }
 SMOL_HOST vec v_dup(uint32_t a) { SMOL_LANES(a); }
 
 /* SMOL instructions: acc and d are variables, the selectors are constants. */

@@ -68,6 +68,14 @@ static inline vec v_zero(void)
     return d;
 }
 
+static const uint8_t smol_zeros[16] __attribute__((aligned(16)));
+static inline vec v_clear(void)
+{
+    vec d;
+    __asm__ volatile("vl1re8.v %0, %1" : "=vr"(d) : "A"(smol_zeros));
+    return d;
+}
+
 static inline vec v_dup(uint32_t a)
 {
     vec d;

@@ -8,6 +8,7 @@ taken.
 from kernels_c.codegen.layout import Place
 from kernels_c.codegen.micro.base import MicroKernel
 from kernels_c.codegen.micro.lane import LaneDot
+from kernels_c.codegen.micro.per_output import SdotTile, SmolMac
 from kernels_c.codegen.micro.rvv import RvvFloat, RvvInt8
 from kernels_c.codegen.micro.smol import SmolDot
 from kernels_c.codegen.micro.smol_run import SmolRun
@@ -21,6 +22,8 @@ STYLES: dict[str, tuple[type[MicroKernel], ...]] = {
     "dot": (LaneDot,),
     "mac": (RvvInt8,),
     "fma": (LaneDot, RvvFloat),
+    "vmac": (SmolMac,),
+    "sdot": (SdotTile,),
 }
 """Classes by style; the order of the styles is the order of preference for a layer that names none."""
 

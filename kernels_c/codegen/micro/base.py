@@ -59,7 +59,7 @@ class MicroKernel(ABC):
         """Declare and clear the accumulators."""
         for g in range(self.groups):
             for p in range(len(self.pixels)):
-                em.line(f"vec a{g}_{p} = v_zero();")
+                em.line(f"vec a{g}_{p} = v_clear();")
 
     def end(self, em: Emitter) -> None:  # noqa: B027 - most have nothing to do
         """Bring the accumulators into the registers that :meth:`accumulators` names."""

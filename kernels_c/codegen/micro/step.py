@@ -7,6 +7,7 @@ up once at the end; where it holds four output channels (``channels = 4``) it ta
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -44,6 +45,15 @@ class Step(ABC):
     def form(self, vector: int) -> int:
         """Vectors of a pixel with the same form share code: the pattern id of SMOL vectors, else 0."""
         return 0
+
+    def runs(self) -> list[tuple[int, int]]:
+        """Runs ``(first, count)`` of a pixel's vectors that share code."""
+        result, first = [], 0
+        for _, run in groupby(range(self.vectors), key=self.form):
+            count = len(list(run))
+            result.append((first, count))
+            first += count
+        return result
 
     @abstractmethod
     def operation(self, register: int, vector: int, acc: str, w: str, x: str) -> str:

@@ -103,7 +103,7 @@ class SingleWeight(Single):
         held = self.schedule.outputs
         for n in range(held):
             em.line(f"vec o{n} = v_zero();")
-        for first, count in self.runs():
+        for first, count in self.step.runs():
             with em.loop("v", count):
                 if self.schedule.inputs:
                     self._cached_inputs(em, sums, first)
@@ -237,7 +237,7 @@ class SingleInput(Single):
 
     def flow(self, em: Emitter, sums: Sums) -> None:
         height, sy = self.layer.kernel[0], self.layer.stride[0]
-        for first, count in self.runs():
+        for first, count in self.step.runs():
             with em.loop("v", count):
                 at = plus("w", times("v", self.weight_at(0, 0, 1)), self.weight_at(0, 0, first))
                 em.line(f"const uint8_t *wv = {at};", scalar=2)

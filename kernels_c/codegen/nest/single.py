@@ -13,7 +13,6 @@ sums in memory, ``u`` the unit, ``w<n>``, ``x<..>``, ``o<..>`` registers.
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
 from math import gcd
 
 import numpy as np
@@ -280,15 +279,6 @@ class Single(LoopNest):
                 self.epilogue.emit(em, tile, [accumulators])
 
     # --- helpers of the data flows ---
-
-    def runs(self) -> list[tuple[int, int]]:
-        """Runs ``(first, count)`` of a pixel's vectors that share code."""
-        result, first = [], 0
-        for _, run in groupby(range(self.vectors), key=self.step.form):
-            count = len(list(run))
-            result.append((first, count))
-            first += count
-        return result
 
     def weight_at(self, ky: int, kx: int, vector: int, register: int = 0) -> int:
         """Byte offset of a weight register in the unit's weights."""
