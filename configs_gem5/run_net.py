@@ -14,8 +14,9 @@ This file runs inside gem5: nothing but m5, the standard library and the part of
 """
 
 import argparse
+import array
 import atexit
-import contextlib
+import itertools
 import os
 import platform
 import sys
@@ -32,6 +33,8 @@ from m5.defines import buildEnv
 from configs_gem5.baremetal import build_bare_machine
 from configs_gem5.fullsystem import keep_console
 from configs_gem5.inputs import Job, count_mismatches, load_job, read_numbers
+from configs_gem5.linux import MOST_PROCESSES, Boot, build_linux_run, collect_processes, image_numbers, load_boot
+from configs_gem5.simulation import last_lines, redirect, report_errors
 from configs_gem5.system import build_system
 from sysmol import isa as table
 from sysmol.design import Machine, load_machine, pattern_set, pattern_set_name
@@ -59,6 +62,8 @@ def parse_arguments() -> argparse.Namespace:
         "--patterns", help="patterns that the hardware supports: P1, P4, P8, P45 or a list (default: the machine's)"
     )
     parser.add_argument("--mode", choices=tuple(FINISHED), help="what lies beneath the program (default: manifest's)")
+    parser.add_argument("--boot", metavar="FOLDER", help="for --mode linux: what boot_linux.py left")
+    parser.add_argument("--processes", type=int, default=1, help="for --mode linux: how many run at the same time")
     parser.add_argument("--images", type=int, default=1, help="number of images to run (default 1)")
     parser.add_argument("--images-file", help="other images than the manifest's (u8 HWC, concatenated)")
     parser.add_argument("--outdir", default="m5out", help="run folder (default m5out)")
@@ -82,22 +87,6 @@ def check_plugin() -> str:
     return found
 
 
-def redirect(outdir: Path) -> None:
-    """Send gem5's own files to the run folder; its default folder is left as it was before gem5 started."""
-    before = Path(m5.options.outdir).resolve()
-    m5.options.outdir = str(outdir)
-    _m5.core.setOutputDir(str(outdir))
-    if before != outdir:
-        with contextlib.suppress(OSError):
-            if (before / "stats.txt").stat().st_size == 0:
-                (before / "stats.txt").unlink()
-            before.rmdir()
-
-
-def last_lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-
-
 def simulate(job: Job, outdir: Path, mode: str) -> str:
     """Run to the program's end; the cause. :class:`CheckFailed` where it did not end well."""
     event = m5.simulate()
@@ -116,15 +105,22 @@ def simulate(job: Job, outdir: Path, mode: str) -> str:
     return cause
 
 
-def compare(job: Job, images: int, outdir: Path) -> tuple[bool | None, int]:
-    """Whether the logits are the reference's, and how many are not; ``None`` where there is no reference."""
+def compare(job: Job, images: int, processes: int, outdir: Path) -> tuple[bool | None, int]:
+    """Whether the logits are the reference's, and how many are not; ``None`` where there is no reference.
+
+    Process k's logits are in ``logits.<k>.bin``, the first one's in ``logits.bin``.
+    """
     count, dtype = images * job.classes, job.data["output"]["dtype"]
-    found = read_numbers(outdir / "logits.bin", count, dtype)
-    if job.logits is None:
-        return None, 0
-    expected = read_numbers(job.logits, count, dtype)
-    mismatches = count_mismatches(found, expected, float(job.data["reference"].get("tolerance", 0)))
-    return mismatches == 0, mismatches
+    reference = None if job.logits is None else read_numbers(job.logits, job.available * job.classes, dtype)
+    mismatches = 0
+    for process in range(processes):
+        found = read_numbers(outdir / (f"logits.{process}.bin" if process else "logits.bin"), count, dtype)
+        if reference is None:
+            continue
+        rows = [reference[n * job.classes : (n + 1) * job.classes] for n in image_numbers(job, images, process)]
+        expected = array.array(reference.typecode, itertools.chain.from_iterable(rows))
+        mismatches += count_mismatches(found, expected, float(job.data["reference"].get("tolerance", 0)))
+    return (None if reference is None else mismatches == 0), mismatches
 
 
 def check_blocks(outdir: Path, expected: int) -> None:
@@ -135,15 +131,34 @@ def check_blocks(outdir: Path, expected: int) -> None:
         raise CheckFailed(f"{outdir}/stats.txt has {found} blocks where the manifest's regions make {expected}")
 
 
-def build_root(arguments: argparse.Namespace, job: Job, machine: Machine, mode: str, outdir: Path, plugin: bool) -> Any:
+def check_system(arguments: argparse.Namespace, mode: str) -> Boot | None:
+    """The booted kernel that ``--mode linux`` needs; options of that mode are refused in others."""
+    if mode != "linux":
+        if arguments.boot is not None or arguments.processes != 1:
+            raise SysmolError(f"--boot and --processes belong to --mode linux, not {mode}")
+        return None
+    if arguments.boot is None:
+        raise SysmolError("--mode linux needs --boot FOLDER: boot a kernel with boot_linux.py (docs/fullsystem.md)")
+    if not 1 <= arguments.processes <= MOST_PROCESSES:
+        raise SysmolError(f"--processes {arguments.processes}: from 1 to {MOST_PROCESSES} can run at the same time")
+    return load_boot(arguments.boot)
+
+
+def build_root(
+    arguments: argparse.Namespace, job: Job, machine: Machine, mode: str, boot: Boot | None, outdir: Path, plugin: bool
+) -> Any:
     """The simulated system, its program's input and output named."""
-    if mode == "baremetal":
+    roi = not arguments.no_roi
+    if mode != "se":
         m5.disableAllListeners()
-        return build_bare_machine(
-            machine, job.isa, arguments.cpu, job.elf, job.images, arguments.images, not arguments.no_roi, plugin
+    if mode == "baremetal":
+        return build_bare_machine(machine, job.isa, arguments.cpu, job.elf, job.images, arguments.images, roi, plugin)
+    if boot is not None:
+        return build_linux_run(
+            machine, arguments.cpu, boot, job, arguments.images, arguments.processes, roi, outdir, plugin
         )
     program = [str(job.elf), str(job.images), str(outdir / "logits.bin"), str(arguments.images)]
-    if not arguments.no_roi:
+    if roi:
         program.append("--roi")
     return build_system(machine, job.isa, arguments.cpu, program, outdir, plugin)
 
@@ -152,6 +167,9 @@ def main() -> None:
     arguments = parse_arguments()
     job = load_job(arguments.net, arguments.isa, arguments.images_file)
     mode = job.check_mode(arguments.mode)
+    boot = check_system(arguments, mode)
+    if arguments.processes > 1:
+        arguments.no_roi = True  # layers of several processes overlap in time
     machine = load_machine(arguments.machine)
     if arguments.patterns is not None:
         machine = machine.with_patterns(pattern_set(arguments.patterns))
@@ -163,16 +181,20 @@ def main() -> None:
     outdir = make_folder(Path(arguments.outdir).resolve())
     if not os.access(outdir, os.W_OK | os.X_OK):
         raise SysmolError(f"cannot write into the folder {outdir}: name another one with --outdir")
-    for name in ("run.json", "logits.bin", "simout", "simerr"):
-        (outdir / name).unlink(missing_ok=True)
+    for stale in (outdir / name for name in ("run.json", "simout", "simerr")):
+        stale.unlink(missing_ok=True)
+    for stale in outdir.glob("logits*.bin"):
+        stale.unlink()
     redirect(outdir)
 
     _m5.core.seedRandom(arguments.seed)
     # The root must stay referenced for as long as the simulation lives.
-    root = build_root(arguments, job, machine, mode, outdir, plugin=fingerprint is not None)
-    m5.instantiate()
+    root = build_root(arguments, job, machine, mode, boot, outdir, plugin=fingerprint is not None)
+    m5.instantiate(None if boot is None else str(boot.checkpoint))
+    first_tick = int(m5.curTick())
     started = time.time()
     cause = simulate(job, outdir, mode)
+    processes = collect_processes(outdir) if mode == "linux" else []
     host_seconds = time.time() - started
     if arguments.no_roi:
         m5.stats.dump()
@@ -181,7 +203,7 @@ def main() -> None:
 
     regions = 0 if arguments.no_roi else job.regions
     check_blocks(outdir, max(1, arguments.images * regions))
-    match, mismatches = compare(job, arguments.images, outdir)
+    match, mismatches = compare(job, arguments.images, arguments.processes, outdir)
     atomic_write_json(
         outdir / "run.json",
         {
@@ -215,7 +237,8 @@ def main() -> None:
             "mismatches": mismatches,
             "host_seconds": round(host_seconds, 3),
             "sim_insts": int(root.system.cpu.totalInsts()),
-            "sim_ticks": int(m5.curTick()),
+            "sim_ticks": int(m5.curTick()) - first_tick,
+            **({"processes": processes} if processes else {}),
             "command": sys.argv,
         },
     )
@@ -223,17 +246,10 @@ def main() -> None:
     what = f"{job.data['name']} ({job.isa}, {mode}, {arguments.cpu}, {machine.name})"
     print(f"{what}: {arguments.images} images, {verdict}; {outdir}/run.json")
     if match is False:
-        raise CheckFailed(f"{mismatches} of {arguments.images * job.classes} logits differ from {job.logits}")
+        raise CheckFailed(
+            f"{mismatches} of {arguments.processes * arguments.images * job.classes} logits differ from {job.logits}"
+        )
 
 
 if __name__ == "__m5_main__":
-    status = 0
-    try:
-        main()
-    except CheckFailed as error:
-        print(f"run_net.py: {error}", file=sys.stderr)
-        status = 1
-    except SysmolError as error:
-        print(f"run_net.py: {error}", file=sys.stderr)
-        status = 2
-    sys.exit(status)
+    sys.exit(report_errors(main, "run_net.py"))
