@@ -26,6 +26,7 @@ _COMMON = (
 )
 
 _NEON = _COMMON | {
+    "m_prefetch": {"scalar": 1},
     "v_clear": {"vload": 1},
     "v_sum4": {"simd": 3},
     "v_sdot4": {"simd": 1},
@@ -51,6 +52,12 @@ _NEON = _COMMON | {
     "v_load_first4": {"vload": 1},
     "v_load_first2": {"vload": 1},
     "v_sdot": {"simd": 1},
+    "v_mmla": {"simd": 1},
+    "v_zip_low": {"simd": 1},
+    "v_zip_high": {"simd": 1},
+    "v_nibbles_low": {"simd": 1},
+    "v_nibbles_high": {"simd": 1},
+    "v_pop4": {"simd": 12},
     "v_ffma_lane": {"simd": 1},
 }
 
@@ -80,6 +87,11 @@ _RVV = _COMMON | {
     "v_load_first4": {"vload": 1, "scalar": 1, "simd": 1},
     "v_load_first2": {"vload": 1, "scalar": 1, "simd": 1},
     "v_ffma_scalar": {"simd": 1},
+    "v_nibble16": {"simd": 2},
+    "v_begin_bits": {"scalar": 2},
+    "v_xor_bits": {"simd": 1},
+    "v_count_bits": {"simd": 1},
+    "v_from_scalars": {"simd": 4},
 }
 
 
@@ -109,8 +121,8 @@ TARGETS = {
             False,
             "EM_AARCH64",
             "aarch64-linux-musl",
-            ("-march=armv8.2-a+dotprod",),
-            ("-mcpu=neoverse_n1",),
+            ("-march=armv8.2-a+dotprod+i8mm",),
+            ("-mcpu=neoverse_n1+i8mm",),
         ),
         # No compressed instructions: gem5's branch predictors index by pc / 4, and branches of loops that share a word
         # with another mispredict.

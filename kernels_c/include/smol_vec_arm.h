@@ -41,6 +41,8 @@ __asm__(SMOL_ASM_SYMBOLS);
 #define v_vmla(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(2, part) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
 #endif
 
+#define m_prefetch(p) __builtin_prefetch((p))
+
 static inline void v_begin(void)
 {
 }
@@ -173,6 +175,26 @@ static inline vec v_sum4(vec a, vec b, vec c, vec d, vec zero)
     ((acc) = vreinterpretq_s32_u16(vpadalq_u8(vreinterpretq_u16_s32(acc),                                     \
                                               vcntq_u8(vreinterpretq_u8_s32(veorq_s32((w), (x)))))))
 static inline vec v_wide_counts(vec a) { return vreinterpretq_s32_u32(vpaddlq_u16(vreinterpretq_u16_s32(a))); }
+
+static inline vec v_zip_low(vec a, vec b)
+{
+    return vreinterpretq_s32_s64(vzip1q_s64(vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b)));
+}
+static inline vec v_zip_high(vec a, vec b)
+{
+    return vreinterpretq_s32_s64(vzip2q_s64(vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b)));
+}
+#define v_mmla(acc, x, w) ((acc) = vmmlaq_s32((acc), vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(w)))
+static inline vec v_nibbles_low(vec a) { return vreinterpretq_s32_s8(vshlq_n_s8(vreinterpretq_s8_s32(a), 4)); }
+static inline vec v_nibbles_high(vec a) { return vandq_s32(a, vdupq_n_s32((int32_t)0xf0f0f0f0u)); }
+static inline uint8x16_t smol_differ_(vec x, vec w) { return vcntq_u8(vreinterpretq_u8_s32(veorq_s32(x, w))); }
+#define v_pop4(acc, x, w0, w1, w2, w3) ((acc) = smol_pop4_((acc), (x), (w0), (w1), (w2), (w3)))
+static inline vec smol_pop4_(vec acc, vec x, vec w0, vec w1, vec w2, vec w3)
+{
+    const uint8x16_t low = vpaddq_u8(smol_differ_(x, w0), smol_differ_(x, w1));
+    const uint8x16_t high = vpaddq_u8(smol_differ_(x, w2), smol_differ_(x, w3));
+    return vreinterpretq_s32_u32(vdotq_u32(vreinterpretq_u32_s32(acc), vpaddq_u8(low, high), vdupq_n_u8(1)));
+}
 
 #define SMOL_F32(a) vreinterpretq_f32_s32(a)
 #define SMOL_S32(a) vreinterpretq_s32_f32(a)

@@ -43,6 +43,9 @@ static inline int32_t smol_sra(uint32_t a, int s)
     return a >> 31 ? (int32_t)~(~a >> s) : (int32_t)(a >> s);
 }
 
+/* Ask for a cache line ahead of its use. */
+#define m_prefetch(p) ((void)(p))
+
 /* Start of a kernel: nothing to set up here. */
 SMOL_HOST void v_begin(void)
 {
@@ -190,6 +193,35 @@ SMOL_HOST vec smol_host_count(vec acc, vec w, vec x)
     return acc;
 }
 SMOL_HOST vec v_wide_counts(vec a) { SMOL_LANES((a.l[i] & 0xffff) + (a.l[i] >> 16)); }
+
+/* The lower halves of a and of b, the upper halves. */
+SMOL_HOST vec v_zip_low(vec a, vec b) { SMOL_LANES(i < 2 ? a.l[i] : b.l[i - 2]); }
+SMOL_HOST vec v_zip_high(vec a, vec b) { SMOL_LANES(i < 2 ? a.l[i + 2] : b.l[i]); }
+/* lane32[2i + j] of acc += dot product of the eight signed bytes in half i of x with those in half j of w. */
+#define v_mmla(acc, x, w) ((acc) = smol_host_mmla((acc), (x), (w)))
+SMOL_HOST vec smol_host_mmla(vec acc, vec x, vec w)
+{
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 8; k++) {
+            const uint32_t a = x.l[i / 2 * 2 + k / 4] >> (8 * (k % 4)), b = w.l[i % 2 * 2 + k / 4] >> (8 * (k % 4));
+            acc.l[i] += (uint32_t)((int8_t)(a & 0xff) * (int8_t)(b & 0xff));
+        }
+    return acc;
+}
+/* The lower, the upper four bits of every byte, as signed bytes 16 times as large. */
+SMOL_HOST vec v_nibbles_low(vec a) { SMOL_LANES(a.l[i] << 4 & 0xf0f0f0f0u); }
+SMOL_HOST vec v_nibbles_high(vec a) { SMOL_LANES(a.l[i] & 0xf0f0f0f0u); }
+/* lane32[i] of acc += number of bits in which x and w<i> differ. */
+#define v_pop4(acc, x, w0, w1, w2, w3) ((acc) = smol_host_pop4((acc), (x), (w0), (w1), (w2), (w3)))
+SMOL_HOST vec smol_host_pop4(vec acc, vec x, vec w0, vec w1, vec w2, vec w3)
+{
+    const vec w[4] = {w0, w1, w2, w3};
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 4; k++)
+            for (uint32_t bits = x.l[k] ^ w[i].l[k]; bits; bits &= bits - 1)
+                acc.l[i]++;
+    return acc;
+}
 
 /* Lanes of float32. v_ffma_lane: acc += w * (lane of x). */
 #define v_ffma_lane(lane, acc, w, x) ((acc) = smol_host_ffma((acc), (w), (x), (lane)))

@@ -5,7 +5,7 @@ generated, in the order in which the micro-kernel reads them, so that a kernel o
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from kernels_c.codegen.layout import ELEMENT_BYTES, Block, Place
 from kernels_c.codegen.schedule import Schedule
 from kernels_c.codegen.targets import Target
 from sysmol.network import Array, Layer
+
+CACHE_LINE = 64
 
 
 class MicroKernel(ABC):
@@ -28,6 +30,10 @@ class MicroKernel(ABC):
     """
 
     whole = False
+    steps = 0
+    """Steps of a kernel row that the class can unroll; 0: it cannot."""
+    prefetches = False
+    """Whether the class can prefetch weights."""
     same_lanes = False
     """Whether blocks handled by one piece of code must have a channel in the same lanes."""
 
@@ -124,6 +130,21 @@ class MicroKernel(ABC):
                 em.line(f"const vec wg = v_load(w + {16 * number});")
                 for p in range(len(self.pixels)):
                     em.line(operation.format(s=s, acc=f"a{g}_{p}", w="wg", x=f"x{p}") + ";")
+
+    def repeat(self, em: Emitter, variable: str, count: int, body: Callable[[], None]) -> None:
+        """``count`` steps, of which the schedule unrolls some."""
+        per = min(self.schedule.unroll or 1, count)
+        full, rest = divmod(count, per)
+        with em.loop(variable, full):
+            for _ in range(per):
+                body()
+        for _ in range(rest):
+            body()
+
+    def prefetch(self, em: Emitter, size: int) -> None:
+        """Ask for the weights (``size`` bytes to a step) that the schedule wants ahead of time."""
+        for line in range(0, size if self.schedule.prefetch else 0, CACHE_LINE):
+            em.line(f"m_prefetch(w + {self.schedule.prefetch * size + line});")
 
     def _advance(self, em: Emitter, x: int, w: int) -> None:
         em.line(f"x += {x};", scalar=1)

@@ -21,6 +21,7 @@ class PerOutput(MicroKernel):
     """
 
     same_lanes = True
+    prefetches = True
     step_class: type[Step]
 
     @classmethod
@@ -57,16 +58,29 @@ class PerOutput(MicroKernel):
             for p in range(len(self.pixels)):
                 em.line(f"vec s{c}_{p} = v_clear();")
 
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        return self.chain
+
     def row(self, em: Emitter) -> None:
-        with em.loop("kx", self.layer.kernel[1]):
-            for first, count in self.step.runs():
-                with em.loop("i", count), em.block():
-                    self._vector(em, first)
-            rest = self.source.pixel_bytes - 16 * self.step.vectors
-            if rest:
-                em.line(f"x += {rest};", scalar=1)
+        width, rest = self.layer.kernel[1], self.source.pixel_bytes - 16 * self.step.vectors
+        if not rest and len(self.step.runs()) == 1:
+            self.repeat(em, "i", self.chain, lambda: self._vector(em, 0))
+            return
+        whole = self.schedule.unroll >= self.steps
+        with em.loop("kx", 1 if whole else width):
+            for _ in range(width if whole else 1):
+                for first, count in self.step.runs():
+                    self.repeat(em, "i", count, lambda first=first: self._vector(em, first))  # type: ignore[misc]
+                if rest:
+                    em.line(f"x += {rest};", scalar=1)
 
     def _vector(self, em: Emitter, vector: int) -> None:
+        with em.block():
+            self._multiply(em, vector)
+
+    def _multiply(self, em: Emitter, vector: int) -> None:
+        self.prefetch(em, 16 * len(self.channels))
         for p in range(len(self.pixels)):
             em.line(f"const vec x{p} = v_load({plus('x', self.at[p])});")
         for number, c in enumerate(self.channels):

@@ -18,6 +18,7 @@ class SmolDot(MicroKernel):
     """
 
     same_lanes = True
+    prefetches = True
 
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
@@ -31,8 +32,13 @@ class SmolDot(MicroKernel):
     def chain(self) -> int:
         return 4 * self.layer.kernel[1] * len(self.source.tensor.patterns)
 
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        return self.layer.kernel[1] * len(self.source.tensor.patterns)
+
     def _vector(self, em: Emitter, pattern: int) -> None:
         with em.block():
+            self.prefetch(em, 16 * len(self.reads(4)))
             self._step(em, 4, f"v_dot({{s}}, {pattern}, {{acc}}, {{w}}, {{x}})")
             self._advance(em, 16, 16 * len(self.reads(4)))
 
@@ -40,15 +46,15 @@ class SmolDot(MicroKernel):
         patterns = self.source.tensor.patterns
         width = self.layer.kernel[1]
         if len(set(patterns)) == 1:
-            with em.loop("i", width * len(patterns)):
-                self._vector(em, patterns[0])
+            self.repeat(em, "i", width * len(patterns), lambda: self._vector(em, patterns[0]))
             return
-        with em.loop("kx", width):
-            for pattern, run in groupby(patterns):
-                count = len(list(run))
-                em.comment(f"{count} vector(s) of pattern {pattern}")
-                with em.loop("i", count):
-                    self._vector(em, pattern)
+        whole = self.schedule.unroll >= self.steps
+        with em.loop("kx", 1 if whole else width):
+            for _ in range(width if whole else 1):
+                for pattern, run in groupby(patterns):
+                    count = len(list(run))
+                    em.comment(f"{count} vector(s) of pattern {pattern}")
+                    self.repeat(em, "i", count, lambda pattern=pattern: self._vector(em, pattern))  # type: ignore[misc]
 
     def pack(self, weight: Array) -> Array:
         # uint8 [K, KH, KW, V, 16] -> [KH, KW, V, registers of a step, 16]

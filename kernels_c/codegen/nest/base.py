@@ -99,35 +99,45 @@ class LoopNest(ABC):
                 result.append(Tile(first + full * per, rest, "t", 1, pixels))
         return result
 
+    @property
+    def tile_rows(self) -> int:
+        """Rows of tiles."""
+        return -(-self.height // self.schedule.rows)
+
     def emit(self, em: Emitter) -> list[str]:
         """Write the layer's function; returns the text of its constant arrays."""
         assert self.layer.weight is not None
         packed: list[Array] = []
         ordered: list[Array] = []
+        block = min(self.schedule.block or self.tile_rows, self.tile_rows)
         with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
             em.line("v_begin();")
             self.epilogue.begin(em)
-            start = order_start = 0
-            for tile in self.tiles():
-                span = self.blocks[tile.first : tile.first + tile.count * tile.times]
-                micros = [self.micro(span[i : i + tile.count]) for i in range(0, len(span), tile.count)]
-                micro = micros[0]
-                micro.agree(micros)
-                parts = [np.ascontiguousarray(m.pack(self.layer.weight)).view(np.uint8).reshape(-1) for m in micros]
-                orders = [m.order().view(np.uint8) for m in micros]
-                size, order_size = parts[0].size, orders[0].size
-                channels = sum(4 * len(block.groups) for block in span)
-                em.comment(f"{channels} output channels, {4 * micro.groups} in a tile")
-                with em.loop(tile.variable, tile.times):
-                    em.line(f"const uint8_t *weights = {plus(f'{self.name}_w', start, times(tile.variable, size))};", 2)
-                    if order_size:
-                        at = plus(f"{self.name}_order", order_start, times(tile.variable, order_size))
-                        em.line(f"const uint8_t *order = {at};", 2)
-                    self._pixels(em, micro, tile)
-                packed.extend(parts)
-                ordered.extend(orders)
-                start += size * tile.times
-                order_start += order_size * tile.times
+            with em.loop("block", -(-self.tile_rows // block)):
+                if block < self.tile_rows:
+                    tile_origin(em, "top", "block", block, self.tile_rows)
+                start = order_start = 0
+                for tile in self.tiles():
+                    span = self.blocks[tile.first : tile.first + tile.count * tile.times]
+                    micros = [self.micro(span[i : i + tile.count]) for i in range(0, len(span), tile.count)]
+                    micro = micros[0]
+                    micro.agree(micros)
+                    parts = [np.ascontiguousarray(m.pack(self.layer.weight)).view(np.uint8).reshape(-1) for m in micros]
+                    orders = [m.order().view(np.uint8) for m in micros]
+                    size, order_size = parts[0].size, orders[0].size
+                    channels = sum(4 * len(each.groups) for each in span)
+                    em.comment(f"{channels} output channels, {4 * micro.groups} in a tile")
+                    with em.loop(tile.variable, tile.times):
+                        at = plus(f"{self.name}_w", start, times(tile.variable, size))
+                        em.line(f"const uint8_t *weights = {at};", 2)
+                        if order_size:
+                            at = plus(f"{self.name}_order", order_start, times(tile.variable, order_size))
+                            em.line(f"const uint8_t *order = {at};", 2)
+                        self._pixels(em, micro, tile, block)
+                    packed.extend(parts)
+                    ordered.extend(orders)
+                    start += size * tile.times
+                    order_start += order_size * tile.times
         em.line()
         weights = array_text(
             f"{self.name}_w", np.concatenate(packed), f"weights of {self.layer.name}, in reading order"
@@ -138,10 +148,11 @@ class LoopNest(ABC):
             arrays.append(array_text(f"{self.name}_order", order, "offsets of activations, in reading order"))
         return arrays
 
-    def _pixels(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
+    def _pixels(self, em: Emitter, micro: MicroKernel, tile: Tile, block: int) -> None:
+        """The tiles of pixels in a block of rows."""
         rows, columns = self.schedule.rows, self.schedule.columns
-        with em.loop("ty", -(-self.height // rows)):
-            tile_origin(em, "oy", "ty", rows, self.height)
+        with em.loop("ty", block):
+            tile_origin(em, "oy", "ty" if block == self.tile_rows else "(top + ty)", rows, self.height)
             with em.loop("tx", -(-self.width // columns)):
                 tile_origin(em, "ox", "tx", columns, self.width)
                 top, left = self.layer.padding[:2]

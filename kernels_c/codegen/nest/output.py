@@ -2,10 +2,11 @@
 
 from kernels_c.codegen.choose import choose
 from kernels_c.codegen.emitter import Emitter
-from kernels_c.codegen.epilogue import Tile, times
+from kernels_c.codegen.epilogue import Tile, plus, times
 from kernels_c.codegen.micro import MicroKernel, micro_class
 from kernels_c.codegen.nest.base import LoopNest
 from kernels_c.codegen.schedule import Schedule
+from sysmol.errors import SysmolError
 
 
 class OutputStationary(LoopNest):
@@ -18,13 +19,30 @@ class OutputStationary(LoopNest):
         return choose(self.height, self.width, len(self.blocks), self.style(), kind.work)
 
     def tile(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
+        rows = 1 if micro.whole else self.layer.kernel[0]
+        self._check(micro)
         em.line("const uint8_t *w = weights;")
         micro.begin(em)
-        rows = 1 if micro.whole else self.layer.kernel[0]
-        with em.loop("ky", rows):
-            em.line(f"const uint8_t *x = corner + {times('ky', self.source.row_bytes)};", scalar=1)
-            micro.row(em)
+        straight = rows > 1 and self.schedule.unroll >= rows * micro.steps
+        for first in range(rows) if straight else (0,):
+            with em.loop("ky", 1 if straight else rows):
+                at = plus("corner", first * self.source.row_bytes, times("ky", self.source.row_bytes))
+                em.line(f"const uint8_t *x = {at};", scalar=1)
+                micro.row(em)
         micro.end(em)
         self.epilogue.emit(em, tile, micro.accumulators())
         self.chains = max(self.chains, micro.count)
         self.chain_length = micro.chain * rows
+
+    def _check(self, micro: MicroKernel) -> None:
+        """Raise :class:`SysmolError` where the schedule asks for what the style cannot do here."""
+        s, name = self.schedule, self.layer.name
+        if s.unroll > micro.steps * self.layer.kernel[0]:
+            most = micro.steps * self.layer.kernel[0]
+            raise SysmolError(f"layer {name}: {s} unrolls {s.unroll} steps; {s.style} has at most {most} here")
+        if s.prefetch and not (micro.prefetches and "m_prefetch" in self.target.costs):
+            raise SysmolError(f"layer {name}: {s} prefetches, which {s.style} on {self.target.name} cannot")
+        if s.block > self.tile_rows:
+            raise SysmolError(f"layer {name}: {s} blocks {s.block} rows of tiles; there are {self.tile_rows}")
+        if s.rows > self.height or s.columns > self.width:
+            raise SysmolError(f"layer {name}: the tile of {s} is larger than the output, {self.height} x {self.width}")
