@@ -143,7 +143,7 @@ class Writer:
             self.add("\n".join(f"ldr {name}, [x22, #{scalars_at + 8 * i}]" for i, name in enumerate(names)))
             self.add(f"add x21, x22, #{window}\nmov x19, #{program.iterations}")
         else:
-            self.add(f"mv t4, s4\n{set_type_text(32, 0, size)}")
+            self.add(f"{set_type_text(32, 0, size)}\nmv t4, s4")
             self.add("\n".join(f"vl1re8.v v{r}, (t4)\naddi t4, t4, {size}" for r in range(VECTORS)))
             self.add("\n".join(f"ld {name}, {8 * i}(t4)" for i, name in enumerate(names)))
             self.add(f"addi s3, t4, {8 * SCALARS}\nli s1, {program.iterations}")

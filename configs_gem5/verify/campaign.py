@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from configs_gem5.verify.assembly import assemble, source
@@ -112,35 +113,50 @@ class Outcome:
 
 def simulate(batch: Batch, cpu: str, machine: str, gem5: Path, folder: Path) -> Outcome:
     """Run a batch in gem5; the run folder is ``folder``."""
+    return run_program_file(batch.isa, batch.elf, sum(map(len, batch.after)), cpu, machine, gem5, folder)
+
+
+def run_program_file(
+    isa: str,
+    elf: Path,
+    size: int,
+    cpu: str,
+    machine: str,
+    gem5: Path,
+    folder: Path,
+    *,
+    mode: str = "se",
+    patterns: str | None = None,
+) -> Outcome:
+    """Run an executable that leaves ``size`` bytes in its results file; the run folder is ``folder``."""
     make_folder(folder)
-    (folder / "nothing.bin").write_bytes(b"\0")
-    (folder / "logits.bin").unlink(missing_ok=True)
-    total = sum(map(len, batch.after))
+    nothing = folder / "nothing.bin"
+    nothing.write_bytes(b"\0")
+    results = folder / "logits.bin"
+    results.unlink(missing_ok=True)
     manifest = {
         "format": "sysmol-manifest",
         "version": 1,
-        "name": batch.elf.name,
+        "name": elf.name,
         "variant": "verify",
-        "isa": batch.isa,
+        "isa": isa,
+        "mode": mode,
         "network": {"path": "", "sha256": ""},
-        "elf": {"path": str(batch.elf.resolve()), "sha256": sha256_file(batch.elf)},
+        "elf": {"path": str(elf.resolve()), "sha256": sha256_file(elf)},
         "patterns": [],
         "input": {"shape": [1, 1, 1], "bytes": 1},
-        "output": {"classes": total // 4, "dtype": "int32"},
+        "output": {"classes": size // 4, "dtype": "int32"},
         "regions": [],
     }
     path = atomic_write_json(folder / "manifest.json", manifest)
     started = time.monotonic()
     trouble, instructions = "", 0
+    how: dict[str, Any] = {"images_file": nothing, "roi": False, "patterns": patterns, "timeout": TIMEOUT}
     try:
-        run = run_gem5(
-            path, batch.isa, cpu, machine, folder, images_file=folder / "nothing.bin", roi=False, gem5=gem5,
-            timeout=TIMEOUT,
-        )  # fmt: skip
+        run = run_gem5(path, isa, cpu, machine, folder, gem5=gem5, **how)
         instructions = int(run["sim_insts"])
     except CheckFailed as error:
         trouble = str(error)
-    results = folder / "logits.bin"
     found = results.read_bytes() if results.exists() else b""
     return Outcome(found, instructions, time.monotonic() - started, trouble)
 

@@ -191,8 +191,11 @@ def _set_type(state: State, args: Sequence[int], width: int) -> None:
 
 
 def set_type_text(width: int, less: int, size: int) -> str:
-    """RISC-V's instruction for :func:`_set_type`."""
-    return f"vsetivli zero, {size * 8 // width - less}, e{width}, m1, tu, mu"
+    """RISC-V's instructions for :func:`_set_type`: the immediate form ends at 31 elements."""
+    elements = size * 8 // width - less
+    if elements > 31:
+        return f"li t4, {elements}\nvsetvli zero, t4, e{width}, m1, tu, mu"
+    return f"vsetivli zero, {elements}, e{width}, m1, tu, mu"
 
 
 def _vector(name: str, arm: str | None, riscv: str | None, function: Callable[[int, int, int, int], int]) -> Operation:
