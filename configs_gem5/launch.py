@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import REPO_ROOT
+from sysmol.files import REPO_ROOT, sha256_file
 
 RUN_NET = REPO_ROOT / "configs_gem5" / "run_net.py"
+BOOT_LINUX = REPO_ROOT / "configs_gem5" / "boot_linux.py"
 DECODERS = {"arm": b"SmolArmDecoder", "riscv": b"SmolRiscvDecoder"}
 """A class name that stands in a gem5 binary exactly where the plug-in was built for the ISA."""
 
@@ -65,6 +66,9 @@ def run_gem5(
     seed: int = 0,
     roi: bool = True,
     stock_decoder: bool = False,
+    mode: str | None = None,
+    boot: str | os.PathLike[str] | None = None,
+    processes: int = 1,
     gem5: str | os.PathLike[str] | None = None,
     timeout: float | None = None,
 ) -> dict[str, Any]:
@@ -84,10 +88,19 @@ def run_gem5(
     options += ["--images-file", str(Path(images_file).resolve())] if images_file is not None else []
     options += [] if roi else ["--no-roi"]
     options += ["--stock-decoder"] if stock_decoder else []
+    options += ["--mode", mode] if mode is not None else []
+    options += ["--boot", str(Path(boot).resolve())] if boot is not None else []
+    options += ["--processes", str(processes)] if processes != 1 else []
+    run_script(binary, RUN_NET, options, Path(manifest).name, timeout)
+    return dict(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+
+
+def run_script(binary: Path, script: Path, options: list[str], what: str, timeout: float | None) -> None:
+    """Run one of our scripts in gem5; its one line of error becomes :class:`SysmolError` or :class:`CheckFailed`."""
     # gem5 brings its own Python: what points at the caller's would confuse it.
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     with tempfile.TemporaryDirectory(prefix="sysmol-gem5-") as scratch:
-        command = [str(binary), "-d", scratch, str(RUN_NET), *options]
+        command = [str(binary), "-d", scratch, str(script), *options]
         try:
             done = subprocess.run(
                 command, env=environment, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
@@ -95,18 +108,52 @@ def run_gem5(
         except OSError as error:
             raise SysmolError(f"cannot run {binary}: {error.strerror}") from None
         except subprocess.TimeoutExpired:
-            raise CheckFailed(f"gem5 took more than {timeout:g} s on {Path(manifest).name} and was stopped") from None
+            raise CheckFailed(f"gem5 took more than {timeout:g} s on {what} and was stopped") from None
     if done.returncode == 0:
-        return dict(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+        return
     message = last_words(done.stderr) or last_words(done.stdout) or f"gem5 ended with status {done.returncode}"
     raise (SysmolError if done.returncode == 2 else CheckFailed)(message)
+
+
+def boot_linux(
+    linux: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    machine: str | os.PathLike[str] = "o3-n1",
+    *,
+    gem5: str | os.PathLike[str] | None = None,
+    timeout: float | None = None,
+) -> Path:
+    """Boot the kernel in the folder ``linux`` (vmlinux, initramfs.cpio) up to a checkpoint; the folder to give
+    :func:`run_gem5` as ``boot``, by default ``linux/boot``. A checkpoint of the same files is taken as it is.
+
+    Raises :class:`SysmolError` on missing files or without gem5, :class:`CheckFailed` where the kernel does not start.
+    """
+    binary = Path(gem5) if gem5 is not None else find_gem5("arm")
+    if binary is None:
+        raise SysmolError(why_no_gem5("arm"))
+    source = Path(linux).resolve()
+    folder = Path(out).resolve() if out is not None else source / "boot"
+    if not is_booted(source, folder):
+        options = ["--linux", str(source), "--outdir", str(folder), "--machine", str(machine)]
+        run_script(binary, BOOT_LINUX, options, str(source), timeout)
+    return folder
+
+
+def is_booted(source: Path, folder: Path) -> bool:
+    """Whether the checkpoint in ``folder`` is of the kernel and the initramfs that ``source`` holds now."""
+    try:
+        facts = json.loads((folder / "boot.json").read_text(encoding="utf-8"))
+        files = {"kernel": source / "vmlinux", "initramfs": source / "initramfs.cpio"}
+        return all(facts[key] == {"path": str(path), "sha256": sha256_file(path)} for key, path in files.items())
+    except (OSError, ValueError, KeyError, TypeError, SysmolError):
+        return False
 
 
 def last_words(output: str) -> str:
     """The line that tells what went wrong: run_net.py's own, else gem5's panic or fatal, else the last."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for mark in ("run_net.py: ", "panic: ", "fatal: "):
+    for mark in ("run_net.py: ", "boot_linux.py: ", "panic: ", "fatal: "):
         for line in reversed(lines):
             if mark in line:
-                return line.split(mark, 1)[1] if mark == "run_net.py: " else f"gem5: {line[line.index(mark) :]}"
+                return line.split(mark, 1)[1] if ".py" in mark else f"gem5: {line[line.index(mark) :]}"
     return f"gem5: {lines[-1]}" if lines else ""

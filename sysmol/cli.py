@@ -180,10 +180,14 @@ def run_(
     out: Annotated[Path | None, typer.Option(help="Run folder (default: build/runs/<executable>-<cpu>).")] = None,
     images: Annotated[int, typer.Option(min=1, help="Test images.")] = 1,
     patterns: Annotated[str, typer.Option(help="P4, P8, P45 or a list of patterns (default: the machine's).")] = "",
+    linux: Annotated[
+        Path | None, typer.Option(help="Run under the Linux of this folder (`sysmol linux`), booted where needed.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="With --linux: how many run at the same time.")] = 1,
 ) -> None:
     """Simulate an executable in gem5 and compare its logits; leaves a run folder."""
     from analysis.stats import load_manifest, load_run, totals
-    from configs_gem5.launch import run_gem5
+    from configs_gem5.launch import boot_linux, run_gem5
 
     facts = load_manifest(manifest)
     target = isa or facts["isa"]
@@ -191,8 +195,18 @@ def run_(
         raise SysmolError(
             f"{manifest} is built for {target}, which gem5 does not simulate: compile it for arm or riscv"
         )
-    folder = out or Path("build/runs") / f"{facts['variant']}-{target}-{cpu}"
-    run_gem5(manifest, target, cpu, machine, folder, images=images, patterns=patterns or None)
+    mode = "linux" if linux else str(facts.get("mode", "se"))
+    folder = out or Path("build/runs") / f"{facts['variant']}-{target}{'' if mode == 'se' else '-' + mode}-{cpu}"
+    boot = boot_linux(linux, machine=machine) if linux else None
+    found = run_gem5(
+        manifest, target, cpu, machine, folder,
+        images=images, patterns=patterns or None, mode=mode, boot=boot, processes=processes,
+    )  # fmt: skip
+    if processes > 1:
+        rows = [[number, *process.values()] for number, process in enumerate(found["processes"])]
+        show_table(["process", *(key.replace("_", " ") for key in found["processes"][0])], rows)
+        say(f"{folder}: logits of all {processes} processes as expected")
+        return
     layers = load_run(folder)
     show_layers(layers)
     cycles = totals(layers)["cycles"].iloc[0]
@@ -314,6 +328,23 @@ def brief(value: object) -> str:
     """A value on one line, cut where it is long."""
     text = str(value)
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+@app.command("linux")
+def linux_(
+    folder: Annotated[Path, typer.Argument(help="Where vmlinux and initramfs.cpio go.")],
+    source: Annotated[
+        Path | None, typer.Option(help="Linux source tree to build the kernel from (default: initramfs only).")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Compiler processes.")] = 1,
+    cross: Annotated[str, typer.Option(help="Prefix of the cross compiler.")] = "aarch64-linux-gnu-",
+) -> None:
+    """Build a small Linux for AArch64 that runs networks in gem5: `sysmol run --linux FOLDER`."""
+    from kernels_c.linux_system import build_initramfs, build_kernel
+
+    say(str(build_initramfs(folder)))
+    if source is not None:
+        say(str(build_kernel(source, folder, jobs, cross, say)))
 
 
 @app.command()
