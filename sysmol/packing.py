@@ -46,13 +46,10 @@ def unpack(registers: npt.ArrayLike, ids: Sequence[int]) -> npt.NDArray[np.int64
     if array.shape[-2:] != (len(ids), REGISTER_BYTES):
         raise SysmolError(f"registers of shape {array.shape[-2:]} do not match {len(ids)} patterns")
     flat = array.reshape(*array.shape[:-2], len(ids) * REGISTER_BYTES)
-    bits = np.unpackbits(flat, axis=-1, bitorder="little").astype(np.int64)
     precisions, positions = slot_precisions(ids), _bit_positions(ids)
-    codes = np.zeros((*array.shape[:-2], len(precisions)), dtype=np.int64)
-    for bit in range(4):
-        wide = precisions > bit
-        codes[..., wide] |= bits[..., positions[wide] + bit] << bit
-    return codes
+    # No slot crosses a byte: precisions are powers of two.
+    codes = np.take(flat, positions >> 3, axis=-1) >> (positions & 7).astype(np.uint8)
+    return (codes & ((1 << precisions) - 1).astype(np.uint8)).astype(np.int64)
 
 
 def assign_slots(precisions: npt.ArrayLike, ids: Sequence[int]) -> npt.NDArray[np.int64]:

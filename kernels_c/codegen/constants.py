@@ -129,19 +129,24 @@ def wrap32(values: Array) -> Array:
     return (values.astype(np.int64) & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
 
 
+_DIGITS = np.array([list(f"0x{value:02x}, ".encode()) for value in range(256)], dtype=np.uint8)
+"""Text of every byte in a constant array, uint8 ``[256, 6]``."""
+
+
 def array_text(name: str, data: Array, comment: str) -> str:
     """A constant array of bytes, 16 to a line (one register), aligned for whole-register loads."""
     raw = np.ascontiguousarray(data).view(np.uint8).reshape(-1) if data.size else np.zeros(0, np.uint8)
     padded = np.concatenate([raw, np.zeros(-len(raw) % 16, np.uint8)])
-    rows = padded.reshape(-1, 16)
-    digits = np.array([f"0x{v:02x}," for v in range(256)])
-    lines = ["    " + " ".join(row) for row in digits[rows].tolist()]
+    text = np.full((len(padded) // 16, 4 + 16 * 6), ord(" "), dtype=np.uint8)
+    text[:, 4:] = _DIGITS[padded].reshape(-1, 16 * 6)
+    text[:, -1] = ord("\n")
+    lines = text.tobytes().decode()[:-1]
     # A whole-register load of a machine with longer registers may read behind the last row.
     return "\n".join(
         [
             f"/* {comment} */",
             f"static const uint8_t {name}[{len(padded)} + SMOL_SLACK] __attribute__((aligned(64))) = {{",
-            *lines,
+            *([lines] if lines else []),
             "};",
             "",
         ]
