@@ -1,8 +1,9 @@
 """Hardware design points as data: cores, functional units, latencies, the SMOL unit, caches and memory.
 
-A machine is a JSON file (``sysmol/machines/*.json``, or any path): format ``sysmol-machine``, version 1. The same file
-makes gem5's core (``configs_gem5/run_net.py``), feeds the built-in estimate and goes whole into every run folder.
-Every latency names its source. docs/gem5.md tells how to add a machine.
+A machine is a JSON file (``sysmol/machines/*.json``, or any path): format ``sysmol-machine``, version 1. It may use
+parts (core, caches, memory, SMOL unit) that other machines use too. The same description makes gem5's core
+(``configs_gem5/run_net.py``), feeds the built-in estimate and goes whole into every run folder. Every latency names its
+source. docs/machines.md tells how to add a machine.
 
 Standard library only: gem5's embedded Python imports this.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from sysmol.compose import change_smol, compose
 from sysmol.errors import SysmolError
 from sysmol.files import read_json
 from sysmol.patterns import PATTERNS, Pattern, parse_pattern, pattern_id
@@ -19,6 +21,7 @@ from sysmol.patterns import PATTERNS, Pattern, parse_pattern, pattern_id
 MACHINE_FORMAT = "sysmol-machine"
 MACHINE_VERSION = 1
 MACHINE_FOLDER = Path(__file__).resolve().parent / "machines"
+ISAS = ("arm", "riscv")
 SMOL_FUNCTIONS = ("vmac", "vdot", "vmul", "vmla", "vqpk")
 
 _OP_CLASS_NAMES = """
@@ -178,10 +181,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Machine:
-    """A design point. ``latencies`` holds the stock classes; the SMOL functions have their own in ``smol``."""
+    """A design point. ``latencies`` holds the stock classes; the SMOL functions have their own in ``smol``.
+
+    ``isas`` are those of the hardware that it describes; the same core may be simulated with any.
+    """
 
     name: str
     description: str
+    isas: tuple[str, ...]
     sources: dict[str, str]
     clock_ghz: float
     core: Core
@@ -225,8 +232,18 @@ class Machine:
         smol = {**self.raw["smol"], "patterns": pattern_set_name(patterns)}
         return parse_machine({**self.raw, "smol": smol}, self.name)
 
+    def with_smol(self, text: str) -> "Machine":
+        """The same machine with its SMOL unit changed (:func:`sysmol.compose.change_smol`), under a name that tells.
+
+        Raises :class:`SysmolError` where the text or the machine that it makes breaks a rule.
+        """
+        smol = change_smol(self.raw["smol"], text, self.smol_count)
+        name = f"{self.name} ({text.replace(' ', '')})"
+        sources = {**self.sources, "option": "set by the user for this run"}
+        return parse_machine({**self.raw, "name": name, "sources": sources, "smol": smol}, name)
+
     def to_json(self) -> dict[str, Any]:
-        """The whole description as it stands in a machine file."""
+        """The whole description as it stands in a machine file, parts and groups spelt out."""
         return self.raw
 
 
@@ -243,19 +260,23 @@ def load_machine(name: str | Path) -> Machine:
         if not path.is_file():
             known = ", ".join(list_machines())
             raise SysmolError(f"there is no machine {str(name)!r}: choose from {known}, or give a JSON file")
-    return parse_machine(read_json(path, MACHINE_FORMAT, MACHINE_VERSION), str(path))
+    data = compose(read_json(path, MACHINE_FORMAT, MACHINE_VERSION), str(path), path.parent)
+    return parse_machine(data, str(path))
 
 
 def parse_machine(data: dict[str, Any], where: str) -> Machine:
-    """Check a machine's description strictly; ``where`` names it in errors."""
+    """Check a machine's whole description strictly (see :func:`compose`); ``where`` names it in errors."""
     reader = _Reader(where)
     top = reader.fields(
         data,
         "machine",
         {"format", "version", "name", "description", "sources", "clock_ghz", "core", "units", "latencies", "smol"}
         | {"caches", "memory"},
-        set(),
+        {"isas"},
     )
+    isas = reader.typed(top.get("isas", list(ISAS)), list, "isas")
+    if not isas or not all(isa in ISAS for isa in isas):
+        raise reader.error(f"isas {isas!r} must be some of {', '.join(ISAS)}")
     sources = reader.typed(top["sources"], dict, "sources")
     reader.sources = sources
     clock = top["clock_ghz"]
@@ -282,6 +303,7 @@ def parse_machine(data: dict[str, Any], where: str) -> Machine:
     return Machine(
         name=reader.typed(top["name"], str, "name"),
         description=reader.typed(top["description"], str, "description"),
+        isas=tuple(isas),
         sources=sources,
         clock_ghz=float(clock),
         core=core,

@@ -1,10 +1,15 @@
 """Machines as data: what comes with the package is whole, and broken files are refused with one line."""
 
 import copy
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sysmol.compose import CLASS_GROUPS, PARTS_FOLDER, compose
 from sysmol.design import (
+    MACHINE_FOLDER,
     OP_CLASSES,
     PATTERN_SETS,
     SMOL_FUNCTIONS,
@@ -94,7 +99,7 @@ def test_broken_machine(what: str) -> None:
 
 
 def test_machine_files(tmp_path) -> None:
-    with pytest.raises(SysmolError, match="there is no machine 'cray': choose from o3-n1"):
+    with pytest.raises(SysmolError, match="there is no machine 'cray': choose from o3-a72, o3-n1"):
         load_machine("cray")
     data = load_machine("o3-n1").to_json()
     assert load_machine(atomic_write_json(tmp_path / "mine.json", data)) == load_machine("o3-n1")
@@ -112,3 +117,121 @@ def test_own_units() -> None:
     data["smol"]["count"] = 3
     machine = parse_machine(data, "own")
     assert machine.smol_count == 3 and machine.smol.share == ()
+
+
+# --- composition ---
+
+
+def composed(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    """The N1's file with changes, as load_machine() sees it."""
+    data = json.loads((MACHINE_FOLDER / "o3-n1.json").read_text()) | changes
+    return load_machine(atomic_write_json(tmp_path / "mine.json", data)).to_json()
+
+
+def test_parts(tmp_path: Path) -> None:
+    """Parts by name and by path; a machine file by itself equals the one put together."""
+    whole = composed(tmp_path)
+    assert "uses" not in whole and whole == load_machine("o3-n1").to_json()
+    assert not [c for row in whole["units"] + whole["latencies"] for c in row["classes"] if c.startswith("@")]
+    assert composed(tmp_path, uses=[], **{k: v for k, v in whole.items() if k != "name"}) == whole
+    cache = json.loads((PARTS_FOLDER / "caches-neoverse-n1.json").read_text())
+    cache["caches"]["l2"]["size_kib"] = 512
+    atomic_write_json(tmp_path / "small.json", cache)
+    uses = ["core-neoverse-n1", "smol-n1", "small.json", "memory-ddr4-2400"]
+    assert composed(tmp_path, uses=uses)["caches"]["l2"]["size_kib"] == 512
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"uses": ["core-cray"]}, "there is no part 'core-cray': choose from caches-"),
+        ({"uses": ["absent.json"]}, "cannot read"),
+        ({"uses": "core-neoverse-n1"}, "uses must be a list"),
+        ({"uses": ["memory-ddr4-2400", "memory-ddr4-2400"]}, "describes 'memory', which stands elsewhere already"),
+        ({"uses": ["core-neoverse-n1", "smol-n1", "memory-ddr4-2400"]}, "'caches' is missing"),
+        ({"sources": {"choice": "a guess"}}, "has another source 'choice'"),
+        ({"isas": ["x86"]}, "isas ['x86'] must be some of arm, riscv"),
+    ],
+)
+def test_broken_composition(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SysmolError) as caught:
+        composed(tmp_path, **changes)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_groups_cover_classes_once() -> None:
+    members = [name for group in CLASS_GROUPS.values() for name in group]
+    assert len(set(members)) == len(members) and set(members) <= OP_CLASSES
+    data = copy.deepcopy(load_machine("o3-n1").to_json())
+    data["units"][0]["classes"].append("@everything")
+    with pytest.raises(SysmolError, match="there is no group '@everything'"):
+        compose(data, "x", Path())
+
+
+@pytest.mark.parametrize("name", list_machines())
+def test_sources_say_where(name: str) -> None:
+    """A latency that is not a decision names a document and a place in it; a decision has its reason in a note."""
+    machine = load_machine(name)
+    for what, latency in [*machine.latencies.items(), *((f, x.latency) for f, x in machine.smol.functions.items())]:
+        source = latency.source.split(":")[0]
+        assert len(machine.sources[source]) > 20
+        if source == "choice":
+            assert latency.note, f"{what}: a choice without its reason"
+        elif source not in ("unused", "gem5"):
+            assert ":" in latency.source, f"{what}: no place in {source}"
+
+
+def test_isas_compare_fairly() -> None:
+    """The RISC-V core of the N1's size has vector pipes and caches like the N1's."""
+    n1, p670 = load_machine("o3-n1"), load_machine("o3-p670")
+    for op_class in ("SimdAlu", "SimdMultAcc", "SimdFloatMultAcc"):
+        assert n1.unit_count(op_class) == p670.unit_count(op_class) == 2
+    assert (n1.l1d, n1.l2, n1.memory, n1.clock_ghz) == (p670.l1d, p670.l2, p670.memory, p670.clock_ghz)
+    assert n1.core.decode_width == p670.core.decode_width and n1.smol_count == p670.smol_count
+    assert {load_machine(m).core.vector_bits for m in list_machines()} == {128}
+
+
+# --- the SMOL unit as an option ---
+
+
+@pytest.mark.parametrize(
+    ("text", "share", "count", "vmac", "vdot"),
+    [
+        ("shared", ("v0", "v1"), 2, (3, True), (4, True)),
+        ("separate", (), 2, (3, True), (4, True)),
+        ("units=2,vdot=4,patterns=P4,share=no", (), 2, (3, True), (4, True)),
+        ("units=5", (), 5, (3, True), (4, True)),
+        ("share=v1", ("v1",), 1, (3, True), (4, True)),
+        ("vdot=9, latency=2", ("v0", "v1"), 2, (2, True), (9, True)),
+        ("vdot.pipelined=yes,pipelined=no,vmac=7", ("v0", "v1"), 2, (7, False), (4, True)),
+    ],
+)
+def test_smol_option(text: str, share: tuple[str, ...], count: int, vmac: Any, vdot: Any) -> None:
+    n1 = load_machine("o3-n1")
+    machine = n1.with_smol(text)
+    assert (machine.smol.share, machine.smol_count) == (share, count)
+    found = {name: (f.latency.cycles, f.latency.pipelined) for name, f in machine.smol.functions.items()}
+    assert (found["vmac"], found["vdot"]) == (vmac, vdot)
+    assert machine.name != n1.name and machine.latencies == n1.latencies and machine.units == n1.units
+    assert parse_machine(machine.to_json(), "again") == machine
+    assert load_machine("o3-n1") == n1, "the original changed"
+
+
+def test_smol_option_patterns() -> None:
+    assert load_machine("o3-n1").with_smol("patterns=P4").smol.patterns == PATTERN_SETS["P4"]
+    assert load_machine("o3-n1").with_smol("patterns=0+36+44").smol.patterns == (0, 36, 44)
+    own = load_machine("o3-n1").with_smol("units=3")
+    assert own.with_smol("vdot=2").smol_count == 3 and own.with_smol("share=v0").smol.share == ("v0",)
+    with pytest.raises(SysmolError, match="name the pipes to share"):
+        own.with_smol("shared")
+
+
+SMOL_TEXTS = ("", "units=0", "units=2,shared", "share=v9", "share=", "vdot=x", "vdot=-1", "vdot=1e3", "speed=3")
+SMOL_TEXTS += ("vdot.class=SimdAlu", "patterns=P7", "units=2,units=3", "pipelined=maybe", "units", "vdot=٣", "\n")
+
+
+@pytest.mark.parametrize("text", SMOL_TEXTS)
+def test_broken_smol_option(text: str) -> None:
+    with pytest.raises(SysmolError) as caught:
+        load_machine("o3-n1").with_smol(text)
+    assert "\n" not in str(caught.value)
