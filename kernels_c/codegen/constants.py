@@ -36,6 +36,11 @@ class Physical:
     R: Array | None
     hi: Array
 
+    def doubled(self) -> "Physical":
+        """Constants of twice the value, to be shifted by one more."""
+        assert self.M is not None
+        return Physical(2 * self.M, 2 * self.B, None if self.R is None else 2 * self.R, self.hi)
+
 
 def _top(tensor: Tensor) -> Array:
     """``t = 2**p - 1`` of every logical channel of a SMOL tensor."""

@@ -5,15 +5,17 @@ pixel, and writes all outputs of the layer. Where an output or the residual has 
 kernel's blocks, a scalar version moves element by element; training keeps the orders equal, so it is rare.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from kernels_c.codegen.constants import Physical, array_text, identifier, physical, wrap32
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.layout import ELEMENT_BYTES, Block, Place
-from sysmol.network import Array, Layer, Network, layer_classes
+from kernels_c.codegen.pack import MOST_SHIFT, Packer, Piece, form_bits, groups_per_piece, piece_form
+from sysmol.network import Array, Layer, Network, Output, accumulator_bound, layer_classes, magnitude
 
 INT32_MIN = -(2**31)
 INT32_MAX = 2**31 - 1
@@ -55,11 +57,36 @@ def times(variable: str, factor: int) -> str:
     return "" if factor == 0 else variable if factor == 1 else f"{variable} * {factor}"
 
 
+def requantised_bound(net: Network, layer: Layer, out: Output) -> int:
+    """Bound on ``|acc * M + B + r * R|`` over all channels, for the constants of the network file."""
+    assert out.M is not None
+    total = accumulator_bound(net, layer) * np.abs(out.M.astype(np.int64))
+    total = total + np.abs(out.B.astype(np.int64)).reshape(-1, len(out.M)).max(axis=0)
+    if out.R is not None:
+        total = total + magnitude(net.tensors[layer.residual]) * np.abs(out.R.astype(np.int64))
+    return int(total.max())
+
+
+def lane_name(output: int, block: int, pixel: int, group: int) -> str:
+    """C variable of four requantised lanes."""
+    return f"q{output}_{block}_{pixel}_{group}"
+
+
 class Epilogue:
-    """The epilogue of one layer over the kernel's ``blocks``."""
+    """The epilogue of one layer over the kernel's ``blocks``.
+
+    ``packed_alike``: the blocks are those of the layer's tensors. ``pack``: ``"vqpk"``, or ``"simd"`` for hardware
+    without that instruction.
+    """
 
     def __init__(
-        self, net: Network, layer: Layer, places: dict[str, Place], blocks: Sequence[Block], packed_alike: bool = True
+        self,
+        net: Network,
+        layer: Layer,
+        places: dict[str, Place],
+        blocks: Sequence[Block],
+        packed_alike: bool = True,
+        pack: str = "vqpk",
     ) -> None:
         self.layer = layer
         self.name = identifier(layer.name)
@@ -82,6 +109,18 @@ class Epilogue:
             residual_fits and self._fits(place) and not (place.tensor.format == "smol" and out.lo > 0)
             for place, out in zip(self.targets, layer.outputs, strict=True)
         ]
+        packable = pack == "vqpk" and all(piece_form(block) is not None for block in self.blocks)
+        self.packs = [
+            packable and fast and place.tensor.format == "smol"
+            for fast, place in zip(self.fast, self.targets, strict=True)
+        ]
+        self.shifts = [out.shift for out in layer.outputs]
+        for i, out in enumerate(layer.outputs):
+            # vqpk shifts by even numbers: twice everything, where that fits, makes an odd one even at no cost.
+            odd = self.packs[i] and out.shift % 2 and out.shift < MOST_SHIFT
+            if odd and requantised_bound(net, layer, out) <= INT32_MAX // 2:
+                self.constants[i] = self.constants[i].doubled()
+                self.shifts[i] += 1
 
     def _fits(self, place: Place) -> bool:
         if place.tensor.format == "smol" and not self.packed_alike:
@@ -180,41 +219,101 @@ class Epilogue:
         """C expression: first byte of block ``k`` of the tile in a pixel of ``place``."""
         index = tile.first + k
         if place.tensor.format == "smol":
+            offsets = self._offsets(tile, k)
+            steps = {b - a for a, b in pairwise(offsets)}
+            if len(steps) <= 1:
+                return plus(offsets[0], times(tile.variable, steps.pop()) if steps else "")
             return f"{self.name}_at[{plus(tile.step(1), index)}]"
         step = ELEMENT_BYTES[place.tensor.format] * place.block_elements(self.blocks[index])
         return plus(place.block_base(index), tile.step(step))
 
+    def _offsets(self, tile: Tile, k: int) -> list[int]:
+        """First byte of block ``k`` of every tile that this code handles, in a pixel of a SMOL tensor."""
+        return [self.blocks[tile.first + n * tile.count + k].offset for n in range(tile.times)]
+
     def emit(self, em: Emitter, tile: Tile, accumulators: Sequence[Sequence[Sequence[str]]]) -> None:
         """Write the tile: ``accumulators[k][pixel][group]`` are C expressions of the raw accumulators."""
-        group_start = sum(len(b.groups) for b in self.blocks[: tile.first])
-        for k in range(tile.count):
-            block = self.blocks[tile.first + k]
-            per = len(block.groups)
-            group = plus(16 * (group_start + k * per), tile.step(16 * per))
+        fast = [i for i, is_fast in enumerate(self.fast) if is_fast]
+        # Outputs that leave the accumulators as they are come first.
+        order = sorted(fast, key=lambda i: not self.packs[i])
+        blocks = range(tile.count)
+        together = len(order) == 1 and self.packs[order[0]] and tile.count > 1 and self._side_by_side(tile)
+        if together:
+            for k in blocks:
+                for p in range(len(tile.pixels)):
+                    for g in range(len(accumulators[k][p])):
+                        em.line(f"vec {lane_name(order[0], k, p, g)};")
+        for k in blocks:
             with em.block():
                 em.comment(f"block {k} of the tile")
-                self._block(em, tile, k, block, group, accumulators[k])
+                self._block(em, tile, k, order, accumulators[k], together)
+        if together:
+            i, pixels = order[0], range(len(tile.pixels))
+            packer = self._packer(em, i, tile, blocks)
+            packer.declare()
+            for p in pixels:
+                for k in blocks:
+                    names = [lane_name(i, k, p, g) for g in range(len(accumulators[k][p]))]
+                    self._put(packer, self.blocks[tile.first + k], names)
+
+    def _side_by_side(self, tile: Tile) -> bool:
+        """Whether the tile's blocks follow each other in memory, in every tile that this code handles."""
+        size = self.blocks[tile.first].bits // 8
+        rows = [self._offsets(tile, k) for k in range(tile.count)]
+        return all(b - a == size for low, high in pairwise(rows) for a, b in zip(low, high, strict=True))
+
+    def _packer(self, em: Emitter, i: int, tile: Tile, blocks: Sequence[int]) -> Packer:
+        """Packer of one output for ``blocks`` of the tile, side by side in memory, pixel by pixel."""
+        block, place = self.blocks[tile.first + blocks[0]], self.targets[i]
+        form = piece_form(block)
+        assert form is not None
+        base = plus(f"y{i}", self.block_at(place, tile, blocks[0]))
+        size = form_bits(form) // 8
+        pieces = [
+            Piece(base, self._pixel(place, *pixel) + n * size)
+            for pixel in tile.pixels
+            for n in range(len(blocks) * block.bits // 8 // size)
+        ]
+        shift = self.shifts[i]
+        return Packer(em, f"packed{i}_", form, shift - shift % 2, pieces)
+
+    @staticmethod
+    def _put(packer: Packer, block: Block, names: Sequence[str]) -> None:
+        """The pieces of one block and pixel from its groups of requantised lanes."""
+        form = piece_form(block)
+        assert form is not None
+        per = groups_per_piece(form)
+        filled = [*names, *["zero"] * (block.bits // form_bits(form) * per - len(names))]
+        for first in range(0, len(filled), per):
+            packer.put(filled[first], filled[first + 1] if per == 2 else "zero")
 
     def _block(
-        self, em: Emitter, tile: Tile, k: int, block: Block, group: str, accumulators: Sequence[Sequence[str]]
+        self,
+        em: Emitter,
+        tile: Tile,
+        k: int,
+        order: Sequence[int],
+        accumulators: Sequence[Sequence[str]],
+        together: bool,
     ) -> None:
-        count = range(len(block.groups))
-        em.line(f"const int c = {group};", scalar=1)
-        if block.precision:
-            for g in count:
+        """Constants of a block and all its outputs; ``together``: leave the requantised lanes to be packed later."""
+        block = self.blocks[tile.first + k]
+        per = len(block.groups)
+        group_start = sum(len(b.groups) for b in self.blocks[: tile.first])
+        em.line(f"const int c = {plus(16 * (group_start + k * per), tile.step(16 * per))};", scalar=1)
+        expands = bool(order) and self.residual is not None and self.residual.tensor.format == "smol"
+        if block.precision and (expands or any(not self.packs[i] for i in order)):
+            for g in range(per):
                 em.line(f"const vec s{g} = v_load({self.shift_name(tile.first + k)} + {16 * g});")
                 em.line(f"(void)s{g};")
-        if any(self.fast):
-            for i, constant in enumerate(self.constants):
-                if not self.fast[i]:
-                    continue
-                for g in count:
-                    if constant.M is not None:
-                        em.line(f"const vec m{i}{g} = v_load({self.name}_out{i}_m + c + {16 * g});")
-                    if constant.R is not None:
-                        em.line(f"const vec r{i}{g} = v_load({self.name}_out{i}_r + c + {16 * g});")
-                    if self.classes == 1:
-                        em.line(f"const vec b{i}{g} = v_load({self.name}_out{i}_b + c + {16 * g});")
+        for i in order:
+            for g in range(per):
+                if self.constants[i].M is not None:
+                    em.line(f"const vec m{i}{g} = v_load({self.name}_out{i}_m + c + {16 * g});")
+                if self.constants[i].R is not None:
+                    em.line(f"const vec r{i}{g} = v_load({self.name}_out{i}_r + c + {16 * g});")
+                if self.classes == 1 and i == order[-1]:
+                    em.line(f"const vec b{i}{g} = v_load({self.name}_out{i}_b + c + {16 * g});")
         if self.classes > 1:
             for number, (row, column) in enumerate(tile.pixels):
                 em.line(
@@ -226,13 +325,18 @@ class Epilogue:
             for number in range(len(tile.pixels)):
                 with em.block():
                     self._slow(em, tile, k, block, number, accumulators[number])
-        outputs = [i for i, fast in enumerate(self.fast) if fast]
+        if not order:
+            return
         # Accumulators that are registers of their own are overwritten, all pixels side by side; else a few at a time.
-        alone = len(outputs) == 1 and self.packed_alike
-        size = len(tile.pixels) if alone else max(1, 4 // len(block.groups)) if len(outputs) == 1 else 1
-        for first in range(0, len(tile.pixels) if outputs else 0, size):
+        alone = len(order) == 1 and self.packed_alike
+        size = len(tile.pixels) if alone or together else max(1, 4 // per) if len(order) == 1 else 1
+        packers = {i: self._packer(em, i, tile, [k]) for i in order if self.packs[i] and not together}
+        for packer in packers.values():
+            packer.declare()
+        for first in range(0, len(tile.pixels), size):
             with em.block():
-                self._pixels(em, tile, k, block, list(range(len(tile.pixels)))[first : first + size], accumulators)
+                numbers = list(range(len(tile.pixels)))[first : first + size]
+                self._pixels(em, tile, k, order, numbers, accumulators, packers, together)
 
     @staticmethod
     def _pixel(place: Place, row: int, column: int) -> int:
@@ -243,9 +347,11 @@ class Epilogue:
         em: Emitter,
         tile: Tile,
         k: int,
-        block: Block,
+        order: Sequence[int],
         numbers: list[int],
         accumulators: Sequence[Sequence[str]],
+        packers: Mapping[int, Packer],
+        together: bool,
     ) -> None:
         """All fast outputs of some pixels of the tile.
 
@@ -253,28 +359,32 @@ class Epilogue:
         register is written again right away (gem5 v24.0 makes every vector operation wait for its destination's old
         value).
         """
-        outputs = [i for i, fast in enumerate(self.fast) if fast]
-        shared = len(outputs) > 1 and self.residual is not None
+        block = self.blocks[tile.first + k]
+        groups = range(len(block.groups))
+        shared = len(order) > 1 and self.residual is not None
         if shared:
             self._residual(em, tile, k, block, numbers)
-        for i in outputs:
-            self._accumulate(em, i, block, numbers, accumulators, last=i == outputs[-1])
+        for i in order:
+            self._accumulate(em, i, k, numbers, accumulators, last=i == order[-1], declare=not together)
             for first in range(0, len(numbers) if self.residual is not None else 0, 4):
                 part = numbers[first : first + 4]
                 with em.block():
                     if not shared:
                         self._residual(em, tile, k, block, part)
-                    for g in range(len(block.groups)):
+                    for g in groups:
                         for p in part:
-                            y, x = f"q{i}{g}_{p}", f"x{p}_{g}"
+                            y, x = lane_name(i, k, p, g), f"x{p}_{g}"
                             real = self.targets[i].tensor.format == "f32"
                             em.line(f"{y} = v_fadd({y}, {x});" if real else f"{y} = v_mla({y}, {x}, r{i}{g});")
-            self._finish(em, i, block, numbers)
-            at = [
-                plus(f"y{i}", self.block_at(self.targets[i], tile, k), self._pixel(self.targets[i], *tile.pixels[p]))
-                for p in numbers
-            ]
-            store(em, self.targets[i], at, block, [[f"q{i}{g}_{p}" for g in range(len(block.groups))] for p in numbers])
+            names = [[lane_name(i, k, p, g) for g in groups] for p in numbers]
+            self._finish(em, i, block, names)
+            if i in packers:
+                for lanes_of_pixel in names:
+                    self._put(packers[i], block, lanes_of_pixel)
+            elif not together:
+                base = plus(f"y{i}", self.block_at(self.targets[i], tile, k))
+                at = [plus(base, self._pixel(self.targets[i], *tile.pixels[p])) for p in numbers]
+                store(em, self.targets[i], at, block, names)
 
     def _residual(self, em: Emitter, tile: Tile, k: int, block: Block, numbers: list[int]) -> None:
         """Declare ``x<pixel>_<group>``, the residual's raw elements."""
@@ -287,26 +397,30 @@ class Epilogue:
         self,
         em: Emitter,
         i: int,
-        block: Block,
+        k: int,
         numbers: list[int],
         accumulators: Sequence[Sequence[str]],
         last: bool,
+        declare: bool,
     ) -> None:
-        """Declare ``q<output><group>_<pixel>`` = acc * M + B."""
+        """Set the lanes :func:`lane_name` to acc * M + B; ``last``: the accumulators may be used up."""
         real = self.targets[i].tensor.format == "f32"
         for p in numbers:
             for g, acc in enumerate(accumulators[p]):
-                b = f"b{i}{g}" if self.classes == 1 else f"v_load({self.name}_out{i}_b + border{p} + {16 * g})"
+                at = f"{self.name}_out{i}_b + {'c' if self.classes == 1 else f'border{p}'} + {16 * g}"
+                m = f"m{i}{g}"
                 if real:
-                    product = acc if self.constants[i].M is None else f"v_fmul({acc}, m{i}{g})"
+                    product = acc if self.constants[i].M is None else f"v_fmul({acc}, {m})"
+                    b = f"b{i}{g}" if last and self.classes == 1 else f"v_load({at})"
                     text = f"v_fadd({product}, {b})"
+                elif last and self.classes == 1:
+                    text = f"v_affine({acc}, {m}, b{i}{g}, {at})"
                 else:
-                    # v_madd may overwrite the accumulator: only the last output uses it.
-                    text = f"v_madd({acc}, m{i}{g}, {b})" if last else f"v_add(v_mul({acc}, m{i}{g}), {b})"
-                em.line(f"vec q{i}{g}_{p} = {text};")
+                    text = f"v_mla(v_fresh({at}), {acc}, {m})"
+                em.line(f"{'vec ' if declare else ''}{lane_name(i, k, p, g)} = {text};")
 
-    def _finish(self, em: Emitter, i: int, block: Block, numbers: list[int]) -> None:
-        """Shift and clamp ``q<output><group>_<pixel>``."""
+    def _finish(self, em: Emitter, i: int, block: Block, names: Sequence[Sequence[str]]) -> None:
+        """Shift and clamp lanes, or what ``vqpk`` leaves to do of it."""
         out, place = self.layer.outputs[i], self.targets[i]
         steps = []
         if place.tensor.format == "f32":
@@ -314,6 +428,14 @@ class Epilogue:
                 steps.append(f"v_fat_least({{q}}, {float(out.lo)!r}f)")
             if np.isfinite(out.hi):
                 steps.append(f"v_fat_most({{q}}, {float(out.hi)!r}f)")
+        elif self.packs[i]:
+            shift = self.shifts[i]
+            if shift % 2:
+                steps.append("v_sra({q}, 1)")
+            # floor(q / 2^S) <= hi exactly where q < (hi + 1) * 2^S
+            above = int(out.hi) + 1 << shift - shift % 2
+            if int(out.hi) < (1 << block.precision) - 1 and above <= INT32_MAX:
+                steps.append(f"v_at_most({{q}}, {above - 1})")
         else:
             hi = min(int(out.hi), (1 << block.precision) - 1) if place.tensor.format == "smol" else int(out.hi)
             if out.shift:
@@ -323,9 +445,8 @@ class Epilogue:
             if hi < INT32_MAX:
                 steps.append(f"v_at_most({{q}}, {hi})")
         for step in steps:
-            for p in numbers:
-                for g in range(len(block.groups)):
-                    q = f"q{i}{g}_{p}"
+            for pixel in names:
+                for q in pixel:
                     em.line(f"{q} = {step.format(q=q)};")
 
     def _slow(self, em: Emitter, tile: Tile, k: int, block: Block, number: int, accumulators: Sequence[str]) -> None:

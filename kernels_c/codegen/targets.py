@@ -14,11 +14,11 @@ def _same(names: str, **cost: int) -> dict[str, dict[str, int]]:
 
 _COMMON = (
     _same("v_begin m_get_u8 m_get_s8 m_get_s16 m_get_s32 m_get_f32 m_put_s8 m_put_s16 m_put_s32 m_put_f32", scalar=1)
-    | _same("m_load32 m_load16 m_load8 m_store32 m_store16 m_store8 m_min m_max", scalar=1)
+    | _same("m_load32 m_load16 m_load8 m_store64 m_store32 m_store16 m_store8 m_min m_max", scalar=1)
     | _same("m_get_code", scalar=3)
     | _same("m_put_code", scalar=5)
     | _same("m_requantise", scalar=8)
-    | _same("v_dot v_mac v_vmul v_vmla", smol=1)
+    | _same("v_dot v_mac v_vmul v_vmla v_qpk v_qpk_first", smol=1)
     | _same("v_add v_mul v_madd v_mla v_sra v_max v_at_least v_at_most v_or v_sll v_zero v_dup", simd=1)
     | _same("v_and v_join", simd=1)
     | _same("v_fadd v_fmul v_fmla v_fmax v_fat_least v_fat_most v_to_float", simd=1)
@@ -33,6 +33,12 @@ _NEON = _COMMON | {
     "v_count": {"simd": 3},
     "v_wide_counts": {"simd": 1},
     "v_begin": {},
+    "v_fresh": {"vload": 1},
+    "v_affine": {"vload": 1, "simd": 1},
+    "v_store_halves": {"vstore": 2, "simd": 1},
+    "v_store_strided": {"scalar": 6, "simd": 2},
+    "v_split": {"simd": 2},
+    "v_top": {"simd": 1},
     "v_load": {"vload": 1},
     "v_store": {"vstore": 1},
     "v_field": {"simd": 2},
@@ -65,6 +71,12 @@ _RVV = _COMMON | {
     "v_clear": {"vload": 1},
     "v_sum4": {"simd": 7},
     "v_load": {"vload": 1, "scalar": 1},
+    "v_fresh": {"vload": 1, "scalar": 1},
+    "v_affine": {"simd": 1},
+    "v_store_halves": {"vstore": 1, "scalar": 4},
+    "v_store_strided": {"vstore": 4, "scalar": 1},
+    "v_split": {"vstore": 1, "scalar": 2},
+    "v_top": {"vstore": 1, "scalar": 1},
     "v_store": {"vstore": 1, "scalar": 1},
     "v_field": {"simd": 2},
     "v_sext8": {"simd": 2},

@@ -57,6 +57,11 @@ static inline uint32_t m_load8(const uint8_t *p)
     return *p;
 }
 
+static inline void m_store64(uint8_t *p, uint64_t a)
+{
+    memcpy(p, &a, sizeof a);
+}
+
 static inline void m_store32(uint8_t *p, uint32_t a)
 {
     memcpy(p, &a, sizeof a);

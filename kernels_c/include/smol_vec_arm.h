@@ -30,6 +30,8 @@ static __attribute__((noinline, unused)) vec smol_emulate(unsigned fn, unsigned 
 #define v_mac(pattern, acc, w, x) ((acc) = smol_emulate(SMOL_FN_VMAC, (pattern), (acc), (w), (x)))
 #define v_vmul(part, d, n, m) ((d) = smol_emulate(SMOL_FN_VMUL, (part), v_zero(), (n), (m)))
 #define v_vmla(part, d, n, m) ((d) = smol_emulate(SMOL_FN_VMLA, (part), (d), (n), (m)))
+#define v_qpk(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK, (pack), (d), (n), (m)))
+#define v_qpk_first(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK, (pack), (n), (n), (m)))
 #else
 __asm__(SMOL_ASM_SYMBOLS);
 /* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */
@@ -39,6 +41,9 @@ __asm__(SMOL_ASM_SYMBOLS);
     __asm__ volatile(SMOL_ASM_WORD(0, pattern) : [d] "+w"(acc_) : [n] "w"(w_), [m] "w"(x_))
 #define v_vmul(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(1, part) : [d] "=w"(d_) : [n] "w"(n_), [m] "w"(m_))
 #define v_vmla(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(2, part) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
+#define v_qpk(pack, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(3, pack) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
+#define v_qpk_first(pack, d_, n_, m_) \
+    __asm__ volatile(SMOL_ASM_WORD(3, pack) : [d] "=w"(d_) : [n] "0"(n_), [m] "w"(m_))
 #endif
 
 #define m_prefetch(p) __builtin_prefetch((p))
@@ -71,6 +76,18 @@ static inline vec v_add(vec a, vec b) { return vaddq_s32(a, b); }
 static inline vec v_mul(vec a, vec b) { return vmulq_s32(a, b); }
 static inline vec v_madd(vec a, vec m, vec b) { return vmlaq_s32(b, a, m); }
 static inline vec v_mla(vec b, vec a, vec m) { return vmlaq_s32(b, a, m); }
+static inline vec v_fresh(const uint8_t *p)
+{
+    vec d;
+    __asm__ volatile("ldr %q0, %1" : "=w"(d) : "m"(*(const uint8_t(*)[16])p));
+    return d;
+}
+/* mla overwrites the addend, and nothing overwrites a factor: a second use of b would cost a move. */
+static inline vec v_affine(vec a, vec m, vec b, const uint8_t *p)
+{
+    (void)b;
+    return v_mla(v_fresh(p), a, m);
+}
 static inline vec v_sra(vec a, int s) { return vshlq_s32(a, vdupq_n_s32(-s)); }
 static inline vec v_max(vec a, vec b) { return vmaxq_s32(a, b); }
 static inline vec v_at_least(vec a, int32_t low) { return vmaxq_s32(a, vdupq_n_s32(low)); }
@@ -117,6 +134,39 @@ static inline uint32_t v_hsum(vec a, vec zero)
 {
     (void)zero;
     return vaddvq_u32(vreinterpretq_u32_s32(a));
+}
+/* Assembly: a compiler would take single words out of the vector, at a vector slot each. */
+static inline uint64_t smol_low_(vec a)
+{
+    uint64_t h;
+    __asm__("fmov %0, %d1" : "=r"(h) : "w"(a));
+    return h;
+}
+static inline uint64_t smol_high_(vec a)
+{
+    uint64_t h;
+    __asm__("mov %0, %1.d[1]" : "=r"(h) : "w"(a));
+    return h;
+}
+static inline void v_split(uint64_t *h, vec a)
+{
+    h[0] = smol_low_(a);
+    h[1] = smol_high_(a);
+}
+static inline void v_top(uint64_t *h, vec a) { h[1] = smol_high_(a); }
+static inline void v_store_halves(uint8_t *low, uint8_t *high, vec a)
+{
+    vst1_u8(low, vget_low_u8(vreinterpretq_u8_s32(a)));
+    vst1q_lane_u64((uint64_t *)high, vreinterpretq_u64_s32(a), 1);
+}
+static inline void v_store_strided(uint8_t *p, int stride, vec a)
+{
+    for (int half = 0; half < 2; half++) {
+        const uint64_t words = half ? smol_high_(a) : smol_low_(a);
+        const uint32_t low = (uint32_t)words, high = (uint32_t)(words >> 32);
+        memcpy(p + 2 * half * stride, &low, sizeof low);
+        memcpy(p + (2 * half + 1) * stride, &high, sizeof high);
+    }
 }
 static inline vec v_load_s8(const uint8_t *p)
 {

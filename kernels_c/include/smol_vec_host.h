@@ -73,12 +73,19 @@ SMOL_HOST vec v_dup(uint32_t a) { SMOL_LANES(a); }
 #define v_mac(pattern, acc, w, x) smol_call_vmac(&(acc), &(w), &(x), (pattern))
 #define v_vmul(part, d, n, m) smol_call_vmul(&(d), &(n), &(m), (part))
 #define v_vmla(part, d, n, m) smol_call_vmla(&(d), &(n), &(m), (part))
+/* v_qpk_first: what vd holds before does not matter, for all of it leaves or is not used; n is used up. */
+#define v_qpk(pack, d, n, m) smol_call_vqpk(&(d), &(n), &(m), (pack))
+#define v_qpk_first(pack, d, n, m) ((d) = (n), smol_call_vqpk(&(d), &(n), &(m), (pack)))
 
 /* Lanes of 32 bits. v_madd = a*m + b, where a may be overwritten; v_mla = b + a*m, where b may be overwritten. */
 SMOL_HOST vec v_add(vec a, vec b) { SMOL_LANES(a.l[i] + b.l[i]); }
 SMOL_HOST vec v_mul(vec a, vec b) { SMOL_LANES(a.l[i] * b.l[i]); }
 SMOL_HOST vec v_madd(vec a, vec m, vec b) { SMOL_LANES(a.l[i] * m.l[i] + b.l[i]); }
 SMOL_HOST vec v_mla(vec b, vec a, vec m) { SMOL_LANES(a.l[i] * m.l[i] + b.l[i]); }
+/* A load that is made where it stands, so that an operation may overwrite its result and no copy is needed. */
+#define v_fresh(p) v_load(p)
+/* a*m + b with b = the 16 bytes at p: from the register or from memory, whichever costs less. a may be overwritten. */
+#define v_affine(a, m, b, p) v_madd((a), (m), (b))
 SMOL_HOST vec v_sra(vec a, int s) { SMOL_LANES(smol_sra(a.l[i], s)); }
 SMOL_HOST vec v_max(vec a, vec b) { SMOL_LANES((int32_t)a.l[i] > (int32_t)b.l[i] ? a.l[i] : b.l[i]); }
 SMOL_HOST vec v_at_least(vec a, int32_t low) { SMOL_LANES((int32_t)a.l[i] > low ? (int32_t)a.l[i] : low); }
@@ -101,6 +108,20 @@ SMOL_HOST vec v_sext16(vec a, int half) { SMOL_LANES((int16_t)(a.l[i] >> (16 * h
 SMOL_HOST vec v_halves(vec a, vec b) { SMOL_LANES((a.l[i] & 0xffff) | b.l[i] << 16); }
 /* Sum of the four lanes; `zero` is a zero vector. */
 SMOL_HOST uint32_t v_hsum(vec a, vec zero) { return zero.l[0] + a.l[0] + a.l[1] + a.l[2] + a.l[3]; }
+/* The register's two halves, its upper half (h[1] alone), and stores of its parts. */
+SMOL_HOST void v_split(uint64_t *h, vec a) { memcpy(h, &a, sizeof a); }
+#define v_top(h, a) v_split((h), (a))
+SMOL_HOST void v_store_halves(uint8_t *low, uint8_t *high, vec a)
+{
+    memcpy(low, a.l, 8);
+    memcpy(high, a.l + 2, 8);
+}
+/* The four lanes, `stride` bytes apart. */
+SMOL_HOST void v_store_strided(uint8_t *p, int stride, vec a)
+{
+    for (int i = 0; i < 4; i++)
+        memcpy(p + i * stride, a.l + i, 4);
+}
 /* Four bytes of memory, sign- or zero-extended to lanes, and back (truncated). */
 SMOL_HOST vec v_load_s8(const uint8_t *p) { SMOL_LANES((int8_t)p[i]); }
 SMOL_HOST vec v_load_u8(const uint8_t *p) { SMOL_LANES(p[i]); }

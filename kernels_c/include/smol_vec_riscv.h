@@ -108,6 +108,12 @@ static __attribute__((noinline, unused)) void smol_emulate(unsigned fn, unsigned
         SMOL_EMULATED(SMOL_FN_VMUL, part, d, n, m); \
     } while (0)
 #define v_vmla(part, d, n, m) SMOL_EMULATED(SMOL_FN_VMLA, part, d, n, m)
+#define v_qpk(pack, d, n, m) SMOL_EMULATED(SMOL_FN_VQPK, pack, d, n, m)
+#define v_qpk_first(pack, d, n, m)                  \
+    do {                                            \
+        (d) = v_zero();                             \
+        SMOL_EMULATED(SMOL_FN_VQPK, pack, d, n, m); \
+    } while (0)
 #else
 __asm__(SMOL_ASM_SYMBOLS);
 /* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */
@@ -117,6 +123,9 @@ __asm__(SMOL_ASM_SYMBOLS);
     __asm__ volatile(SMOL_ASM_WORD(0, pattern) : [d] "+vr"(acc_) : [n] "vr"(w_), [m] "vr"(x_))
 #define v_vmul(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(1, part) : [d] "=vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
 #define v_vmla(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(2, part) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
+#define v_qpk(pack, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(3, pack) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
+#define v_qpk_first(pack, d_, n_, m_) \
+    __asm__ volatile(SMOL_ASM_WORD(3, pack) : [d] "=vr"(d_) : [n] "0"(n_), [m] "vr"(m_))
 #endif
 
 static inline vec v_add(vec a, vec b) { SMOL_OP_VV("vadd.vv", a, b); }
@@ -132,6 +141,13 @@ static inline vec v_mla(vec b, vec a, vec m)
     return b;
 }
 
+static inline vec v_fresh(const void *p)
+{
+    vec d;
+    __asm__ volatile("vl1re8.v %0, %1" : "=vr"(d) : "A"(*(const uint8_t(*)[16])(p)));
+    return d;
+}
+#define v_affine(a, m, b, p) v_madd((a), (m), (b))
 static inline vec v_sra(vec a, int s) { SMOL_OP_AX("vsra.vx", a, s); }
 static inline vec smol_sra_new_(vec a, int s) { SMOL_OP_VX("vsra.vx", a, s); }
 static inline vec v_max(vec a, vec b) { SMOL_OP_VV("vmax.vv", a, b); }
@@ -176,6 +192,24 @@ static inline vec v_sum4(vec a, vec b, vec c, vec d, vec zero)
                      : "+vr"(a), "+vr"(b), "+vr"(c), "+vr"(d)
                      : "vr"(zero));
     return a;
+}
+
+/* Through memory: there is no way to the upper half of a register without another setting of vtype. */
+static inline void v_split(uint64_t *h, vec a)
+{
+    __asm__ volatile("vs1r.v %1, %0" : "=A"(*(uint64_t(*)[2])h) : "vr"(a));
+}
+#define v_top(h, a) v_split((h), (a))
+static inline void v_store_halves(uint8_t *low, uint8_t *high, vec a)
+{
+    uint64_t h[2];
+    v_split(h, a);
+    memcpy(low, h, 8);
+    memcpy(high, h + 1, 8);
+}
+static inline void v_store_strided(uint8_t *p, long stride, vec a)
+{
+    __asm__ volatile(SMOL_32 "vsse32.v %0, (%1), %2" : : "vr"(a), "r"(p), "r"(stride) : "memory");
 }
 
 /* Left shifts that bring byte i of a word to the top of lane i; bit positions of the bytes. */

@@ -53,7 +53,7 @@ class LoopNest(ABC):
         outputs = [places[name] for name in layer.targets]
         smol = [place for place in outputs if place.tensor.format == "smol"]
         self.blocks = (smol or outputs)[0].blocks
-        self.epilogue = Epilogue(net, layer, places, self.blocks)
+        self.epilogue = Epilogue(net, layer, places, self.blocks, pack=options.pack)
         self.height, self.width = outputs[0].tensor.height, outputs[0].tensor.width
         self.schedule = options.schedules.get(layer.name) or self.plan()
         self.chains = 0
