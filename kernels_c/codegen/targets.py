@@ -20,7 +20,9 @@ _COMMON = (
     | _same("m_requantise", scalar=8)
     | _same("v_dot v_mac v_vmul v_vmla v_qpk v_qpk_first", smol=1)
     | _same("v_add v_mul v_madd v_mla v_sra v_max v_at_least v_at_most v_or v_sll v_zero v_dup", simd=1)
-    | _same("v_and v_join", simd=1)
+    | _same("v_and v_join v_mul8x16 v_mla8x16", simd=1)
+    | _same("v_wide v_wide_sum v_wide_add", simd=2)
+    | _same("v_as16")
     | _same("v_fadd v_fmul v_fmla v_fmax v_fat_least v_fat_most v_to_float", simd=1)
     | _same("v_low v_high")
 )
@@ -54,6 +56,10 @@ _NEON = _COMMON | {
     "v_load_s8x8": {"vload": 1, "simd": 1},
     "v_zero_pair": {"simd": 2},
     "v_wide_mla": {"simd": 2},
+    "v_half8_low": {"simd": 1},
+    "v_half8_high": {"simd": 1},
+    "v_load_pair": {"vload": 2},
+    "v_store_whole": {"vstore": 1},
     "v_load_first8": {"vload": 1},
     "v_load_first4": {"vload": 1},
     "v_load_first2": {"vload": 1},
@@ -95,6 +101,10 @@ _RVV = _COMMON | {
     "v_widen_add": {"simd": 2},
     "v_widen_into": {"simd": 2},
     "v_zero_pair": {"simd": 3},
+    "v_half8_low": {"simd": 1},
+    "v_half8_high": {"simd": 2},
+    "v_load_pair": {"vload": 2, "scalar": 1},
+    "v_store_whole": {"vstore": 1, "scalar": 1},
     "v_load_first8": {"vload": 1, "scalar": 1, "simd": 1},
     "v_load_first4": {"vload": 1, "scalar": 1, "simd": 1},
     "v_load_first2": {"vload": 1, "scalar": 1, "simd": 1},

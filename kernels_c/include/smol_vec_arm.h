@@ -209,6 +209,33 @@ static inline vecpair smol_wide_mla_(vecpair acc, vec16 x, vec16 w)
     acc.val[1] = vmlal_high_s16(acc.val[1], x, w);
     return acc;
 }
+#define v_mul8x16(d, x, w) ((d) = vmulq_s16((x), (w)))
+#define v_mla8x16(d, x, w) ((d) = vmlaq_s16((d), (x), (w)))
+#define v_wide_add(acc, a) ((acc) = smol_wide_add_((acc), (a)))
+static inline vecpair smol_wide_add_(vecpair acc, vec16 a)
+{
+    const vecpair d = {{vaddw_s16(acc.val[0], vget_low_s16(a)), vaddw_high_s16(acc.val[1], a)}};
+    return d;
+}
+static inline vecpair v_wide(vec16 a)
+{
+    const vecpair d = {{vmovl_s16(vget_low_s16(a)), vmovl_high_s16(a)}};
+    return d;
+}
+static inline vecpair v_wide_sum(vec16 a, vec16 b)
+{
+    const vecpair d = {{vaddl_s16(vget_low_s16(a), vget_low_s16(b)), vaddl_high_s16(a, b)}};
+    return d;
+}
+static inline vec16 v_as16(vec a) { return vreinterpretq_s16_s32(a); }
+static inline vec16 v_half8_low(vec a) { return vmovl_s8(vget_low_s8(vreinterpretq_s8_s32(a))); }
+static inline vec16 v_half8_high(vec a) { return vmovl_high_s8(vreinterpretq_s8_s32(a)); }
+static inline vecpair v_load_pair(const uint8_t *p)
+{
+    const vecpair d = {{v_load(p), v_load(p + 16)}};
+    return d;
+}
+#define v_store_whole(p, a) v_store((p), (a))
 #define v_low(acc) ((acc).val[0])
 #define v_high(acc) ((acc).val[1])
 

@@ -172,6 +172,59 @@ SMOL_HOST vecpair smol_host_wide_mla(vecpair acc, vec16 x, vec16 w)
     }
     return acc;
 }
+/* d = w * x, d += w * x in 16 bits, modulo 2^16. */
+#define v_mul8x16(d, x, w) ((d) = smol_host_mla8x16((vec16){{0}}, (x), (w)))
+#define v_mla8x16(d, x, w) ((d) = smol_host_mla8x16((d), (x), (w)))
+SMOL_HOST vec16 smol_host_mla8x16(vec16 d, vec16 x, vec16 w)
+{
+    for (int i = 0; i < 8; i++)
+        d.l[i] = (int16_t)(d.l[i] + x.l[i] * w.l[i]);
+    return d;
+}
+/* 16-bit lanes widened to 32 bits: a; a + b; acc + a. */
+#define v_wide_add(acc, a) ((acc) = smol_host_wide_add((acc), (a)))
+SMOL_HOST vecpair smol_host_wide_add(vecpair acc, vec16 a)
+{
+    for (int i = 0; i < 4; i++) {
+        acc.low.l[i] += (uint32_t)a.l[i];
+        acc.high.l[i] += (uint32_t)a.l[i + 4];
+    }
+    return acc;
+}
+SMOL_HOST vecpair v_wide(vec16 a) { return smol_host_wide_add(v_zero_pair(), a); }
+SMOL_HOST vecpair v_wide_sum(vec16 a, vec16 b) { return smol_host_wide_add(v_wide(a), b); }
+/* The bits of a as 16-bit lanes; the low or high eight 8-bit lanes of a, sign-extended to 16 bits. */
+SMOL_HOST vec16 v_as16(vec a)
+{
+    vec16 d;
+    memcpy(&d, &a, sizeof d);
+    return d;
+}
+SMOL_HOST vec16 v_half8_low(vec a)
+{
+    int8_t bytes[16];
+    vec16 d;
+    memcpy(bytes, &a, sizeof bytes);
+    for (int i = 0; i < 8; i++)
+        d.l[i] = bytes[i];
+    return d;
+}
+SMOL_HOST vec16 v_half8_high(vec a)
+{
+    int8_t bytes[16];
+    vec16 d;
+    memcpy(bytes, &a, sizeof bytes);
+    for (int i = 0; i < 8; i++)
+        d.l[i] = bytes[i + 8];
+    return d;
+}
+/* 32 bytes of memory; 16 bytes to memory, under either setting. */
+SMOL_HOST vecpair v_load_pair(const uint8_t *p)
+{
+    const vecpair d = {v_load(p), v_load(p + 16)};
+    return d;
+}
+#define v_store_whole(p, a) v_store((p), (a))
 #define v_low(acc) ((acc).low)
 #define v_high(acc) ((acc).high)
 

@@ -268,8 +268,92 @@ static inline vecpair v_zero_pair(void)
     __asm__ volatile(SMOL_16 "vwmul.vx %0, %1, zero" : "=&vr"(d) : "vr"(v_zero()));
     return d;
 }
+#define v_mul8x16(d_, x_, w_) __asm__ volatile(SMOL_16 "vmul.vv %0, %1, %2" : "=vr"(d_) : "vr"(x_), "vr"(w_))
+#define v_mla8x16(d_, x_, w_) __asm__ volatile(SMOL_16 "vmacc.vv %0, %1, %2" : "+vr"(d_) : "vr"(x_), "vr"(w_))
+#define v_wide_add(acc_, a_) v_widen_add(acc_, a_)
+static inline vecpair v_wide(vec16 a)
+{
+    vecpair d;
+    __asm__ volatile(SMOL_16 "vwadd.vx %0, %1, zero" : "=&vr"(d) : "vr"(a));
+    return d;
+}
+static inline vecpair v_wide_sum(vec16 a, vec16 b)
+{
+    vecpair d;
+    __asm__ volatile(SMOL_16 "vwadd.vv %0, %1, %2" : "=&vr"(d) : "vr"(a), "vr"(b));
+    return d;
+}
+static inline vec16 v_as16(vec a) { return __riscv_vreinterpret_v_i32m1_i16m1(a); }
+static inline vec16 v_half8_low(vec a)
+{
+    vec16 d;
+    __asm__ volatile(SMOL_16 "vsext.vf2 %0, %1" : "=&vr"(d) : "vr"(a));
+    return d;
+}
+static inline vec16 v_half8_high(vec a)
+{
+    vec16 d;
+    __asm__ volatile(SMOL_16 "vslidedown.vi %0, %1, 4" : "=&vr"(d) : "vr"(a));
+    return v_half8_low(__riscv_vreinterpret_v_i16m1_i32m1(d));
+}
+static inline vecpair v_load_pair(const uint8_t *p)
+{
+    vecpair d;
+    __asm__("vl2re8.v %0, %1" : "=vr"(d) : "A"(*(const uint8_t(*)[32])p));
+    return d;
+}
+static inline void v_store_whole(void *p, vec a) { __asm__ volatile("vs1r.v %0, (%1)" : : "vr"(a), "r"(p) : "memory"); }
 #define v_low(acc) __riscv_vget_v_i32m2_i32m1((acc), 0)
 #define v_high(acc) __riscv_vget_v_i32m2_i32m1((acc), 1)
+
+/* Nibble `index` of every 16-bit lane, sign-extended. */
+static inline vec16 smol_sll16_(vec16 a, int s)
+{
+    vec16 d;
+    __asm__ volatile(SMOL_16 "vsll.vx %0, %1, %2" : "=vr"(d) : "vr"(a), "r"(s));
+    return d;
+}
+static inline vec16 smol_sra16_(vec16 a, int s)
+{
+    vec16 d;
+    __asm__ volatile(SMOL_16 "vsra.vx %0, %1, %2" : "=vr"(d) : "vr"(a), "r"(s));
+    return d;
+}
+#define v_nibble16(a, index) smol_sra16_((index) == 3 ? (a) : smol_sll16_((a), 12 - 4 * (index)), 12)
+
+/* 128 mask bits, for binary kernels' loops; v_begin() goes back to the setting above. The register is named, so that
+   the build knows the setting's word. */
+#define SMOL_SET_BITS "li t0, 128\n\tvsetvli zero, t0, e8, m8, ta, ma\n\t"
+#ifdef SMOL_SET_ALWAYS
+#define SMOL_BITS SMOL_SET_BITS
+#else
+#define SMOL_BITS
+#endif
+static inline void v_begin_bits(void)
+{
+    __asm__ volatile(SMOL_SET_BITS : : : "t0", "memory");
+}
+static inline vec v_xor_bits(vec a, vec b)
+{
+    vec d;
+    __asm__ volatile(SMOL_BITS "vmxor.mm %0, %1, %2" : "=vr"(d) : "vr"(a), "vr"(b) : "t0");
+    return d;
+}
+static inline uint32_t v_count_bits(vec a)
+{
+    uint32_t n;
+    __asm__ volatile(SMOL_BITS "vcpop.m %0, %1" : "=r"(n) : "vr"(a) : "t0");
+    return n;
+}
+/* Lanes a, b, c, e. */
+static inline vec v_from_scalars(uint32_t a, uint32_t b, uint32_t c, uint32_t e)
+{
+    vec d = v_dup(a);
+    __asm__ volatile(SMOL_32 "vslide1down.vx %0, %0, %1" : "+vr"(d) : "r"(b));
+    __asm__ volatile(SMOL_32 "vslide1down.vx %0, %0, %1" : "+vr"(d) : "r"(c));
+    __asm__ volatile(SMOL_32 "vslide1down.vx %0, %0, %1" : "+vr"(d) : "r"(e));
+    return d;
+}
 
 /* acc += w * x with a scalar float x. */
 #define v_ffma_scalar(acc_, w_, x_) __asm__ volatile(SMOL_32 "vfmacc.vf %0, %2, %1" : "+vr"(acc_) : "vr"(w_), "f"(x_))

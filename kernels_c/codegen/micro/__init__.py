@@ -7,11 +7,14 @@ taken.
 
 from kernels_c.codegen.layout import Place
 from kernels_c.codegen.micro.base import MicroKernel
+from kernels_c.codegen.micro.binary import ScalarCount, VectorCount
 from kernels_c.codegen.micro.lane import LaneDot
+from kernels_c.codegen.micro.mmla import MatrixDot
 from kernels_c.codegen.micro.per_output import SdotTile, SmolMac
 from kernels_c.codegen.micro.rvv import RvvFloat, RvvInt8
 from kernels_c.codegen.micro.smol import SmolDot
 from kernels_c.codegen.micro.smol_run import SmolRun
+from kernels_c.codegen.micro.unpack import LaneUnpack, RvvUnpack
 from kernels_c.codegen.targets import Target
 from sysmol.errors import SysmolError
 from sysmol.network import Layer
@@ -22,6 +25,9 @@ STYLES: dict[str, tuple[type[MicroKernel], ...]] = {
     "dot": (LaneDot,),
     "mac": (RvvInt8,),
     "fma": (LaneDot, RvvFloat),
+    "mmla": (MatrixDot,),
+    "unpack": (LaneUnpack, RvvUnpack),
+    "pop": (VectorCount, ScalarCount),
     "vmac": (SmolMac,),
     "sdot": (SdotTile,),
 }

@@ -34,17 +34,21 @@ class LaneDot(MicroKernel):
     def chain(self) -> int:
         return self.subs
 
+    def weight_bytes(self, subs: int) -> int:
+        """Bytes of the weights of a step."""
+        return 16 * subs * self.groups
+
     def row(self, em: Emitter) -> None:
         full, rest = divmod(self.subs, 4)
         operation = f"{self.operation}({{s}}, {{acc}}, {{w}}, {{x}})"
         if full:
             with em.loop("i", full):
                 self._step(em, 4, operation)
-                self._advance(em, 16, 64 * self.groups)
+                self._advance(em, 16, self.weight_bytes(4))
         if rest:
             with em.block():
                 self._step(em, rest, operation)
-                self._advance(em, 0, 16 * rest * self.groups)
+                self._advance(em, 0, self.weight_bytes(rest))
 
     def pack(self, weight: Array) -> Array:
         matrix = row_matrix(self.layer, self.source)

@@ -69,7 +69,10 @@ class RvvInt8(MicroKernel):
     """
 
     whole = True
+    RUNS: tuple[int, ...] = (1, 2)
+    """Lengths of runs to choose from."""
     LONGEST = 24
+    """Most terms of a window."""
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
@@ -77,7 +80,7 @@ class RvvInt8(MicroKernel):
         super().__init__(layer, source, blocks, schedule, limits)
         self.sums = [(k, p) for k in range(len(self.blocks)) for p in range(len(self.pixels))]
         self.plan = Windows(0, 0, [])
-        self.runs = {run: self._runs(run) for run in (1, 2)}
+        self.runs = {run: self._runs(run) for run in self.RUNS}
 
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
@@ -127,7 +130,7 @@ class RvvInt8(MicroKernel):
     @property
     def heaviest(self) -> int:
         """Largest sum of magnitudes of a channel's weights."""
-        return int(np.abs(self.runs[1][1]).sum(axis=(0, 1)).max(initial=0))
+        return int(np.abs(self.runs[self.RUNS[0]][1]).sum(axis=(0, 1)).max(initial=0))
 
     def windows(self, run: int, length: int, count: int) -> list[list[int]] | None:
         """Runs in ``count`` windows of at most ``length`` whose sums all fit 16 bits, or None where none is found."""
@@ -156,23 +159,36 @@ class RvvInt8(MicroKernel):
 
     def _products(self, em: Emitter) -> None:
         """``t[block][pixel]`` = a window's sum of products in 16 bits."""
-        width = 16 * len(self.blocks)
         for k, p in self.sums:
             em.line(f"vec16 t{k}_{p};")
         for r in range(self.plan.length):
             with em.block():
                 em.line(f"const uint8_t *at = x + m_load16(o + {2 * r});", scalar=1)
+                self._run_weights(em, r)
                 for i in range(self.plan.run):
                     e = r * self.plan.run + i
                     with em.block():
-                        for k in range(len(self.blocks)):
-                            em.line(f"const vec16 w{k} = v_load16(w + {width * e + 16 * k});")
+                        self._term_weights(em, r, i)
                         for p in range(len(self.pixels)):
                             em.line(f"const int x{p} = m_get_s8({plus('at', self.at[p])}, {i});")
                         for k, p in self.sums:
                             em.line(f"{'v_mla16' if e else 'v_mul16'}(t{k}_{p}, w{k}, x{p});")
         em.line(f"o += {2 * self.plan.length};", scalar=1)
-        em.line(f"w += {width * self.plan.terms};", scalar=1)
+        em.line(f"w += {self.window_bytes};", scalar=1)
+
+    def _run_weights(self, em: Emitter, r: int) -> None:
+        """Load what all terms of run ``r`` of a window share."""
+
+    def _term_weights(self, em: Emitter, r: int, i: int) -> None:
+        """Declare ``w<block>``, the weights of term ``i`` of run ``r``."""
+        for k in range(len(self.blocks)):
+            number = (r * self.plan.run + i) * len(self.blocks) + k
+            em.line(f"const vec16 w{k} = v_load16(w + {16 * number});")
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of a window's weights."""
+        return 16 * len(self.blocks) * self.plan.terms
 
     def row(self, em: Emitter) -> None:
         """Windows two by two: widened into a second set of registers, and back in reverse order.

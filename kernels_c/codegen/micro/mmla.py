@@ -1,0 +1,100 @@
+"""int8 matrix multiply-accumulates of NEON (``smmla``): twice the products of ``sdot`` in one instruction."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kernels_c.codegen.emitter import Emitter
+from kernels_c.codegen.epilogue import lanes, plus
+from kernels_c.codegen.layout import Block, Place
+from kernels_c.codegen.micro.base import MicroKernel, row_matrix
+from kernels_c.codegen.schedule import Schedule
+from kernels_c.codegen.targets import Target
+from sysmol.network import Array, Layer
+
+REACH = 8
+"""Elements of the reduction that one instruction takes, per pixel and per channel."""
+
+
+class MatrixDot(MicroKernel):
+    """Two pixels x two output channels in one accumulator, 8 elements of the reduction at a time (NEON ``smmla``).
+
+    A register of weights holds 8 elements for each of two channels. Activations lie pixel by pixel, so two registers
+    of 16 elements, of two pixels, are exchanged into two registers of 8 elements of both: one more vector operation per
+    pair of pixels and 8 elements, which larger tiles of channels make up for. In the end two accumulators of a pair of
+    pixels are exchanged into a pixel's four channels each. An odd last pixel is paired with itself.
+    """
+
+    def __init__(
+        self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
+    ) -> None:
+        super().__init__(layer, source, blocks, schedule, limits)
+        last = len(self.pixels) - 1
+        self.pairs = [(p, min(p + 1, last)) for p in range(0, len(self.pixels), 2)]
+        self.subs = -(-source.pixel_bytes * layer.kernel[1] // REACH)
+
+    @classmethod
+    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
+        return source.tensor.format == "s8" and not target.scalar_operand
+
+    @classmethod
+    def work(cls, blocks: int, pixels: int) -> float:
+        """Per 8 elements: ``smmla`` and exchanges in two vector pipes, loads in two memory pipes."""
+        pairs = -(-pixels // 2)
+        loads = 4 * blocks + pairs
+        return max(4 * blocks * pairs + pairs, loads) + 0.2 * loads
+
+    @property
+    def count(self) -> int:
+        return 2 * self.groups * len(self.pairs)
+
+    @property
+    def chain(self) -> int:
+        return self.subs
+
+    def begin(self, em: Emitter) -> None:
+        for q in range(len(self.pairs)):
+            for g in range(self.groups):
+                em.line(f"vec m{g}_0_{q} = v_zero(), m{g}_1_{q} = v_zero();")
+
+    def end(self, em: Emitter) -> None:
+        for q, (first, second) in enumerate(self.pairs):
+            for g in range(self.groups):
+                em.line(f"vec a{g}_{first} = v_zip_low(m{g}_0_{q}, m{g}_1_{q});")
+                if second != first:
+                    em.line(f"vec a{g}_{second} = v_zip_high(m{g}_0_{q}, m{g}_1_{q});")
+
+    def _steps(self, em: Emitter, subs: int) -> None:
+        """One or two times 8 elements."""
+        for p in range(len(self.pixels)):
+            em.line(f"const vec x{p} = v_load({plus('x', self.at[p])});")
+        for s, half in enumerate(("low", "high")[:subs]):
+            for q, (first, second) in enumerate(self.pairs):
+                em.line(f"const vec y{s}_{q} = v_zip_{half}(x{first}, x{second});")
+        number = 0
+        for s in range(subs):
+            for g in range(self.groups):
+                for h in range(2):
+                    with em.block():
+                        em.line(f"const vec wg = v_load(w + {16 * number});")
+                        for q in range(len(self.pairs)):
+                            em.line(f"v_mmla(m{g}_{h}_{q}, y{s}_{q}, wg);")
+                    number += 1
+        self._advance(em, 16, 16 * number)
+
+    def row(self, em: Emitter) -> None:
+        full, rest = divmod(self.subs, 2)
+        if full:
+            with em.loop("i", full):
+                self._steps(em, 2)
+        if rest:
+            with em.block():
+                self._steps(em, 1)
+
+    def pack(self, weight: Array) -> Array:
+        matrix = row_matrix(self.layer, self.source)
+        _, height, length = matrix.shape
+        matrix = np.pad(matrix, ((0, 0), (0, 0), (0, self.subs * REACH - length)))
+        picked = lanes(self.blocks, np.moveaxis(matrix, 0, -1))  # [KH, elements, groups, 4]
+        pairs = picked.reshape(height, self.subs, REACH, self.groups, 2, 2)
+        return np.transpose(pairs, (0, 1, 3, 4, 5, 2))
