@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels_c import elf as elf_file
+from kernels_c.codegen.constants import identifier
 from kernels_c.codegen.network import Program, generate
 from kernels_c.codegen.options import DEFAULT, Options
 from kernels_c.codegen.targets import TARGETS, Target
@@ -132,6 +133,9 @@ def compile_network(
             f"the compiler {shlex.join(compiler.command)!r} makes {facts['machine']}, not {target.machine}: "
             f"name a cross compiler for {isa}"
         )
+    code = elf_file.kernels(elf)
+    for region in program.regions:
+        region.bytes_code = len(code.get(identifier(region.name), b""))
     image = net.tensors[net.input]
     manifest = {
         "format": MANIFEST_FORMAT,

@@ -150,15 +150,104 @@ def compile_(
     variant: Annotated[str, typer.Option(help="Name of the products (default: from the file's name).")] = "",
     cc: Annotated[str, typer.Option(help="Cross compiler command to use instead of ziglang's.")] = "",
     mode: Annotated[str, typer.Option(help="se: programs for Linux; baremetal: programs without a system.")] = "se",
+    schedule: Annotated[
+        list[str] | None, typer.Option(metavar="LAYER=NAME", help="Schedule of a layer; may be repeated.")
+    ] = None,
+    style: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FORMAT=STYLE", help="Multiply-accumulate for smol, s8 or f32 inputs; may be repeated."),
+    ] = None,
+    schedules: Annotated[Path | None, typer.Option(help="Schedules that `sysmol tune` stored.")] = None,
+    pack: Annotated[str, typer.Option(help="How codes are stored: vqpk (the instruction) or simd.")] = "vqpk",
+    machine: MachineName = DEFAULT_MACHINE,
 ) -> None:
-    """Generate C for a network and compile it; writes a manifest beside each executable."""
+    """Generate C for a network and compile it; writes a manifest beside each executable and shows its layers."""
+    from analysis.estimate import estimate
     from kernels_c.build import compile_network
+    from kernels_c.codegen.options import Options, parse_schedules, parse_styles
+    from kernels_c.schedules import stored
+    from sysmol.design import load_machine
+    from sysmol.network import load
 
     name = variant or network.name.removesuffix(".safetensors").removesuffix(".network")
+    described = load_machine(machine)
     for target in isa or (["arm", "riscv"] if mode == "baremetal" else ["host", "arm", "riscv"]):
         if target not in ("host", "arm", "riscv"):
             raise SysmolError(f"there is no target {target!r}: choose host, arm or riscv")
-        say(str(compile_network(network, target, out, variant=name, cc=cc or None, mode=mode)))
+        chosen = stored(schedules, load(network), target, described.name) if schedules else {}
+        options = Options(chosen | parse_schedules(schedule or []), parse_styles(style or []), pack=pack)
+        manifest = compile_network(network, target, out, variant=name, cc=cc or None, options=options, mode=mode)
+        show_regions(manifest, None if target == "host" else estimate(manifest, described), machine)
+        say(str(manifest))
+
+
+def show_regions(manifest: Path, estimated: Any, machine: str) -> None:
+    """The layers of an executable: schedules, bytes, instructions, and estimated cycles where there is a machine."""
+    from analysis.stats import load_manifest
+
+    rows: list[list[Any]] = []
+    kinds = ("smol", "vload", "vstore", "simd", "scalar", "branch")
+    for index, region in enumerate(load_manifest(manifest)["regions"]):
+        cycles = None if estimated is None else estimated["cycles"].iloc[index]
+        limit = None if estimated is None else estimated["limit"].iloc[index]
+        data = region["bytes_in"] + region["bytes_out"]
+        instructions = sum(region["mix"][kind] for kind in kinds)
+        sizes = [region["bytes_weights"], data, region["bytes_code"], instructions]
+        rows.append([region["name"], region["op"], region["schedule"] or "–", *sizes, cycles, limit or "–"])
+    if estimated is not None:
+        sums = [sum(row[column] for row in rows) for column in range(3, 8)]
+        rows.append(["total", "", "", *sums, ""])
+    columns = ["layer", "op", "schedule", "weight bytes", "data bytes", "code bytes", "instructions"]
+    title = f"{manifest.name}" + ("" if estimated is None else f": cycles are an estimate for {machine}")
+    show_table([*columns, "cycles", "bound"], rows, title=title)
+
+
+@app.command()
+def tune(
+    network: NetworkFile,
+    isa: Annotated[list[str] | None, typer.Option(help="arm or riscv; may be repeated (default: both).")] = None,
+    machine: MachineName = DEFAULT_MACHINE,
+    out: Annotated[Path, typer.Option(help="JSON file to which the chosen schedules are added.")] = Path(
+        "build/schedules.json"
+    ),
+    folder: Annotated[Path, typer.Option(help="Folder for executables and runs; finished runs are reused.")] = Path(
+        "build/tune"
+    ),
+    count: Annotated[int, typer.Option(min=1, help="Candidates per layer to simulate.")] = 6,
+    images: Annotated[int, typer.Option(min=1, help="Images per simulation; the first warms the caches.")] = 2,
+    gem5: Annotated[bool, typer.Option("--gem5/--no-gem5", help="Simulate, or choose by the estimate.")] = True,
+) -> None:
+    """Find the best schedule of every convolution: ranked by the estimate, the best few measured in gem5."""
+    from analysis.estimate import bounds
+    from kernels_c import schedules as store
+    from kernels_c.tune import search
+    from sysmol.design import load_machine
+    from sysmol.measuring import measured_cycles
+
+    described = load_machine(machine)
+    name = network.name.removesuffix(".safetensors").removesuffix(".network")
+    for target in isa or ["arm", "riscv"]:
+        if target not in ("arm", "riscv"):
+            raise SysmolError(f"gem5 simulates arm and riscv, not {target!r}")
+        results = search(
+            network,
+            target,
+            described.name,
+            folder / f"{name}-{target}-{described.name}",
+            lambda region: max(bounds(region, described).values()),
+            (lambda manifest, run: measured_cycles(manifest, machine, run, images)) if gem5 else None,
+            count,
+            say=say,
+        )
+        store.write(out, {store.key(result.facts): result.entry() for result in results})
+        rows: list[list[Any]] = []
+        for result in results:
+            own, best = result.cycles(result.heuristic), result.cycles(result.best)
+            rows.append([", ".join(result.layers), result.heuristic, own, result.best, best, f"{own / best - 1:.1%}"])
+        columns = ["layers", "heuristic", "cycles", "best", "cycles of best", "heuristic over best"]
+        source = results[0].source if results else "no convolutions"
+        show_table(columns, rows, title=f"{name} on {target}, {described.name} ({source})")
+    say(f"wrote {out}")
 
 
 @app.command()
@@ -257,6 +346,34 @@ def verify_gem5(
     found = [difference for row in rows for difference in row.differences]
     if found:
         raise CheckFailed(f"{len(found)} of the batches differ from the Python model: {found[0].text()}")
+
+
+@app.command("sweep")
+def sweep_(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A TOML or JSON file (docs/sweeps.md).")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the ledger and all products (default: build/sweeps/<spec>).")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Simulations at a time (default: all processors).")] = (
+        os.cpu_count() or 1
+    ),
+    retry: Annotated[bool, typer.Option("--retry", help="Run points again that did not end well.")] = False,
+    gem5: Annotated[Path | None, typer.Option(help="A gem5 binary (default: the newest with the plug-in).")] = None,
+) -> None:
+    """Simulate networks x ISAs x machines x pattern sets; runs only what the ledger lacks, goes on after a kill."""
+    from analysis.sweep.ledger import Ledger
+    from analysis.sweep.runner import run_sweep
+    from analysis.sweep.show import Display
+    from analysis.sweep.spec import load_spec
+
+    checked = load_spec(spec)
+    folder = out or Path("build/sweeps") / spec.stem
+    with Display() as progress:
+        tally = run_sweep(checked, folder, jobs, progress, retry=retry, gem5=gem5)
+    columns = ["variant", "isa", "machine", "patterns", "cpu", "images", "status", "cycles", "macs_per_cycle"]
+    show_table(columns, Ledger(folder).frame()[columns].astype(object).to_numpy().tolist())
+    ended = ", ".join(f"{count} {status}" for status, count in tally.ended.items()) or "nothing"
+    say(f"{tally.points} points: {tally.known} known before; ran {tally.ran}: {ended}; ledger {folder / 'ledger.csv'}")
 
 
 @app.command("estimate")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from kernels_c.codegen.constants import identifier
-from kernels_c.codegen.depthwise import Int8Depthwise, PlainDepthwise, SmolDepthwise
+from kernels_c.codegen.depthwise import Int8Depthwise, PlainDepthwise
+from kernels_c.codegen.depthwise_smol import SmolDepthwise
 from kernels_c.codegen.elementwise import Elementwise, ImageRescale, MaxPool
 from kernels_c.codegen.emitter import CLASSES, Emitter
 from kernels_c.codegen.layout import SLACK, Place, plan
@@ -26,6 +27,7 @@ class Region:
     bytes_weights: int
     bytes_in: int
     bytes_out: int
+    bytes_code: int = 0
     mix: dict[str, int] = field(default_factory=dict)
 
 
@@ -54,7 +56,7 @@ def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target,
     if layer.op == "depthwise":
         kinds: dict[str, type[SmolDepthwise] | type[PlainDepthwise]]
         kinds = {"smol": SmolDepthwise, "s8": Int8Depthwise, "f32": PlainDepthwise}
-        return kinds[form](net, layer, places, target)
+        return kinds[form](net, layer, places, options)
     return (MaxPool if layer.op == "maxpool" else Elementwise)(net, layer, places, target)
 
 
@@ -92,12 +94,31 @@ def kept_wide(net: Network, options: Options) -> set[str]:
     return {x.input for x in net.layers if x.op == "conv2d" and x.name in chosen and chosen[x.name].style != "run"}
 
 
+def _check_options(net: Network, options: Options) -> None:
+    known = [layer.name for layer in net.layers if layer.op == "conv2d" and layer.input != net.input]
+    for name in options.schedules:
+        if name not in known:
+            raise SysmolError(f"there is no convolution {name!r} to schedule; the network has {', '.join(known)}")
+    for form in options.styles:
+        if form not in ("smol", "s8", "f32"):
+            raise SysmolError(f"no convolution reads {form!r} tensors; give styles for smol, s8 and f32")
+
+
+def region_of(net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> Region:
+    """One layer's region, for estimates: generated, but not kept."""
+    em = Emitter(target.costs)
+    made = kernel(net, layer, places, target, options)
+    made.emit(em)
+    return _region(net, layer, made, em, places)
+
+
 def generate(net: Network, target: Target, stem: str, command: str, options: Options = DEFAULT) -> Program:
     """C for ``net`` on ``target``; ``stem`` names the files, ``command`` is written into their headers."""
     names = [identifier(layer.name) for layer in net.layers]
     for name in names:
         if names.count(name) > 1:
             raise SysmolError(f"two layers are both {name} in C: give them names of letters, digits and _")
+    _check_options(net, options)
     places = plan(net, kept_wide(net, options))
     memory = allocate(net, places, options.shared_memory)
     header = f"/* Generated from the network {net.name!r} for {target.name} by: {command} */"

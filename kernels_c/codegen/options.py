@@ -1,6 +1,6 @@
 """What a caller may decide about the generated code; the defaults are the generator's own choices."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kernels_c.codegen.schedule import Schedule
@@ -27,6 +27,24 @@ class Options:
     def __post_init__(self) -> None:
         if self.pack not in PACKS:
             raise SysmolError(f"option pack is {self.pack!r}: give one of {', '.join(PACKS)}")
+
+
+def parse_schedules(texts: Sequence[str]) -> dict[str, Schedule]:
+    """Schedules by layer from ``LAYER=NAME`` words."""
+    return {layer: Schedule.parse(name) for layer, name in _pairs(texts, "LAYER=SCHEDULE, as conv2d1=os-8x2x4-vdot")}
+
+
+def parse_styles(texts: Sequence[str]) -> dict[str, str]:
+    """Styles by input format from ``FORMAT=STYLE`` words."""
+    return dict(_pairs(texts, "FORMAT=STYLE, as smol=vmac"))
+
+
+def _pairs(texts: Sequence[str], form: str) -> list[tuple[str, str]]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (left, _, right) in zip(texts, pairs, strict=True):
+        if not left or not right:
+            raise SysmolError(f"{text!r} is not {form}")
+    return [(left, right) for left, _, right in pairs]
 
 
 DEFAULT = Options()
