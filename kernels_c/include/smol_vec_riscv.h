@@ -22,7 +22,8 @@ typedef vint32m1_t vec;
 
 #define SMOL_SET_32 "vsetivli zero, 4, e32, m1, ta, ma\n\t"
 #define SMOL_SET_16 "vsetivli zero, 8, e16, m1, ta, ma\n\t"
-#ifdef SMOL_SET_ALWAYS
+/* Emulated words leave the setting for 32 bits behind. */
+#if defined(SMOL_SET_ALWAYS) || defined(SMOL_EMULATE)
 #define SMOL_32 SMOL_SET_32
 #define SMOL_16 SMOL_SET_16
 #else
