@@ -61,6 +61,7 @@ def run_gem5(
     out: str | os.PathLike[str] = "m5out",
     *,
     patterns: str | None = None,
+    smol: str | None = None,
     images: int = 1,
     images_file: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -85,6 +86,7 @@ def run_gem5(
     options += ["--images", str(images), "--seed", str(seed)]
     options += ["--isa", isa] if isa is not None else []
     options += ["--patterns", patterns] if patterns is not None else []
+    options += ["--smol", smol] if smol is not None else []
     options += ["--images-file", str(Path(images_file).resolve())] if images_file is not None else []
     options += [] if roi else ["--no-roi"]
     options += ["--stock-decoder"] if stock_decoder else []

@@ -64,6 +64,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--mode", choices=tuple(FINISHED), help="what lies beneath the program (default: manifest's)")
     parser.add_argument("--boot", metavar="FOLDER", help="for --mode linux: what boot_linux.py left")
     parser.add_argument("--processes", type=int, default=1, help="for --mode linux: how many run at the same time")
+    parser.add_argument(
+        "--smol", help="another SMOL unit than the machine's: units=2,vdot=4,share=no, shared ... (docs/machines.md)"
+    )
     parser.add_argument("--images", type=int, default=1, help="number of images to run (default 1)")
     parser.add_argument("--images-file", help="other images than the manifest's (u8 HWC, concatenated)")
     parser.add_argument("--outdir", default="m5out", help="run folder (default m5out)")
@@ -171,6 +174,8 @@ def main() -> None:
     if arguments.processes > 1:
         arguments.no_roi = True  # layers of several processes overlap in time
     machine = load_machine(arguments.machine)
+    if arguments.smol is not None:
+        machine = machine.with_smol(arguments.smol)
     if arguments.patterns is not None:
         machine = machine.with_patterns(pattern_set(arguments.patterns))
     if not 1 <= arguments.images <= job.available:

@@ -47,7 +47,7 @@ def build_system(machine: Machine, isa: str, cpu: str, program: list[str], outdi
 
 def check_classes(machine: Machine) -> None:
     """Every operation class of THIS gem5 must have a unit: one without runs in one cycle, unlimited, silently."""
-    smol = {function.op_class for function in machine.smol.functions.values()}
+    smol = {function.op_class for function in machine.smol.functions.values()} | set(smol_classes(machine).values())
     covered = smol.union(*(unit.classes for unit in machine.units))
     if missing := set(OpClass.vals) - covered - {NO_CLASS}:
         raise SysmolError(f"machine {machine.name}: no unit takes this gem5's operation class {sorted(missing)[0]}")
@@ -80,14 +80,16 @@ def build_cache(machine: Machine, cache: Cache, is_read_only: bool = False) -> A
 
 
 def build_cpu(machine: Machine, isa: str, cpu: str, plugin: bool) -> Any:
-    """One core, its decoder attached: the SMOL one with the machine's patterns and classes, or gem5's own."""
+    """One core, its decoder attached: the SMOL one with the machine's patterns and classes and with statistics of what
+    it commits, or gem5's own."""
     prefix = {"arm": "Arm", "riscv": "Riscv"}[isa]
     model = {"o3": "O3CPU", "minor": "MinorCPU", "timing": "TimingSimpleCPU", "atomic": "AtomicSimpleCPU"}[cpu]
-    if plugin:
-        # createThreads() calls the class attribute ArchDecoder of the ISA's mixin, whatever the model.
-        mixin = getattr(importlib.import_module(f"m5.objects.{prefix}CPU"), f"{prefix}CPU")
-        mixin.ArchDecoder = smol_decoder(machine, prefix)
+    # createThreads() calls the class attribute ArchDecoder of the ISA's mixin, whatever the model.
+    mixin = getattr(importlib.import_module(f"m5.objects.{prefix}CPU"), f"{prefix}CPU")
+    mixin.ArchDecoder = smol_decoder(machine, prefix) if plugin else getattr(sim, f"{prefix}Decoder")
     core = getattr(sim, prefix + model)()
+    if plugin and hasattr(sim, "SmolStats"):
+        count_smol(core, machine, cpu)
     if isa == "riscv":
         core.isa = [sim.RiscvISA(vlen=machine.core.vector_bits, elen=64)]
     if cpu == "o3":
@@ -97,16 +99,42 @@ def build_cpu(machine: Machine, isa: str, cpu: str, plugin: bool) -> Any:
     return core
 
 
+def smol_classes(machine: Machine) -> dict[str, str]:
+    """Operation class of a function: its own where this gem5 has one (patch op-classes), else the machine's."""
+    return {
+        name: named if (named := f"Smol{name.capitalize()}") in OpClass.vals else function.op_class
+        for name, function in machine.smol.functions.items()
+    }
+
+
 def smol_decoder(machine: Machine, prefix: str) -> Any:
     """The decoder class with the machine's SMOL unit filled in; gem5 calls it with the core's ``isa``."""
     kind = getattr(sim, f"Smol{prefix}Decoder")
-    settings = {f"{name}_class": function.op_class for name, function in machine.smol.functions.items()}
+    settings = {f"{name}_class": op_class for name, op_class in smol_classes(machine).items()}
     return functools.partial(kind, patterns=list(machine.smol.patterns), **settings)
 
 
+def count_smol(core: Any, machine: Machine, cpu: str) -> None:
+    """Statistics ``cpu.smol``: committed SMOL instructions by function and pattern, and their share of issue slots."""
+    core.smol = sim.SmolStats(
+        manager=core, core=core, classes=sorted(set(smol_classes(machine).values())), units=machine.smol_count
+    )
+    if cpu == "minor":  # no probe of this model names the instruction
+        core.tracer = sim.SmolTracer()
+        core.smol.tracer = core.tracer
+
+
 def unit_table(machine: Machine) -> list[tuple[int, dict[str, Latency]]]:
-    """Count and classes with latencies of every functional unit, the SMOL functions among them."""
-    smol = {function.op_class: function.latency for function in machine.smol.functions.values()}
+    """Count and classes with latencies of every functional unit, the SMOL functions among them.
+
+    A class of a SMOL function that this gem5 names otherwise keeps its place: nothing uses it then.
+    """
+    names = smol_classes(machine)
+    smol = {
+        op_class: function.latency
+        for name, function in machine.smol.functions.items()
+        for op_class in (function.op_class, names[name])
+    }
     rows = []
     for unit in machine.units:
         classes = {name: machine.latencies[name] for name in unit.classes}

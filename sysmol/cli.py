@@ -29,6 +29,7 @@ NetworkFile = Annotated[Path, typer.Argument(metavar="NETWORK", help="A .network
 ManifestFile = Annotated[
     Path, typer.Argument(metavar="MANIFEST", help="The .json beside an executable of `sysmol compile`.")
 ]
+SMOL_HELP = "Another SMOL unit than the machine's, e.g. units=2,vdot=4,share=no (docs/machines.md)."
 MachineName = Annotated[str, typer.Option("--machine", "-m", help="A name from `sysmol machines`, or a JSON file.")]
 
 
@@ -269,6 +270,7 @@ def run_(
     out: Annotated[Path | None, typer.Option(help="Run folder (default: build/runs/<executable>-<cpu>).")] = None,
     images: Annotated[int, typer.Option(min=1, help="Test images.")] = 1,
     patterns: Annotated[str, typer.Option(help="P4, P8, P45 or a list of patterns (default: the machine's).")] = "",
+    smol: Annotated[str, typer.Option(help=SMOL_HELP)] = "",
     linux: Annotated[
         Path | None, typer.Option(help="Run under the Linux of this folder (`sysmol linux`), booted where needed.")
     ] = None,
@@ -289,7 +291,7 @@ def run_(
     boot = boot_linux(linux, machine=machine) if linux else None
     found = run_gem5(
         manifest, target, cpu, machine, folder,
-        images=images, patterns=patterns or None, mode=mode, boot=boot, processes=processes,
+        images=images, patterns=patterns or None, smol=smol or None, mode=mode, boot=boot, processes=processes,
     )  # fmt: skip
     if processes > 1:
         rows = [[number, *process.values()] for number, process in enumerate(found["processes"])]
@@ -465,16 +467,28 @@ def linux_(
 
 
 @app.command()
-def machines(name: Annotated[str, typer.Argument(help="Show this one whole (default: list all).")] = "") -> None:
-    """List the machine descriptions, or show one."""
+def machines(
+    name: Annotated[str, typer.Argument(help="Show this one whole (default: list all).")] = "",
+    smol: Annotated[str, typer.Option(help=SMOL_HELP)] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="The machine as a JSON file, parts spelt out.")] = False,
+) -> None:
+    """List the machine descriptions with their sources, or show one with the source of every latency."""
     import json
 
     from sysmol.design import list_machines, load_machine
+    from sysmol.machine_table import details, overview
 
-    if name:
-        say(json.dumps(load_machine(name).to_json(), indent=1))
+    if not name and (smol or as_json):
+        raise SysmolError("--smol and --json are for one machine: name it, as in sysmol machines o3-n1 --json")
+    machine = load_machine(name) if name else None
+    if machine is not None and smol:
+        machine = machine.with_smol(smol)
+    if machine is not None and as_json:
+        say(json.dumps(machine.to_json(), indent=1))
         return
-    show_table(["machine", "description"], [[each, load_machine(each).description] for each in list_machines()])
+    tables = details(machine) if machine is not None else overview([load_machine(each) for each in list_machines()])
+    for title, columns, rows in tables:
+        show_table(columns, rows, title=title)
 
 
 @app.command()

@@ -56,7 +56,8 @@ def compose(data: dict[str, Any], where: str, folder: Path) -> dict[str, Any]:
     for name in uses:
         add_part(whole, read_part(name, where, folder), name, where)
     for key in ("units", "latencies"):
-        for row in whole.get(key) if isinstance(whole.get(key), list) else []:
+        rows = whole.get(key)
+        for row in rows if isinstance(rows, list) else []:
             if isinstance(row, dict) and isinstance(row.get("classes"), list):
                 row["classes"] = spell_out(row["classes"], where)
     return whole
