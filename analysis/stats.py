@@ -26,6 +26,10 @@ mispredicts        branch mispredictions found at commit (O3; else NaN)
 l1i_misses,        misses per cache level (NaN where there is none)
 l1d_misses,
 l2_misses
+smol_macs4,        multiply-accumulates that the committed SMOL instructions did with elements of 4, 2 and 1 bits, those
+smol_macs2,        that fill up registers and border taps among them; from the plug-in's statistics (NaN in runs of a
+smol_macs1         plug-in that had none; also on ``minor`` in a gem5 without tracing)
+smol_slot_share    share of the SMOL units' issue slots that committed instructions filled: smol / (units x cycles)
 macs,              multiply-accumulates of the region; macs / cycles; bytes of weights, inputs and outputs
 macs_per_cycle,
 bytes
@@ -48,6 +52,7 @@ RUN_FORMAT, RUN_VERSION = "sysmol-run", 1
 MANIFEST_FORMAT, MANIFEST_VERSION = "sysmol-manifest", 1
 
 COUNTS = ("insts", "smol", "simd", "load", "store", "vset", "scalar", "branch")
+SMOL_COUNTS = ("smol_macs4", "smol_macs2", "smol_macs1")
 EVENTS = ("fu_busy", "mispredicts", "l1i_misses", "l1d_misses", "l2_misses")
 
 _LOAD = re.compile(r"MemRead$|InstPrefetch$|Simd\w*Load$")
@@ -62,7 +67,7 @@ def op_class_kind(op_class: str, smol_classes: Collection[str]) -> str:
 
     ``smol_classes``: the classes that the machine gives to the SMOL instructions (no other code has them).
     """
-    if op_class in smol_classes:
+    if op_class in smol_classes or op_class.startswith("Smol"):  # gem5 with named classes (patch op-classes)
         return "smol"
     if op_class == "SimdConfig":
         return "vset"
@@ -130,6 +135,11 @@ def block_counts(block: Mapping[str, float], smol_classes: Collection[str]) -> d
     for key, value in block.items():
         if key.startswith(prefix) and not key.endswith("::total"):
             row[op_class_kind(key.removeprefix(prefix), smol_classes)] += value
+    for column in SMOL_COUNTS:
+        # Elements that are zero are not printed; the units are, wherever the plug-in counts.
+        absent = 0.0 if f"{cpu}.smol.units" in block else math.nan
+        row[column] = block.get(f"{cpu}.smol.macs::{column[-1]}bit", absent)
+    row["smol_units"] = block.get(f"{cpu}.smol.units", math.nan)
     busy = [
         value for key, value in block.items() if key.startswith(f"{cpu}.statFuBusy::") and not key.endswith("total")
     ]
@@ -193,8 +203,9 @@ def load_run(folder: str | Path) -> pd.DataFrame:
     for index, region in enumerate(regions):
         layer = samples.iloc[index :: len(regions)]
         warm = layer.iloc[1:] if images > 1 else layer
-        means = {column: float(warm[column].mean()) for column in (*COUNTS, *EVENTS)}
+        means = {column: float(warm[column].mean()) for column in (*COUNTS, *SMOL_COUNTS, *EVENTS)}
         cycles = float(warm["cycles"].mean()) if timed else math.nan
+        slots = float(layer["smol_units"].iloc[0]) * cycles
         rows.append(
             {
                 "run": folder.name,
@@ -211,6 +222,7 @@ def load_run(folder: str | Path) -> pd.DataFrame:
                 "cycles": cycles,
                 "cycles_cold": float(layer["cycles"].iloc[0]) if timed else math.nan,
                 **means,
+                "smol_slot_share": means["smol"] / slots if slots else math.nan,
                 "ipc": means["insts"] / cycles if cycles else math.nan,
                 "macs": int(region["macs"]),
                 "macs_per_cycle": region["macs"] / cycles if cycles else math.nan,
@@ -220,12 +232,36 @@ def load_run(folder: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def smol_breakdown(folder: str | Path) -> pd.DataFrame:
+    """Committed SMOL instructions of a run by layer, function and selector (pattern, part, or format and shift).
+
+    Columns ``index``, ``layer``, ``function``, ``selector``, ``count`` (mean per image). Raises :class:`SysmolError`
+    where the run's gem5 did not count them.
+    """
+    folder = Path(folder)
+    run, manifest = read_run(folder)
+    regions, images = manifest["regions"], int(run["images"])
+    blocks = read_stats(folder / "stats.txt")[: images * len(regions)]
+    if not blocks or not any(key.endswith(".smol.units") for key in blocks[0]):
+        raise SysmolError(f"{folder}: this run's gem5 counted no SMOL instructions: build it again, simulate again")
+    counts: dict[tuple[int, str, str], float] = {}
+    for number, block in enumerate(blocks):
+        for key, value in block.items():
+            found = re.search(r"\.smol\.(v\w{3})::(?!total$)(.+)$", key)
+            if found:
+                where = (number % len(regions), found.group(1), found.group(2))
+                counts[where] = counts.get(where, 0.0) + value / images
+    rows = [(index, regions[index]["name"], *where, count) for (index, *where), count in sorted(counts.items())]
+    return pd.DataFrame(rows, columns=["index", "layer", "function", "selector", "count"])
+
+
 TOTAL_KEYS = ["name", "variant", "isa", "cpu", "machine", "source", "run", "images"]
 
 
 def totals(layers: pd.DataFrame) -> pd.DataFrame:
     """Whole networks: the sum over the layers of each run, in the order of the runs; rates are computed anew."""
-    sums = [column for column in ("cycles", "cycles_cold", *COUNTS, *EVENTS, "macs", "bytes") if column in layers]
+    columns = ("cycles", "cycles_cold", *COUNTS, *SMOL_COUNTS, *EVENTS, "macs", "bytes")
+    sums = [column for column in columns if column in layers]
     table = layers.groupby(TOTAL_KEYS, sort=False, dropna=False)[sums].sum(min_count=1).reset_index()
     with np.errstate(divide="ignore", invalid="ignore"):
         table["ipc"] = table["insts"] / table["cycles"]
