@@ -7,6 +7,7 @@ from typing import Any
 
 import m5.objects as sim
 from m5.objects.FuncUnit import OpClass
+from m5.proxy import Parent
 
 from sysmol.design import Cache, Latency, Machine
 from sysmol.errors import SysmolError
@@ -116,9 +117,8 @@ def smol_decoder(machine: Machine, prefix: str) -> Any:
 
 def count_smol(core: Any, machine: Machine, cpu: str) -> None:
     """Statistics ``cpu.smol``: committed SMOL instructions by function and pattern, and their share of issue slots."""
-    core.smol = sim.SmolStats(
-        manager=core, core=core, classes=sorted(set(smol_classes(machine).values())), units=machine.smol_count
-    )
+    classes = sorted(set(smol_classes(machine).values()))
+    core.smol = sim.SmolStats(manager=Parent.any, core=Parent.any, classes=classes, units=machine.smol_count)
     if cpu == "minor":  # no probe of this model names the instruction
         core.tracer = sim.SmolTracer()
         core.smol.tracer = core.tracer

@@ -1,4 +1,5 @@
 from m5.objects.RiscvDecoder import RiscvDecoder
+from m5.objects.SmolClasses import smolClass
 from m5.params import *
 
 
@@ -16,8 +17,8 @@ class SmolRiscvDecoder(RiscvDecoder):
     patterns = VectorParam.Unsigned(
         list(range(45)), "pattern ids that the hardware supports; vmac and vdot of any other are illegal instructions"
     )
-    vmac_class = Param.OpClass("SimdAes", "operation class of vmac")
-    vdot_class = Param.OpClass("SimdAesMix", "operation class of vdot")
-    vmul_class = Param.OpClass("SimdSha1Hash", "operation class of vmul")
-    vmla_class = Param.OpClass("SimdSha256Hash", "operation class of vmla")
-    vqpk_class = Param.OpClass("SimdSha256Hash2", "operation class of vqpk")
+    vmac_class = Param.OpClass(smolClass("vmac", "SimdAes"), "operation class of vmac")
+    vdot_class = Param.OpClass(smolClass("vdot", "SimdAesMix"), "operation class of vdot")
+    vmul_class = Param.OpClass(smolClass("vmul", "SimdSha1Hash"), "operation class of vmul")
+    vmla_class = Param.OpClass(smolClass("vmla", "SimdSha256Hash"), "operation class of vmla")
+    vqpk_class = Param.OpClass(smolClass("vqpk", "SimdSha256Hash2"), "operation class of vqpk")
