@@ -1,9 +1,11 @@
 """Find a gem5 with the SMOL plug-in and run ``run_net.py`` in it, from ordinary Python."""
 
+import ctypes
 import functools
 import json
 import mmap
 import os
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -14,6 +16,8 @@ from sysmol.files import REPO_ROOT, sha256_file
 
 RUN_NET = REPO_ROOT / "configs_gem5" / "run_net.py"
 BOOT_LINUX = REPO_ROOT / "configs_gem5" / "boot_linux.py"
+PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
+PR_SET_PDEATHSIG = 1
 DECODERS = {"arm": b"SmolArmDecoder", "riscv": b"SmolRiscvDecoder"}
 """A class name that stands in a gem5 binary exactly where the plug-in was built for the ISA."""
 
@@ -97,6 +101,12 @@ def run_gem5(
     return dict(json.loads((folder / "run.json").read_text(encoding="utf-8")))
 
 
+def end_with_parent() -> None:
+    """In the child, before it becomes gem5: the kernel ends it when we end, even by a signal that cannot be caught."""
+    if PRCTL is not None:
+        PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def run_script(binary: Path, script: Path, options: list[str], what: str, timeout: float | None) -> None:
     """Run one of our scripts in gem5; its one line of error becomes :class:`SysmolError` or :class:`CheckFailed`."""
     # gem5 brings its own Python: what points at the caller's would confuse it.
@@ -105,7 +115,14 @@ def run_script(binary: Path, script: Path, options: list[str], what: str, timeou
         command = [str(binary), "-d", scratch, str(script), *options]
         try:
             done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+                command,
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+                preexec_fn=end_with_parent,
             )
         except OSError as error:
             raise SysmolError(f"cannot run {binary}: {error.strerror}") from None
