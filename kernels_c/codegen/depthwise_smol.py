@@ -167,7 +167,7 @@ class SmolDepthwise:
         """Shift of ``vqpk`` by precision where that instruction can do the requantisation, else None.
 
         It needs 16-bit factors and an even shift. Sums here are not aligned: ``(2**a * acc * M + B) >> S`` is
-        ``(acc * M + (B >> a)) >> (S - a)``. An odd shift is made even by doubling M and B where they allow.
+        ``(acc * M + (B >> a)) >> (S - a)``. An odd shift is made even by doubling sums and B.
         """
         layer, x, out = self.layer, self.source.tensor, self.layer.outputs[0]
         t = self.place.tensor
@@ -179,9 +179,10 @@ class SmolDepthwise:
         if layer.kernel[0] > self.most or out.lo > 0 or out.hi < (1 << int(x.precisions.max())) - 1:
             return None
         assert out.M is not None
-        factors = np.abs(out.M.astype(np.int64)) << self.double
-        reach = accumulator_bound(self.net, layer) * factors + (np.abs(self.constant.B).max(axis=0) << self.double)
-        if factors.max() > 32767 or (reach >> alignment(x)).max() > INT32_MAX:
+        factors = np.abs(out.M.astype(np.int64))
+        reach = (accumulator_bound(self.net, layer) * factors + np.abs(self.constant.B).max(axis=0)) << self.double
+        sums = layer.kernel[0] * layer.kernel[1] * (1 << x.precisions.max()) ** 2
+        if factors.max() > 32767 or (reach >> alignment(x)).max() > INT32_MAX or sums << self.double > 32767:
             return None
         shifts = {p: out.shift + self.double - PRODUCT_SHIFT[p] for p in set(x.precisions.tolist())}
         return shifts if all(0 <= shift <= 30 for shift in shifts.values()) else None
@@ -330,6 +331,8 @@ class SmolDepthwise:
                         selector = piece.form << 4 | shifts[piece.precision] // 2
                         terms = f"u{own[piece.part][0]}_{p}"
                         terms = f"v_as16({terms})" if piece.half is None else f"v_half8_{HALVES[piece.half]}({terms})"
+                        if self.double:
+                            terms = f"v_twice16({terms})"
                         with em.block():
                             em.line(f"vecpair q = v_load_pair({plus(f'b{p}', 32 * number)});")
                             em.line(f"v_wide_mla(q, {terms}, v_load16({plus('m', 16 * number)}));")
@@ -345,7 +348,7 @@ class SmolDepthwise:
         assert out.M is not None
         index = np.array([[*piece.channels, *[-1] * (8 - len(piece.channels))] for piece in used])
         lanes = np.maximum(index, 0)
-        factors = np.where(index >= 0, (out.M.astype(np.int64) << self.double)[lanes], 0)
+        factors = np.where(index >= 0, out.M[lanes], 0)
         shifted = (self.constant.B << self.double) >> alignment(self.source.tensor)
         offsets = np.where(index >= 0, shifted[:, lanes], 0)
         text = [

@@ -20,7 +20,7 @@ _COMMON = (
     | _same("m_requantise", scalar=8)
     | _same("v_dot v_mac v_vmul v_vmla v_qpk v_qpk_first", smol=1)
     | _same("v_add v_mul v_madd v_mla v_sra v_max v_at_least v_at_most v_or v_sll v_zero v_dup", simd=1)
-    | _same("v_and v_join v_mul8x16 v_mla8x16", simd=1)
+    | _same("v_and v_join v_mul8x16 v_mla8x16 v_twice16", simd=1)
     | _same("v_wide v_wide_sum v_wide_add", simd=2)
     | _same("v_as16")
     | _same("v_fadd v_fmul v_fmla v_fmax v_fat_least v_fat_most v_to_float", simd=1)

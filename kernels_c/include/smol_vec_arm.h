@@ -227,6 +227,7 @@ static inline vecpair v_wide_sum(vec16 a, vec16 b)
     const vecpair d = {{vaddl_s16(vget_low_s16(a), vget_low_s16(b)), vaddl_high_s16(a, b)}};
     return d;
 }
+static inline vec16 v_twice16(vec16 a) { return vaddq_s16(a, a); }
 static inline vec16 v_as16(vec a) { return vreinterpretq_s16_s32(a); }
 static inline vec16 v_half8_low(vec a) { return vmovl_s8(vget_low_s8(vreinterpretq_s8_s32(a))); }
 static inline vec16 v_half8_high(vec a) { return vmovl_high_s8(vreinterpretq_s8_s32(a)); }

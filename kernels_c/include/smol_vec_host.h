@@ -193,6 +193,12 @@ SMOL_HOST vecpair smol_host_wide_add(vecpair acc, vec16 a)
 }
 SMOL_HOST vecpair v_wide(vec16 a) { return smol_host_wide_add(v_zero_pair(), a); }
 SMOL_HOST vecpair v_wide_sum(vec16 a, vec16 b) { return smol_host_wide_add(v_wide(a), b); }
+SMOL_HOST vec16 v_twice16(vec16 a)
+{
+    for (int i = 0; i < 8; i++)
+        a.l[i] = (int16_t)(2 * a.l[i]);
+    return a;
+}
 /* The bits of a as 16-bit lanes; the low or high eight 8-bit lanes of a, sign-extended to 16 bits. */
 SMOL_HOST vec16 v_as16(vec a)
 {

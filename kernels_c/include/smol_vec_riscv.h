@@ -284,6 +284,11 @@ static inline vecpair v_wide_sum(vec16 a, vec16 b)
     __asm__ volatile(SMOL_16 "vwadd.vv %0, %1, %2" : "=&vr"(d) : "vr"(a), "vr"(b));
     return d;
 }
+static inline vec16 v_twice16(vec16 a)
+{
+    __asm__ volatile(SMOL_16 "vadd.vv %0, %0, %0" : "+vr"(a));
+    return a;
+}
 static inline vec16 v_as16(vec a) { return __riscv_vreinterpret_v_i32m1_i16m1(a); }
 static inline vec16 v_half8_low(vec a)
 {
