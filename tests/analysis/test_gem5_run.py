@@ -1,19 +1,41 @@
 """Real run folders of gem5: what the tables say must agree with what the code generator counted."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.estimate import estimate
 from analysis.report import write_report
-from analysis.stats import load_manifest, load_run, totals
+from analysis.stats import load_manifest, load_run, smol_breakdown, totals
 from analysis.summary import collect
 from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from kernels_c.build import compile_network
 from sysmol.builder import Builder
 from sysmol.design import load_machine
 from sysmol.network import save
+from sysmol.patterns import PATTERNS
+
+
+def check_smol(layers: pd.DataFrame, parts: pd.DataFrame, regions: list[dict[str, Any]]) -> None:
+    """What the plug-in counted against the code generator's exact counts, and its columns against each other."""
+    counted = parts.groupby("index")["count"].sum().reindex(layers["index"], fill_value=0.0)
+    assert counted.tolist() == [region["mix"]["smol"] for region in regions]
+    for p, chunks in ((4, 0), (2, 1), (1, 2)):
+        expected = [0.0] * len(regions)
+        for row in parts.itertuples():
+            if row.function in ("vmac", "vdot"):
+                expected[row.index] += row.count * PATTERNS[int(row.selector[1:])][chunks] * 16 // p
+            elif row.function in ("vmul", "vmla") and row.selector.startswith(f"b{p}"):
+                expected[row.index] += row.count * (8 if p == 4 else 16)
+        assert layers[f"smol_macs{p}"].tolist() == expected
+    macs = layers[["smol_macs4", "smol_macs2", "smol_macs1"]].sum(axis=1)
+    busy = layers["op"].isin(["conv2d", "linear"]) & (layers["smol"] > 0)
+    assert busy.any() and (macs >= 0.9 * layers["macs"])[busy].all(), "border taps may be left out"
+    share = layers["smol_slot_share"]
+    assert share.isna().all() or (((share > 0) == (layers["smol"] > 0)).all() and share.max() <= 1)
 
 
 @pytest.mark.gem5
@@ -36,6 +58,7 @@ def test_tables_of_real_runs(isa: str, tmp_path: Path) -> None:
         layers = load_run(folder)
         assert layers["layer"].tolist() == [region["name"] for region in regions]
         assert layers["smol"].tolist() == [region["mix"]["smol"] for region in regions]
+        check_smol(layers, smol_breakdown(folder), regions)
         assert (layers["insts"] > 0).all() and (layers["load"] > 0).all()
         kinds = layers[["smol", "simd", "load", "store", "vset", "scalar"]].sum(axis=1)
         assert (kinds >= layers["insts"]).all(), "micro-operations, at least one per instruction"
