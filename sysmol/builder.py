@@ -17,6 +17,7 @@ from sysmol.network import (
     Samples,
     Tensor,
     accumulator_bound,
+    group_tensor,
     layer_classes,
     magnitude,
     output_size,
@@ -46,22 +47,48 @@ class Builder:
         self.net = Network(name, {"image": Tensor("image", height, width, channels, "u8")}, [], "image", "")
 
     def tensor(
-        self, name: str, height: int, width: int, channels: int, form: Format, patterns: Sequence[int] = ()
+        self,
+        name: str,
+        height: int,
+        width: int,
+        channels: int,
+        form: Format,
+        patterns: Sequence[int] = (),
+        groups: int = 1,
     ) -> str:
-        """Declare a tensor; SMOL tensors take the fewest vectors unless ``patterns`` says which."""
+        """Declare a tensor; SMOL tensors take the fewest vectors unless ``patterns`` says which.
+
+        SMOL tensors that a convolution of several ``groups`` reads have as many vectors for each of them.
+        """
         if isinstance(form, str):
             self.net.tensors[name] = Tensor(name, height, width, channels, form)
         else:
-            ids = tuple(patterns) or free_cover(form)
-            self.net.tensors[name] = Tensor(name, height, width, channels, "smol", ids, assign_slots(form, ids))
+            parts = np.split(np.asarray(form), groups)
+            covers = [tuple(c) for c in np.split(np.array(patterns, int), groups)] if len(patterns) else []
+            covers = covers or [free_cover(part) for part in parts]
+            most = max(len(cover) for cover in covers)
+            ids: list[int] = []
+            slots = []
+            for part, cover in zip(parts, covers, strict=True):
+                own = [*map(int, cover), *[int(cover[-1])] * (most - len(cover))]
+                slots.append(assign_slots(part, own) + len(slot_precisions(ids)))
+                ids += own
+            self.net.tensors[name] = Tensor(name, height, width, channels, "smol", tuple(ids), np.concatenate(slots))
         return name
 
     def _weight(self, layer: Layer, channels: int) -> Array:
         x = self.net.tensors[layer.input]
         outer = (channels, *layer.kernel) if layer.op == "conv2d" else layer.kernel
+        if x.format == "smol" and layer.groups > 1:
+            parts = [group_tensor(x, layer.groups, g).patterns for g in range(layer.groups)]
+            sizes = [(channels // layer.groups, *layer.kernel) for _ in parts]
+            limits = [1 << slot_precisions(part) for part in parts]
+            codes = [self.rng.integers(0, m, size=(*s, len(m))) for m, s in zip(limits, sizes, strict=True)]
+            return np.concatenate([pack(code, part) for code, part in zip(codes, parts, strict=True)])
         if x.format == "smol":
             limit = 1 << slot_precisions(x.patterns)
             return pack(self.rng.integers(0, limit, size=(*outer, len(limit))), x.patterns)
+        x = group_tensor(x, layer.groups, 0)
         if x.format == "f32":
             return self.rng.normal(
                 0, 1 / np.sqrt(np.prod(layer.kernel) * x.channels), size=(*outer, x.channels)
@@ -119,15 +146,19 @@ class Builder:
         padding: tuple[int, int, int, int] = (0, 0, 0, 0),
         residual: str = "",
         patterns: Sequence[Sequence[int]] = (),
+        groups: int = 1,
+        apart: int = 1,
     ) -> list[str]:
         """Append a layer with one output per entry of ``forms``; returns the names of the new tensors.
 
         ``channels`` defaults to the input's; ``patterns`` gives the pattern ids per output. ``maxpool`` ignores
-        ``forms``: it keeps its input's format.
+        ``forms``: it keeps its input's format. ``groups``: of a convolution; ``apart``: groups of the convolution that
+        reads the outputs, whose channels get vectors of their own.
         """
         source = self.net.tensors[x]
         number = len(self.net.layers)
         layer = Layer(f"{op}{number}", op, x, kernel=kernel, stride=stride, padding=padding, residual=residual)
+        layer.groups = groups
         height = output_size(source.height, kernel[0], stride[0], padding[0], padding[2])
         width = output_size(source.width, kernel[1], stride[1], padding[1], padding[3])
         if op == "maxpool":
@@ -139,7 +170,9 @@ class Builder:
             return [layer.output]
         ids = list(patterns) + [()] * (len(forms) - len(patterns))
         count = channels or source.channels
-        names = [self.tensor(f"t{number}_{i}", height, width, count, form, ids[i]) for i, form in enumerate(forms)]
+        names = [
+            self.tensor(f"t{number}_{i}", height, width, count, form, ids[i], apart) for i, form in enumerate(forms)
+        ]
         if op in ("conv2d", "depthwise"):
             layer.weight = self._weight(layer, count)
         layer.outputs = [self._output(layer, name) for name in names]

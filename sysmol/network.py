@@ -14,7 +14,7 @@ proves it from the weights. In ``f32`` networks ``y = clamp(acc * M + B + r, lo,
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +91,14 @@ class Output:
 class Layer:
     """One layer. ``padding`` is (top, left, bottom, right); taps outside the image do not count.
 
-    A linear layer is a ``conv2d`` whose kernel covers its whole input. ``weight``:
+    A linear layer is a ``conv2d`` whose kernel covers its whole input. A ``conv2d`` may have ``groups`` (G): output
+    channel k sees the input channels of group ``k // (K / G)`` alone, ``C / G`` channels in a row. ``weight``:
 
     ========== ============ ==========================================
     op         input        array
     ========== ============ ==========================================
-    conv2d     smol         uint8 ``[K, KH, KW, V, 16]`` packed codes
-    conv2d     s8 (f32)     int8 (float32) ``[K, KH, KW, C]``
+    conv2d     smol         uint8 ``[K, KH, KW, V / G, 16]`` packed codes
+    conv2d     s8 (f32)     int8 (float32) ``[K, KH, KW, C / G]``
     depthwise  smol         uint8 ``[KH, KW, V, 16]``
     depthwise  s8 (f32)     int8 (float32) ``[KH, KW, C]``
     ========== ============ ==========================================
@@ -113,6 +114,7 @@ class Layer:
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     weight: Array | None = None
+    groups: int = 1
 
     @property
     def targets(self) -> list[str]:
@@ -202,13 +204,46 @@ def layer_classes(
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
+def group_tensor(tensor: Tensor, groups: int, number: int) -> Tensor:
+    """The channels of group ``number`` as a tensor of its own: of SMOL tensors the group's vectors and their slots."""
+    if groups == 1:
+        return tensor
+    channels = tensor.channels // groups
+    own = slice(number * channels, (number + 1) * channels)
+    if tensor.format != "smol":
+        return replace(tensor, channels=channels)
+    vectors = len(tensor.patterns) // groups
+    first = number * vectors
+    before = len(slot_precisions(tensor.patterns[:first]))
+    return replace(
+        tensor,
+        channels=channels,
+        patterns=tensor.patterns[first : first + vectors],
+        slots=np.asarray(tensor.slots)[own] - before,
+    )
+
+
+def group_parts(net: Network, layer: Layer) -> list[tuple[Tensor, slice]]:
+    """Per group of a convolution its input as a tensor of its own and its output channels."""
+    assert layer.weight is not None
+    x, channels = net.tensors[layer.input], len(layer.weight) // layer.groups
+    return [(group_tensor(x, layer.groups, g), slice(g * channels, (g + 1) * channels)) for g in range(layer.groups)]
+
+
 def dense_weight(net: Network, layer: Layer) -> Array:
-    """Weights in logical channel order, ``[K, KH, KW, C]`` or depthwise ``[KH, KW, C]``.
+    """Weights in logical channel order, ``[K, KH, KW, C / groups]`` or depthwise ``[KH, KW, C]``.
 
     int64 (SMOL: the odd integers g, not aligned), or float32.
     """
     assert layer.weight is not None
     x = net.tensors[layer.input]
+    if x.format == "smol" and layer.groups > 1:
+        return np.concatenate(
+            [
+                integer(unpack(layer.weight[own], part.patterns), slot_precisions(part.patterns))[..., part.slots]
+                for part, own in group_parts(net, layer)
+            ]
+        )
     if x.format == "smol":
         return integer(unpack(layer.weight, x.patterns), slot_precisions(x.patterns))[..., x.slots]
     return layer.weight if x.format == "f32" else layer.weight.astype(np.int64)
@@ -242,11 +277,18 @@ def accumulator_bound(net: Network, layer: Layer) -> Array:
         return magnitude(x) * layer.kernel[0] * layer.kernel[1]
     assert layer.weight is not None
     if x.format == "smol":
-        precisions = slot_precisions(x.patterns)
-        unit = ((1 << precisions) - 1) << np.array([PRODUCT_SHIFT[int(p)] for p in precisions], dtype=np.int64)
-        each = np.abs(integer(unpack(layer.weight, x.patterns), precisions)) * unit
-        return each[..., x.slots].sum(axis=(0, 1)) if layer.op == "depthwise" else each.sum(axis=(1, 2, 3))
-    each = np.abs(layer.weight.astype(np.int64)) * magnitude(x)
+
+        def products(weight: Array, patterns: Sequence[int]) -> Array:
+            precisions = slot_precisions(patterns)
+            unit = ((1 << precisions) - 1) << np.array([PRODUCT_SHIFT[int(p)] for p in precisions], dtype=np.int64)
+            result: Array = np.abs(integer(unpack(weight, patterns), precisions)) * unit
+            return result
+
+        if layer.op == "depthwise":
+            return products(layer.weight, x.patterns)[..., x.slots].sum(axis=(0, 1))
+        parts = group_parts(net, layer)
+        return np.concatenate([products(layer.weight[own], part.patterns).sum(axis=(1, 2, 3)) for part, own in parts])
+    each = np.abs(layer.weight.astype(np.int64)) * magnitude(group_tensor(x, layer.groups, 0))
     return each.sum(axis=(0, 1)) if layer.op == "depthwise" else each.sum(axis=(1, 2, 3))
 
 
@@ -285,7 +327,32 @@ def _check_tensor(t: Tensor) -> None:
 
 def _weight_shape(layer: Layer, x: Tensor, k: int) -> tuple[int, ...]:
     outer = (k, *layer.kernel) if layer.op == "conv2d" else layer.kernel
-    return (*outer, len(x.patterns), REGISTER_BYTES) if x.format == "smol" else (*outer, x.channels)
+    inner = (len(x.patterns) // layer.groups, REGISTER_BYTES) if x.format == "smol" else (x.channels // layer.groups,)
+    return *outer, *inner
+
+
+def _check_groups(net: Network, layer: Layer) -> None:
+    where, x, groups = f"layer {layer.name}", net.tensors[layer.input], layer.groups
+    _need(groups >= 1, f"{where} has {groups} groups")
+    if groups == 1:
+        return
+    _need(layer.op == "conv2d", f"{where}: only convolutions have groups")
+    for name in (layer.input, *layer.targets):
+        channels = net.tensors[name].channels
+        _need(channels % groups == 0, f"{where}: {name} has {channels} channels, no multiple of its {groups} groups")
+    if x.format != "smol":
+        return
+    _need(
+        len(x.patterns) % groups == 0,
+        f"{where}: {x.name} has {len(x.patterns)} vectors; each of {groups} groups needs as many of its own",
+    )
+    for number in range(groups):
+        part = group_tensor(x, groups, number)
+        slots, total = np.asarray(part.slots), len(slot_precisions(part.patterns))
+        _need(
+            bool((slots >= 0).all() and (slots < total).all()),
+            f"{where}: group {number} of {x.name} has channels outside its {len(part.patterns)} vectors",
+        )
 
 
 def _check_output(net: Network, layer: Layer, out: Output, bound: Array | None) -> None:
@@ -371,6 +438,7 @@ def _check_layer(net: Network, layer: Layer, known: set[str]) -> None:
             f"{where}: a maximum keeps format, patterns and slots of its input, and has no residual",
         )
         return
+    _check_groups(net, layer)
     if layer.op in ("conv2d", "depthwise"):
         _need(x.format in ("smol", "s8", "f32"), f"{where} cannot convolve format {x.format}")
         _need(layer.weight is not None, f"{where} has no weights")
@@ -439,6 +507,7 @@ def save(path: str | Path, net: Network) -> Path:
                 "output": layer.output,
             }
             | {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding, "outputs": outputs}
+            | ({"groups": layer.groups} if layer.groups > 1 else {})
         )
     tensors = []
     for t in net.tensors.values():
@@ -558,6 +627,7 @@ def _build(description: dict[str, Any], arrays: dict[str, Array]) -> Network:
                 stride=_pair(row["stride"]),
                 padding=(top, left, bottom, right),
                 weight=arrays.get(f"{name}.weight"),
+                groups=int(row.get("groups", 1)),
             )
         )
     samples = None

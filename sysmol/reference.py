@@ -6,7 +6,18 @@ Slow and obvious on purpose. Everything faster (PyTorch, generated C, gem5) must
 import numpy as np
 
 from sysmol.grid import integer
-from sysmol.network import Array, Layer, Network, Output, alignment, dense_weight, layer_classes, upper_codes
+from sysmol.network import (
+    Array,
+    Layer,
+    Network,
+    Output,
+    alignment,
+    dense_weight,
+    group_parts,
+    group_tensor,
+    layer_classes,
+    upper_codes,
+)
 
 
 def evaluate(net: Network, images: Array) -> Array:
@@ -66,7 +77,13 @@ def accumulate(net: Network, layer: Layer, x: Array) -> Array:
     if layer.op == "avgpool":
         return windows(net, layer, x, lambda taps: taps.sum(axis=0))
     weight = dense_weight(net, layer)
-    weight = weight.astype(np.float64) if t.format == "f32" else weight << alignment(t)
+    part = group_tensor(t, layer.groups, 0).channels
+    if t.format == "f32":
+        weight = weight.astype(np.float64)
+    elif layer.groups == 1:
+        weight = weight << alignment(t)
+    else:
+        weight = np.concatenate([weight[own] << alignment(group) for group, own in group_parts(net, layer)])
     (rows, row_taps), (columns, column_taps) = layer_classes(net, layer)
     top, left = layer.padding[:2]
     channels = net.tensors[layer.targets[0]].channels
@@ -79,7 +96,9 @@ def accumulate(net: Network, layer: Layer, x: Array) -> Array:
             if layer.op == "depthwise":
                 acc[oy, ox] = (patch * weight[y_lo:y_hi, x_lo:x_hi]).sum(axis=(0, 1))
             else:
-                acc[oy, ox] = np.tensordot(weight[:, y_lo:y_hi, x_lo:x_hi], patch, axes=3)
+                for g, own in enumerate(np.split(np.arange(channels), layer.groups)):
+                    taps = weight[own, y_lo:y_hi, x_lo:x_hi]
+                    acc[oy, ox, own] = np.tensordot(taps, patch[..., g * part : (g + 1) * part], axes=3)
     return acc
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sysmol.grid import integer
+from sysmol.grid import PRODUCT_SHIFT, integer
 from sysmol.network import (
     RANGES,
     Array,
@@ -20,6 +20,7 @@ from sysmol.network import (
     Tensor,
     alignment,
     dense_weight,
+    group_parts,
     layer_classes,
     upper_codes,
 )
@@ -71,21 +72,31 @@ def excess(net: Network, layer: Layer, pixel_bytes: int | None = None) -> Array:
         return valid[..., None] * _top(x)  # in units of g: acc = 2 * (sum of codes) - valid * t
     if layer.op == "rescale":
         return np.broadcast_to(_top(x), (*outside.shape[:2], x.channels))
-    weight = dense_weight(net, layer)
     if layer.op == "depthwise":
-        return -np.einsum("rcyx,yxk->rck", outside, weight * _top(x))
+        return -np.einsum("rcyx,yxk->rck", outside, dense_weight(net, layer) * _top(x))
+    assert layer.weight is not None
+    weight = dense_weight(net, layer)
+    parts = [
+        _convolution_excess(part, outside, weight[own], layer.weight[own], pixel_bytes)
+        for part, own in group_parts(net, layer)
+    ]
+    return np.concatenate(parts, axis=-1)
+
+
+def _convolution_excess(x: Tensor, outside: Array, weight: Array, packed: Array, pixel_bytes: int | None) -> Array:
+    """:func:`excess` of convolutions for the output channels of one group, ``x`` being its input channels."""
     aligned = weight << alignment(x)
     border = -np.einsum("rcyx,kyxi,i->rck", outside, aligned, _top(x), optimize=True)
-    assert layer.weight is not None
     precisions = slot_precisions(x.patterns)
     unused = np.ones(len(precisions), dtype=bool)
     unused[x.slots] = False
     if pixel_bytes is not None:
         unused &= np.cumsum(precisions) <= 8 * pixel_bytes
-    shift = np.array([{4: 0, 2: 4, 1: 6}[int(p)] for p in precisions[unused]], dtype=np.int64)
+    shift = np.array([PRODUCT_SHIFT[int(p)] for p in precisions[unused]], dtype=np.int64)
     top = (1 << precisions[unused]) - 1
-    filler = integer(unpack(layer.weight, x.patterns), precisions)[..., unused]
-    return border - (filler * (top << shift)).sum(axis=(1, 2, 3))
+    filler = integer(unpack(packed, x.patterns), precisions)[..., unused]
+    result: Array = border - (filler * (top << shift)).sum(axis=(1, 2, 3))
+    return result
 
 
 def physical(net: Network, layer: Layer, out: Output, pixel_bytes: int | None = None) -> Physical:
