@@ -59,7 +59,8 @@ def build_board(machine: Machine, isa: str, cpu: str, plugin: bool, memory_mib: 
     system.cpu.createThreads()
     if isa == "riscv":
         devices = [*system.platform._on_chip_ranges(), *system.platform._off_chip_ranges()]
-        system.cpu.mmu.pma_checker = sim.PMAChecker(uncacheable=devices)
+        # The kernels' target allows misaligned scalar accesses to memory, as system-call emulation does.
+        system.cpu.mmu.pma_checker = sim.PMAChecker(uncacheable=devices, misaligned=system.mem_ranges)
     system.cpu.addTwoLevelCacheHierarchy(
         build_cache(machine, machine.l1i, is_read_only=True),
         build_cache(machine, machine.l1d),

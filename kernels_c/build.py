@@ -71,7 +71,7 @@ def compile_program(
     os.close(handle)
     try:
         linked = runtime or runtime_for("se", target)
-        sources, include = [source, *linked.sources], [INCLUDE, *linked.include, folder]
+        sources, include = [source, *linked.sources], [INCLUDE, folder]
         extra = [*linked.flags, *extra]
         command = compile_c(compiler, target, sources, include, Path(temporary), extra)
         if target.name == "riscv" and elf_file.foreign_vset(Path(temporary)):
@@ -116,15 +116,15 @@ def compile_network(
 
     Raises :class:`SysmolError` on a bad network file, a missing compiler, or a folder that cannot be written.
     """
-    runtime = runtime_for(mode, target_named(isa))
-    target = runtime.target
+    target = target_named(isa)
+    runtime = runtime_for(mode, target)
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", variant):
         raise SysmolError(f"{variant!r} is no name for files: use letters, digits and _.+-")
     path = Path(net_path)
     net = load(path)
     folder = make_folder(out_dir)
     compiler = find_compiler(target, cc)
-    stem = runtime.stem(variant)
+    stem = runtime.stem(variant, isa)
     program = generate(net, target, stem, f"python -m kernels_c {path.name} --isa {isa} --variant {variant}", options)
     elf, command = compile_program(program, stem, folder, compiler, target, runtime=runtime)
     facts = elf_file.facts(elf)

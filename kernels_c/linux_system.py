@@ -27,7 +27,7 @@ def build_initramfs(folder: str | Path, cc: str | None = None) -> Path:
     target = TARGETS["arm"]
     with tempfile.TemporaryDirectory(prefix="sysmol-init-") as scratch:
         init = Path(scratch) / "init"
-        compile_c(find_compiler(target, cc), target, [FOLDER / "linux" / "init.c"], [], init, ["-s"])
+        compile_c(find_compiler(target, cc), target, [FOLDER / "linux" / "init.c"], [], init)
         entries = [
             cpio.folder("dev"),
             cpio.character_device("dev/console", 5, 1),

@@ -1,6 +1,6 @@
 """What a generated network is linked with: a program for Linux (or system-call emulation), or one without a system."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from kernels_c.codegen.targets import Target
@@ -12,23 +12,25 @@ FOLDER = REPO_ROOT / "kernels_c" / "runtime"
 
 @dataclass(frozen=True)
 class Runtime:
-    """Sources beside the network's, folders of headers, compiler options, and the target as the compiler names it."""
+    """Sources beside the network's, and compiler options."""
 
     mode: str
     sources: tuple[Path, ...]
-    include: tuple[Path, ...]
     flags: tuple[str, ...]
-    target: Target
 
-    def stem(self, variant: str) -> str:
+    def stem(self, variant: str, isa: str) -> str:
         """Products' names: the modes do not overwrite each other."""
-        return f"{variant}.{self.target.name}" + ("" if self.mode == "se" else f"-{self.mode}")
+        return f"{variant}.{isa}" + ("" if self.mode == "se" else f"-{self.mode}")
 
 
 def runtime_for(mode: str, target: Target) -> Runtime:
-    """The runtime ``se`` (any target) or ``baremetal`` (arm, riscv); :class:`SysmolError` for any other."""
+    """The runtime ``se`` (any target) or ``baremetal`` (arm, riscv); :class:`SysmolError` for any other.
+
+    Both are compiled for the same target, so that the kernels' code is the same: compilers treat a freestanding
+    target's memory functions as unknown and would not expand them in place.
+    """
     if mode == "se":
-        return Runtime(mode, (FOLDER / "main.c",), (), (), target)
+        return Runtime(mode, (FOLDER / "main.c",), ())
     if mode != "baremetal":
         raise SysmolError(f"there is no mode {mode!r} to compile for: choose se or baremetal")
     if not target.triple:
@@ -38,6 +40,5 @@ def runtime_for(mode: str, target: Target) -> Runtime:
     script = f"-Wl,-T,{folder / 'program.ld'}"
     # Memory lies beyond what 32-bit signed addresses reach, RISC-V's default.
     model = ("-mcmodel=medany",) if target.name == "riscv" else ()
-    flags = ("-nostdlib", "-fno-pic", "-fno-stack-protector", "-fno-asynchronous-unwind-tables", script, *model)
-    triple = target.triple.split("-")[0] + "-freestanding-none"
-    return Runtime(mode, sources, (folder / "include",), flags, replace(target, triple=triple))
+    headers = f"-I{folder / 'include'}"
+    return Runtime(mode, sources, ("-nostdlib", "-fno-pic", "-fno-stack-protector", headers, script, *model))
