@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from kernels_c.codegen.constants import Physical, array_text, identifier, physical, wrap32
+from kernels_c.codegen.constants import Physical, activation_limits, array_text, identifier, physical, wrap32
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.layout import ELEMENT_BYTES, Block, Place
 from kernels_c.codegen.pack import MOST_SHIFT, Packer, Piece, form_bits, groups_per_piece, piece_form
@@ -93,6 +93,7 @@ class Epilogue:
         self.blocks = tuple(blocks)
         self.targets = [places[name] for name in layer.targets]
         self.residual = places[layer.residual] if layer.residual else None
+        self.natural_residual = bool(layer.residual) and activation_limits(net, layer.residual)[0] >= 0
         self.constants: list[Physical] = [
             physical(net, layer, out, places[layer.input].pixel_bytes) for out in layer.outputs
         ]
@@ -384,14 +385,38 @@ class Epilogue:
             elif not together:
                 base = plus(f"y{i}", self.block_at(self.targets[i], tile, k))
                 at = [plus(base, self._pixel(self.targets[i], *tile.pixels[p])) for p in numbers]
-                store(em, self.targets[i], at, block, names)
+                if self._narrows(em, i, block):
+                    self._narrow(em, i, at, names)
+                else:
+                    store(em, self.targets[i], at, block, names, natural=self.layer.outputs[i].lo >= 0)
+
+    def _narrows(self, em: Emitter, i: int, block: Block) -> bool:
+        """Whether the target has an operation that shifts, clamps and narrows a block's lanes of output ``i``."""
+        form = self.targets[i].tensor.format
+        wanted = "v_narrow16" if form == "s16" else "v_store_narrow8" if form == "s8" and len(block.groups) == 2 else ""
+        return wanted in em.costs
+
+    def _narrow(self, em: Emitter, i: int, at: Sequence[str], names: Sequence[Sequence[str]]) -> None:
+        out = self.layer.outputs[i]
+        wide = self.targets[i].tensor.format == "s16"
+        shift = min(out.shift, 16 if wide else 24)
+        how = f"{shift}, {int(out.lo)}, {int(out.hi)}"
+        for address, groups in zip(at, names, strict=True):
+            a, b = [*groups, "zero"][:2]
+            if out.shift > shift:
+                for q in groups:
+                    em.line(f"{q} = v_sra({q}, {out.shift - shift});")
+            if wide:
+                em.line(f"v_store({address}, v_narrow16({how}, {a}, {b}));")
+            else:
+                em.line(f"v_store_narrow8({address}, {how}, {a}, {b}, zero);")
 
     def _residual(self, em: Emitter, tile: Tile, k: int, block: Block, numbers: list[int]) -> None:
         """Declare ``x<pixel>_<group>``, the residual's raw elements."""
         assert self.residual is not None
         base = plus("rp", self.block_at(self.residual, tile, k))
         at = [plus(base, self._pixel(self.residual, *tile.pixels[p])) for p in numbers]
-        expand(em, self.residual, at, block, [f"x{p}_" for p in numbers])
+        expand(em, self.residual, at, block, [f"x{p}_" for p in numbers], self.natural_residual)
 
     def _accumulate(
         self,
@@ -436,7 +461,7 @@ class Epilogue:
             above = int(out.hi) + 1 << shift - shift % 2
             if int(out.hi) < (1 << block.precision) - 1 and above <= INT32_MAX:
                 steps.append(f"v_at_most({{q}}, {above - 1})")
-        else:
+        elif not self._narrows(em, i, block):
             hi = min(int(out.hi), (1 << block.precision) - 1) if place.tensor.format == "smol" else int(out.hi)
             if out.shift:
                 steps.append(f"v_sra({{q}}, {out.shift})")
@@ -487,10 +512,13 @@ class Epilogue:
         return f"m_get_{place.tensor.format}({at}, {where})"
 
 
-def expand(em: Emitter, place: Place, at: Sequence[str], block: Block, names: Sequence[str]) -> None:
+def expand(
+    em: Emitter, place: Place, at: Sequence[str], block: Block, names: Sequence[str], natural: bool = False
+) -> None:
     """Declare ``<name>0``, ``<name>1``, ...: a block's raw elements (codes of SMOL tensors), one per lane.
 
     Once for every address in ``at`` and its name. SMOL blocks need their shift vectors ``s0``, ``s1`` in scope.
+    ``natural``: no element is negative.
     """
     form = place.tensor.format
     groups = range(len(block.groups))
@@ -505,7 +533,8 @@ def expand(em: Emitter, place: Place, at: Sequence[str], block: Block, names: Se
             em.line(f"const vec {name}pair = v_load({address});")
         for g in groups:
             for name in names:
-                em.line(f"const vec {name}{g} = v_sext16({name}pair, {g});")
+                half = f"v_low16({name}pair)" if natural and g == 0 else f"v_sext16({name}pair, {g})"
+                em.line(f"const vec {name}{g} = {half};")
     else:
         load, width = (f"v_load_{form}", 4) if form in ("s8", "u8") else ("v_load", 16)
         for g in groups:
@@ -513,10 +542,17 @@ def expand(em: Emitter, place: Place, at: Sequence[str], block: Block, names: Se
                 em.line(f"const vec {name}{g} = {load}({plus(address, width * g)});")
 
 
-def store(em: Emitter, place: Place, at: Sequence[str], block: Block, names: Sequence[Sequence[str]]) -> None:
+def store(
+    em: Emitter,
+    place: Place,
+    at: Sequence[str],
+    block: Block,
+    names: Sequence[Sequence[str]],
+    natural: bool = False,
+) -> None:
     """Store groups of raw elements (in range) as blocks: ``names[n]`` at address ``at[n]``. They are used up.
 
-    Needs ``zero`` in scope, and the shift vectors ``s0``, ``s1`` for SMOL blocks.
+    ``natural``: no element is negative. Needs ``zero`` in scope, and the shift vectors ``s0``, ``s1`` for SMOL blocks.
     """
     form = place.tensor.format
     count = len(block.groups)
@@ -531,7 +567,8 @@ def store(em: Emitter, place: Place, at: Sequence[str], block: Block, names: Seq
             em.line(f"m_store{block.bits}({address}, v_hsum({groups[0]}, zero));")
     elif form == "s16":
         for address, groups in zip(at, names, strict=True):
-            em.line(f"v_store({address}, v_halves({groups[0]}, {groups[1] if count == 2 else 'zero'}));")
+            second = groups[1] if count == 2 else "v_zero()"  # in place, so not the register that stays zero
+            em.line(f"v_store({address}, v_{'natural_' if natural else ''}halves({groups[0]}, {second}));")
     else:
         for address, groups in zip(at, names, strict=True):
             for g, name in enumerate(groups):

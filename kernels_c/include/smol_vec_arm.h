@@ -129,7 +129,37 @@ static inline vec v_sext16(vec a, int half)
 {
     return vshrq_n_s32(vshlq_s32(a, vdupq_n_s32(16 - 16 * half)), 16);
 }
+static inline vec v_low16(vec a) { return vandq_s32(a, vdupq_n_s32(0xffff)); }
 static inline vec v_halves(vec a, vec b) { return vsliq_n_s32(a, b, 16); }
+#define v_natural_halves(a, b) v_halves((a), (b))
+/* Saturating narrow shifts do most of it. 0 <= s <= 16; for bytes 0 <= s <= 24, of which 16 saturate nothing. */
+#define SMOL_NARROW(a, s) ((s) ? vqshrn_n_s32((a), (s) ? (s) : 1) : vqmovn_s32(a))
+#define v_narrow16(s, lo, hi, a, b) smol_zip_(SMOL_NARROW(a, s), SMOL_NARROW(b, s), (lo), (hi))
+static inline vec smol_zip_(int16x4_t a, int16x4_t b, int lo, int hi)
+{
+    int16x8_t d = vzip1q_s16(vcombine_s16(a, a), vcombine_s16(b, b));
+    if (lo > -32768)
+        d = vmaxq_s16(d, vdupq_n_s16((int16_t)lo));
+    if (hi < 32767)
+        d = vminq_s16(d, vdupq_n_s16((int16_t)hi));
+    return vreinterpretq_s32_s16(d);
+}
+#define SMOL_FIRST(s) ((s) > 16 ? 16 : (s))
+#define SMOL_SECOND(s) ((s) > 16 ? (s) - 16 : 1)
+#define v_store_narrow8(p, s, lo, hi, a, b, zero)                                                                  \
+    smol_store_bytes_((p),                                                                                         \
+                      vcombine_s16(SMOL_NARROW(a, SMOL_FIRST(s)), SMOL_NARROW(b, SMOL_FIRST(s))), (s) > 16, \
+                      SMOL_SECOND(s), (lo), (hi))
+#define smol_store_bytes_(p, halves, twice, s, lo, hi) \
+    smol_store_clamped_((p), (twice) ? vqshrn_n_s16((halves), (s)) : vqmovn_s16(halves), (lo), (hi))
+static inline void smol_store_clamped_(uint8_t *p, int8x8_t d, int lo, int hi)
+{
+    if (lo > -128)
+        d = vmax_s8(d, vdup_n_s8((int8_t)lo));
+    if (hi < 127)
+        d = vmin_s8(d, vdup_n_s8((int8_t)hi));
+    vst1_s8((int8_t *)p, d);
+}
 static inline uint32_t v_hsum(vec a, vec zero)
 {
     (void)zero;

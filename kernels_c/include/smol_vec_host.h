@@ -105,7 +105,11 @@ SMOL_HOST vec v_field(vec a, vec s, uint32_t mask) { SMOL_LANES(a.l[i] >> (s.l[i
 SMOL_HOST vec v_sext8(vec a, int byte) { SMOL_LANES((int8_t)(a.l[i] >> (8 * byte) & 0xff)); }
 SMOL_HOST vec v_sext16(vec a, int half) { SMOL_LANES((int16_t)(a.l[i] >> (16 * half) & 0xffff)); }
 /* Even halves from a, odd halves from b: the layout of 16-bit tensors. */
+/* The lower half of every lane, zero-extended. */
+SMOL_HOST vec v_low16(vec a) { SMOL_LANES(a.l[i] & 0xffff); }
 SMOL_HOST vec v_halves(vec a, vec b) { SMOL_LANES((a.l[i] & 0xffff) | b.l[i] << 16); }
+/* The same where no lane of a is negative or above 16 bits. */
+#define v_natural_halves(a, b) v_halves((a), (b))
 /* Sum of the four lanes; `zero` is a zero vector. */
 SMOL_HOST uint32_t v_hsum(vec a, vec zero) { return zero.l[0] + a.l[0] + a.l[1] + a.l[2] + a.l[3]; }
 /* The register's two halves, its upper half (h[1] alone), and stores of its parts. */
@@ -130,6 +134,16 @@ SMOL_HOST void v_store_s8(uint8_t *p, vec a, vec zero)
     (void)zero;
     for (int i = 0; i < 4; i++)
         p[i] = (uint8_t)a.l[i];
+}
+
+/* Where a machine has operations for it: lanes >> s, clamped to lo .. hi, which fit 16 or 8 bits, as v_halves, or as the
+ * eight bytes a, b. s, lo and hi are constants, s at most 16, or 24 for bytes. */
+SMOL_HOST vec smol_clamp(vec a, int s, int32_t lo, int32_t hi) { return v_at_most(v_at_least(v_sra(a, s), lo), hi); }
+#define v_narrow16(s, lo, hi, a, b) v_halves(smol_clamp((a), (s), (lo), (hi)), smol_clamp((b), (s), (lo), (hi)))
+SMOL_HOST void v_store_narrow8(uint8_t *p, int s, int32_t lo, int32_t hi, vec a, vec b, vec zero)
+{
+    v_store_s8(p, smol_clamp(a, s, lo, hi), zero);
+    v_store_s8(p + 4, smol_clamp(b, s, lo, hi), zero);
 }
 
 /* Eight lanes of 16 bits; eight lanes of 32 bits, four and four. v_begin16() before, v_begin() after their use. */

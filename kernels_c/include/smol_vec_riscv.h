@@ -178,6 +178,9 @@ static inline vec v_sext16(vec a, int half)
     return half ? smol_sra_new_(a, 16) : v_sra(smol_sll_(a, 16), 16);
 }
 static inline vec v_halves(vec a, vec b) { return v_or(smol_and_(a, 0xffff), smol_sll_(b, 16)); }
+static inline vec v_low16(vec a) { SMOL_OP_VX("vand.vx", a, 0xffff); }
+static inline vec smol_up_(vec a, int s) { SMOL_OP_AX("vsll.vx", a, s); }
+static inline vec v_natural_halves(vec a, vec b) { return v_or(a, smol_up_(b, 16)); }
 static inline uint32_t v_hsum(vec a, vec zero)
 {
     uint32_t sum;
