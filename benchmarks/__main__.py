@@ -1,0 +1,80 @@
+"""``python -m benchmarks kernels|yflows``: measure what is not measured yet, and write the CSV."""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Job, Store, measure_all
+from benchmarks.plan import kernel_jobs, yflows_jobs
+from sysmol.errors import SysmolError
+
+BENCHES = {"kernels": kernel_jobs, "yflows": yflows_jobs}
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
+    parser.add_argument("bench", choices=list(BENCHES))
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder of all products (build/bench)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="simulations at a time (all processors)")
+    parser.add_argument("--only", default="", help="regular expression: jobs whose title it finds")
+    parser.add_argument("--list", action="store_true", help="print the titles of the jobs and end")
+    return parser.parse_args(arguments)
+
+
+def choose(jobs: list[Job], expression: str) -> list[Job]:
+    """The jobs whose title the expression finds."""
+    try:
+        chosen = [job for job in jobs if re.search(expression, job.title)]
+    except re.error as error:
+        raise SysmolError(f"--only {expression!r} is no regular expression: {error}") from None
+    if not chosen:
+        raise SysmolError(f"no job's title matches {expression!r}: --list prints them")
+    return chosen
+
+
+def measure(bench: str, jobs: list[Job], out: Path, workers: int) -> int:
+    """Measure with a progress bar; returns how many jobs failed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console()
+    failed = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(bench, total=len(jobs))
+
+        def report(job: Job, rows: list[dict[str, Any]]) -> None:
+            nonlocal failed
+            progress.advance(task)
+            if rows[0]["status"] != "ok":
+                failed += 1
+                progress.console.print(f"{job.title}: {rows[0]['status']}", markup=False, highlight=False)
+
+        path = out / f"{bench}.csv"
+        measure_all(Store(out), jobs, path, workers, report)
+    console.print(f"wrote {path}: {len(jobs)} jobs, {failed} failed", markup=False, highlight=False)
+    return failed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0; 1 where a job failed; 2 on bad input."""
+    options = parse_arguments(arguments)
+    try:
+        jobs = choose(BENCHES[options.bench](), options.only)
+        if options.jobs < 1:
+            raise SysmolError(f"--jobs {options.jobs}: at least one")
+        if options.list:
+            print("\n".join(job.title for job in jobs))
+            return 0
+        return 1 if measure(options.bench, jobs, options.out, options.jobs) else 0
+    except SysmolError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What a core could do at best with each multiply-accumulate: the peak that a layer's rate is held against.
+
+The peak of a layer is the multiply-accumulates of one instruction times the instructions that the machine's units can
+start per cycle. It knows nothing of loads, stores, requantisation or unused lanes: those are what keeps a kernel below.
+
+=========  ====================================================================  ======================================
+style      instruction                                                           multiply-accumulates of one
+=========  ====================================================================  ======================================
+vdot vmac  SMOL                                                                  slots of a vector: 32, 64 or 128; the
+run                                                                              mean over a layer's vectors
+depthwise  SMOL ``vmul``, ``vmla``                                               8 (4 bits) or 16
+dot sdot   ``sdot`` (AArch64)                                                    16
+mmla       ``smmla`` (AArch64)                                                   32
+mac        RVV multiply-accumulate on 16-bit lanes; widening is extra            8
+unpack     weights of 4 bits, unpacked, then as ``dot`` or ``mac``               16 or 8
+pop        AArch64: exclusive or, population count, add: three for 128 bits;     128 / 3, 64 / 3
+           RISC-V: the same on 64-bit scalars, in the integer pipes
+fma        ``fmla``, ``vfmacc``                                                  4
+=========  ====================================================================  ======================================
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kernels_c.codegen.schedule import Schedule
+from sysmol.design import Machine
+from sysmol.errors import SysmolError
+from sysmol.network import Layer, Network
+from sysmol.patterns import capacity
+
+SMOL_STYLES = ("vdot", "vmac", "run")
+PLAIN: Mapping[str, tuple[str, float]] = {
+    "dot": ("SimdAlu", 16),
+    "sdot": ("SimdAlu", 16),
+    "mmla": ("SimdMatMultAcc", 32),
+    "mac": ("SimdMultAcc", 8),
+    "fma": ("SimdFloatMultAcc", 4),
+}
+"""gem5's operation class, whose units bound the rate, and multiply-accumulates per instruction."""
+BY_ISA: Mapping[tuple[str, str], tuple[str, float]] = {
+    ("unpack", "arm"): PLAIN["dot"],
+    ("unpack", "riscv"): PLAIN["mac"],
+    ("pop", "arm"): ("SimdAlu", 128 / 3),
+    ("pop", "riscv"): ("IntAlu", 64 / 3),
+}
+DEPTHWISE_LANES = {4: 8, 2: 16, 1: 16}
+
+
+def style_of(schedule: str) -> str:
+    """Multiply-accumulate that a schedule's name ends with, "" where the layer has no schedule."""
+    return Schedule.parse(schedule).style if schedule else ""
+
+
+def peak(net: Network, layer: Layer, style: str, isa: str, machine: Machine) -> float | None:
+    """Multiply-accumulates per cycle at best; None for layers that have none, or whose kernel has no style.
+
+    Raises :class:`SysmolError` for a style without a row above.
+    """
+    x = net.tensors[layer.input]
+    if layer.op == "depthwise" and x.format == "smol":
+        lanes = [DEPTHWISE_LANES[int(p)] for p in x.precisions]
+        return machine.smol_count * len(lanes) / sum(1 / n for n in lanes)
+    if not style:
+        return None
+    if style in SMOL_STYLES:
+        return machine.smol_count * sum(capacity(i) for i in x.patterns) / len(x.patterns)
+    if style not in PLAIN and (style, isa) not in BY_ISA:
+        raise SysmolError(f"style {style!r} has no peak: add a row to benchmarks/peaks.py")
+    op_class, macs = BY_ISA.get((style, isa)) or PLAIN[style]
+    return macs * machine.unit_count(op_class)
+
+
+def smol_counts(block: Mapping[str, float], machine: Mapping[str, Any]) -> tuple[float, float]:
+    """Committed SMOL instructions in a statistics block: those that multiply and accumulate, and all.
+
+    ``machine``: the description as it stands in ``run.json``; its op classes tell the functions apart.
+    """
+    counted = {"accumulating": 0.0, "all": 0.0}
+    for name, function in machine["smol"]["functions"].items():
+        suffix = f".committedInstType::{function['class']}"
+        count = sum(value for key, value in block.items() if key.endswith(suffix))
+        counted["all"] += count
+        counted["accumulating"] += 0.0 if name == "vqpk" else count
+    return counted["accumulating"], counted["all"]
