@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from sysmol.builder import Builder, Format
-from sysmol.network import Network
+from sysmol.network import Layer, Network
 
 SHAPES = [
     # kernel, stride, padding (top, left, bottom, right)
@@ -45,3 +45,10 @@ def convolutions(
     (y,) = b.layer("rescale", total, ["s8"])
     b.classifier(y, 4)
     return b.finish()
+
+
+def scheduled(net: Network) -> list[Layer]:
+    """The convolutions that ``shapes`` asked for, in order."""
+    stem = net.layers[0].targets[0]
+    inputs = {layer.targets[0] for layer in net.layers if layer.op == "conv2d" and layer.input == stem}
+    return [layer for layer in net.layers if layer.input in inputs]
