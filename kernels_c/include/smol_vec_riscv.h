@@ -348,16 +348,17 @@ static inline vec v_xor_bits(vec a, vec b)
     __asm__ volatile(SMOL_BITS "vmxor.mm %0, %1, %2" : "=vr"(d) : "vr"(a), "vr"(b) : "t0");
     return d;
 }
-static inline uint32_t v_count_bits(vec a)
-{
-    uint32_t n;
-    __asm__ volatile(SMOL_BITS "vcpop.m %0, %1" : "=r"(n) : "vr"(a) : "t0");
-    return n;
-}
+/* sum += number of bits; both in one, or compilers keep many counts before they add them, and spill. */
+#define v_count_bits(sum_, a_)                                              \
+    do {                                                                    \
+        uint64_t count_;                                                    \
+        __asm__ volatile(SMOL_BITS "vcpop.m %1, %2\n\tadd %0, %0, %1"       \
+                         : "+r"(sum_), "=&r"(count_) : "vr"(a_) : "t0");    \
+    } while (0)
 /* Lanes a, b, c, e. */
-static inline vec v_from_scalars(uint32_t a, uint32_t b, uint32_t c, uint32_t e)
+static inline vec v_from_scalars(uint64_t a, uint64_t b, uint64_t c, uint64_t e)
 {
-    vec d = v_dup(a);
+    vec d = v_dup((uint32_t)a);
     __asm__ volatile(SMOL_32 "vslide1down.vx %0, %0, %1" : "+vr"(d) : "r"(b));
     __asm__ volatile(SMOL_32 "vslide1down.vx %0, %0, %1" : "+vr"(d) : "r"(c));
     __asm__ volatile(SMOL_32 "vslide1down.vx %0, %0, %1" : "+vr"(d) : "r"(e));

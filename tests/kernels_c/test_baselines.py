@@ -93,7 +93,8 @@ SERVES = {
 
 
 def options(style: str) -> Options:
-    return Options(styles={"smol" if style == "pop" else "s8": style})
+    """The style for its input format, and no SMOL words elsewhere either."""
+    return Options(styles={"smol" if style == "pop" else "s8": style}, pack="simd")
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ class ScalarCount(BitCount):
         em.line("v_begin_bits();")
         for c in range(len(self.channels)):
             for p in range(len(self.pixels)):
-                em.line(f"uint32_t n{c}_{p} = 0;", scalar=1)
+                em.line(f"uint64_t n{c}_{p} = 0;", scalar=1)
 
     def _vector(self, em: Emitter) -> None:
         for p in range(len(self.pixels)):
@@ -148,7 +148,7 @@ class ScalarCount(BitCount):
                         em.line(f"const vec t{c}_{p} = v_xor_bits(w{c}, x{p});")
                 for p in range(len(self.pixels)):
                     for c in own:
-                        em.line(f"n{c}_{p} += v_count_bits(t{c}_{p});", scalar=1)
+                        em.line(f"v_count_bits(n{c}_{p}, t{c}_{p});", scalar=1)
 
     def end(self, em: Emitter) -> None:
         em.line("v_begin();")

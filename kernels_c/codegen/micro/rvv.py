@@ -158,32 +158,31 @@ class RvvInt8(MicroKernel):
                 g += 1
 
     def _products(self, em: Emitter) -> None:
-        """``t[block][pixel]`` = a window's sum of products in 16 bits."""
+        """``t[block][pixel]`` = a window's sum of products in 16 bits.
+
+        A term's weights come before the multiply-accumulates of the term before it: out-of-order cores take the oldest
+        operation that is ready, so that what a younger one waits for would be late.
+        """
         for k, p in self.sums:
             em.line(f"vec16 t{k}_{p};")
-        for r in range(self.plan.length):
-            with em.block():
-                em.line(f"const uint8_t *at = x + m_load16(o + {2 * r});", scalar=1)
-                self._run_weights(em, r)
-                for i in range(self.plan.run):
-                    e = r * self.plan.run + i
-                    with em.block():
-                        self._term_weights(em, r, i)
-                        for p in range(len(self.pixels)):
-                            em.line(f"const int x{p} = m_get_s8({plus('at', self.at[p])}, {i});")
-                        for k, p in self.sums:
-                            em.line(f"{'v_mla16' if e else 'v_mul16'}(t{k}_{p}, w{k}, x{p});")
+        self._weights(em, 0)
+        for e in range(self.plan.terms):
+            if e + 1 < self.plan.terms:
+                self._weights(em, e + 1)
+            r, i = divmod(e, self.plan.run)
+            if not i:
+                em.line(f"const uint8_t *at{r} = x + m_load16(o + {2 * r});", scalar=1)
+            for p in range(len(self.pixels)):
+                em.line(f"const int x{e}_{p} = m_get_s8({plus(f'at{r}', self.at[p])}, {i});")
+            for k, p in self.sums:
+                em.line(f"{'v_mla16' if e else 'v_mul16'}(t{k}_{p}, w{e}_{k}, x{e}_{p});")
         em.line(f"o += {2 * self.plan.length};", scalar=1)
         em.line(f"w += {self.window_bytes};", scalar=1)
 
-    def _run_weights(self, em: Emitter, r: int) -> None:
-        """Load what all terms of run ``r`` of a window share."""
-
-    def _term_weights(self, em: Emitter, r: int, i: int) -> None:
-        """Declare ``w<block>``, the weights of term ``i`` of run ``r``."""
+    def _weights(self, em: Emitter, e: int) -> None:
+        """Declare ``w<term>_<block>``, the weights of term ``e`` of a window."""
         for k in range(len(self.blocks)):
-            number = (r * self.plan.run + i) * len(self.blocks) + k
-            em.line(f"const vec16 w{k} = v_load16(w + {16 * number});")
+            em.line(f"const vec16 w{e}_{k} = v_load16(w + {16 * (e * len(self.blocks) + k)});")
 
     @property
     def window_bytes(self) -> int:

@@ -124,13 +124,12 @@ class RvvUnpack(RvvInt8):
         slots = 1.06 * sums + 1.75 * blocks
         return max(slots, pixels + 0.25 * blocks + 0.25, (slots + pixels + 0.5 * blocks + 0.5) / 2, CHAIN_SLOTS / 4)
 
-    def _run_weights(self, em: Emitter, r: int) -> None:
+    def _weights(self, em: Emitter, e: int) -> None:
+        r, i = divmod(e, self.plan.run)
         for k in range(len(self.blocks)):
-            em.line(f"const vec16 n{k} = v_load16(w + {16 * (r * len(self.blocks) + k)});")
-
-    def _term_weights(self, em: Emitter, r: int, i: int) -> None:
-        for k in range(len(self.blocks)):
-            em.line(f"const vec16 w{k} = v_nibble16(n{k}, {i});")
+            if not i:
+                em.line(f"const vec16 n{r}_{k} = v_load16(w + {16 * (r * len(self.blocks) + k)});")
+            em.line(f"const vec16 w{e}_{k} = v_nibble16(n{r}_{k}, {i});")
 
     @property
     def window_bytes(self) -> int:
