@@ -197,8 +197,9 @@ def main() -> None:
     root = build_root(arguments, job, machine, mode, boot, outdir, plugin=fingerprint is not None)
     m5.instantiate(None if boot is None else str(boot.checkpoint))
     first_tick = int(m5.curTick())
-    started = time.time()
+    started, started_cpu = time.time(), time.process_time()
     cause = simulate(job, outdir, mode)
+    host_cpu_seconds = time.process_time() - started_cpu
     processes = collect_processes(outdir) if mode == "linux" else []
     host_seconds = time.time() - started
     if arguments.no_roi:
@@ -241,6 +242,7 @@ def main() -> None:
             "logits_match": match,
             "mismatches": mismatches,
             "host_seconds": round(host_seconds, 3),
+            "host_cpu_seconds": round(host_cpu_seconds, 3),
             "sim_insts": int(root.system.cpu.totalInsts()),
             "sim_ticks": int(m5.curTick()) - first_tick,
             **({"processes": processes} if processes else {}),
