@@ -2,8 +2,8 @@
 
 Says whether both give the same instruction counts, ticks and logits, and how many instructions per second of host
 processor time each simulates. Runs alternate (base other, other base, ...), so that a slow phase of the host meets both
-alike. Two gains: of the fastest run of each (on a host with other work the steadier one, since disturbance only ever
-slows down), and the median over the pairs. Processor time, not wall time: of the simulation itself, without gem5's start.
+alike. Two gains: of the fastest run of each (steadier on a host with other work, since disturbance only ever slows
+down), and the median over the pairs. Processor time, not wall time: of the simulation itself, without its start.
 
     python -m benchmarks.plugin_cost build/demo/bin/int8.riscv.json --base ~/gem5-stock.opt --base-stock \\
         --other ~/gem5/build/SMOL/gem5.opt           # what the plug-in costs code without SMOL words
