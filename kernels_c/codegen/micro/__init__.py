@@ -8,7 +8,7 @@ taken.
 from kernels_c.codegen.layout import Place
 from kernels_c.codegen.micro.base import MicroKernel
 from kernels_c.codegen.micro.binary import ScalarCount, VectorCount
-from kernels_c.codegen.micro.lane import LaneDot
+from kernels_c.codegen.micro.lane import LaneDot, LaneFloat
 from kernels_c.codegen.micro.mmla import MatrixDot
 from kernels_c.codegen.micro.per_output import SdotTile, SmolMac
 from kernels_c.codegen.micro.rvv import RvvFloat, RvvInt8
@@ -24,7 +24,7 @@ STYLES: dict[str, tuple[type[MicroKernel], ...]] = {
     "vdot": (SmolDot,),
     "dot": (LaneDot,),
     "mac": (RvvInt8,),
-    "fma": (LaneDot, RvvFloat),
+    "fma": (LaneFloat, RvvFloat),
     "mmla": (MatrixDot,),
     "unpack": (LaneUnpack, RvvUnpack),
     "pop": (VectorCount, ScalarCount),

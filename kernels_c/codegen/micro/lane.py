@@ -13,21 +13,18 @@ from kernels_c.codegen.targets import Target
 from sysmol.network import Array, Layer
 
 
-class LaneDot(MicroKernel):
-    """Four bytes (int8 dot products) or one float of an activation register meet four output channels (NEON).
+class LaneKernel(MicroKernel):
+    """Four bytes of an activation register, an element or several, meet four output channels (NEON).
 
     A kernel row lies in memory as one run of pixels, so its reduction runs over registers that cross pixel borders.
     """
 
-    @classmethod
-    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
-        return source.tensor.format in ("s8", "f32") and not target.scalar_operand
+    operation: str
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
     ) -> None:
         super().__init__(layer, source, blocks, schedule, limits)
-        self.operation = "v_sdot" if source.tensor.format == "s8" else "v_ffma_lane"
         self.subs = -(-source.pixel_bytes * layer.kernel[1] // 4)
 
     @property
@@ -58,3 +55,23 @@ class LaneDot(MicroKernel):
         padded[..., :length] = matrix
         picked = lanes(self.blocks, np.moveaxis(padded, 0, -1))  # [KH, elements, groups, 4]
         return np.transpose(picked.reshape(height, self.subs, per, self.groups, 4), (0, 1, 3, 4, 2))
+
+
+class LaneDot(LaneKernel):
+    """Dot products of four int8 elements (``sdot`` by element)."""
+
+    operation = "v_sdot"
+
+    @classmethod
+    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
+        return source.tensor.format == "s8" and not target.scalar_operand
+
+
+class LaneFloat(LaneKernel):
+    """Multiply-accumulates of a float (``fmla`` by element)."""
+
+    operation = "v_ffma_lane"
+
+    @classmethod
+    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
+        return source.tensor.format == "f32" and not target.scalar_operand
