@@ -267,6 +267,8 @@ def _narrow(net: Network, names: Sequence[str], wide: Collection[str]) -> dict[s
     for layer in net.layers:
         if layer.op == "depthwise" and any(sizes.get(n, 4) < 4 for n in (layer.input, *layer.targets)):
             return {}  # its parts are up to 32 bits wide
+        if layer.input in sizes and layer.groups > 1:
+            return {}
         if layer.op == "conv2d" and layer.input in sizes:
             target = net.tensors[layer.targets[0]]
             registers, operations = run_registers(layer.kernel, sizes[layer.input])

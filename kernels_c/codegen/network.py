@@ -9,7 +9,7 @@ from kernels_c.codegen.elementwise import Elementwise, ImageRescale, MaxPool
 from kernels_c.codegen.emitter import CLASSES, Emitter
 from kernels_c.codegen.layout import SLACK, Place, plan
 from kernels_c.codegen.memory import Memory, allocate, clear_name, emit_clear
-from kernels_c.codegen.nest import LoopNest, dataflow
+from kernels_c.codegen.nest import LoopNest, dataflow, grouped
 from kernels_c.codegen.options import DEFAULT, Options
 from kernels_c.codegen.targets import Target
 from sysmol.errors import SysmolError
@@ -51,6 +51,8 @@ def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target,
         if layer.op != "rescale":
             raise SysmolError(f"layer {layer.name}: only a rescale layer reads the u8 image; put one in front of it")
         return ImageRescale(net, layer, places, target)
+    if layer.op == "conv2d" and layer.groups > 1:
+        return grouped(net, layer, places, target, options)
     if layer.op == "conv2d":
         return dataflow(options.schedules.get(layer.name))(net, layer, places, target, options)
     if layer.op == "depthwise":
@@ -64,7 +66,7 @@ def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[
     out = net.tensors[layer.targets[0]]
     macs = 0
     if layer.op in ("conv2d", "depthwise"):
-        reduced = net.tensors[layer.input].channels if layer.op == "conv2d" else 1
+        reduced = net.tensors[layer.input].channels // layer.groups if layer.op == "conv2d" else 1
         macs = out.height * out.width * out.channels * layer.kernel[0] * layer.kernel[1] * reduced
     mix = {kind: em.mix[kind] for kind in CLASSES}
     mix["chains"] = getattr(made, "chains", 0)

@@ -117,7 +117,7 @@ def float_network(seed: int) -> Network:
 
 
 def narrow_network(seed: int) -> Network:
-    """Tensors of one precision in 2, 4 and 8 bytes per pixel: every operation that reads or writes them, odd kernels."""
+    """Tensors of one precision in 2, 4 and 8 bytes per pixel: all that reads or writes them, odd kernels."""
     rng = np.random.default_rng(seed)
     b = Builder(rng, 11, 7, 3, f"narrow{seed}")
     (x,) = b.layer("rescale", "image", ["s8"])
@@ -137,6 +137,35 @@ def narrow_network(seed: int) -> Network:
     return b.finish()
 
 
+def grouped_network(seed: int) -> Network:
+    """Convolutions with groups: of SMOL tensors with equal and unequal patterns, int8; tiles of one and two groups."""
+    rng = np.random.default_rng(seed)
+    b = Builder(rng, 7, 5, 3, f"grouped{seed}")
+    (x,) = b.layer("rescale", "image", ["s8"])
+    p = random_precisions(rng, 66)
+    (x,) = b.layer("conv2d", x, [p], 66, (3, 3), padding=SAME, apart=3)
+    x, _ = b.layer("conv2d", x, [p, "s16"], 66, (3, 3), padding=SAME, groups=3, apart=3)
+    (x,) = b.layer("conv2d", x, [[4] * 12], 12, (2, 3), stride=(2, 1), padding=(1, 1, 0, 1), groups=3)
+    (x,) = b.layer("conv2d", x, [[4] * 36], 36, apart=2)
+    (x,) = b.layer("conv2d", x, ["s8"], 32, (3, 3), padding=SAME, groups=2)
+    (x,) = b.layer("conv2d", x, ["s8"], 24, (3, 3), padding=SAME, groups=4)
+    (x,) = b.layer("conv2d", x, [[2] * 20], 20, (1, 1), groups=2, apart=5)
+    (x,) = b.layer("conv2d", x, ["s8"], 15, (3, 3), padding=SAME, groups=5)
+    b.classifier(x, 11)
+    return b.finish()
+
+
+def grouped_float_network(seed: int) -> Network:
+    """Convolutions with groups in fp32."""
+    b = Builder(np.random.default_rng(seed), 5, 7, 3, f"grouped_float{seed}")
+    (x,) = b.layer("rescale", "image", ["f32"])
+    (x,) = b.layer("conv2d", x, ["f32"], 24, (3, 3), padding=SAME)
+    (y,) = b.layer("conv2d", x, ["f32"], 24, (3, 3), padding=SAME, groups=3, residual=x)
+    (y,) = b.layer("conv2d", y, ["f32"], 10, (3, 3), stride=(2, 2), padding=SAME, groups=2)
+    b.classifier(y, 10)
+    return b.finish()
+
+
 def all_networks(seed: int) -> dict[str, Callable[[], Network]]:
     """Name and maker of every network of the suite. The 45 patterns appear in five networks of nine layers."""
     makers: dict[str, Callable[[], Network]] = {
@@ -145,6 +174,8 @@ def all_networks(seed: int) -> dict[str, Callable[[], Network]]:
         "ragged": lambda: ragged_network(seed),
         "depthwise": lambda: depthwise_network(seed),
         "narrow": lambda: narrow_network(seed),
+        "grouped": lambda: grouped_network(seed),
+        "grouped_float": lambda: grouped_float_network(seed),
         "int8": lambda: int8_network(seed),
         "float": lambda: float_network(seed),
     }

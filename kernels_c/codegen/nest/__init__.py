@@ -2,6 +2,7 @@
 
 from kernels_c.codegen.nest.base import LoopNest, parameters, tile_origin
 from kernels_c.codegen.nest.flows import SingleInput, SingleOutput, SingleWeight
+from kernels_c.codegen.nest.grouped import grouped
 from kernels_c.codegen.nest.output import OutputStationary
 from kernels_c.codegen.nest.single import Single
 from kernels_c.codegen.schedule import Schedule
@@ -15,4 +16,4 @@ def dataflow(schedule: Schedule | None) -> type[LoopNest]:
     return SINGLE[schedule.anchor] if schedule is not None and schedule.single else OutputStationary
 
 
-__all__ = ["SINGLE", "LoopNest", "OutputStationary", "dataflow", "parameters", "tile_origin"]
+__all__ = ["SINGLE", "LoopNest", "OutputStationary", "dataflow", "grouped", "parameters", "tile_origin"]
