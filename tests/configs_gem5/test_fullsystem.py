@@ -156,6 +156,50 @@ def test_wrong_logits_on_bare_metal_are_caught(folder: Path, tmp_path: Path) -> 
         run_gem5(tmp_path / "net.riscv-baremetal.json", "riscv", "atomic", out=tmp_path / "run")
 
 
+def write_manifest(program: Path, isa: str, mode: str, image_bytes: int, classes: int, count: int) -> Path:
+    """A manifest for a test program: "images" from inputs.bin, "logits" to compare with expected.bin, beside it."""
+    manifest = {
+        "format": "sysmol-manifest",
+        "version": 1,
+        "name": program.name,
+        "variant": "test",
+        "isa": isa,
+        "mode": mode,
+        "network": {"path": "", "sha256": ""},
+        "elf": {"path": program.name, "sha256": sha256_file(program)},
+        "patterns": [],
+        "input": {"shape": [1, 1, image_bytes], "bytes": image_bytes},
+        "output": {"classes": classes, "dtype": "int32"},
+        "regions": [],
+        "reference": {"images": "inputs.bin", "logits": "expected.bin", "count": count, "tolerance": 0},
+    }
+    return atomic_write_json(program.with_suffix(".json"), manifest)
+
+
+UNIT_IS_OFF = {"arm": 0x1FE00000, "riscv": 2}
+"""ESR_EL1 of an access to FP/SIMD that CPACR_EL1 traps (class 0x07, condition AL); mcause of an illegal instruction."""
+
+
+@pytest.mark.gem5
+@pytest.mark.parametrize("cpu", ("atomic", "o3"))
+@pytest.mark.parametrize("isa", ISAS)
+def test_unit_that_is_off(tmp_path: Path, isa: str, cpu: str) -> None:
+    """With FP/SIMD or the vector unit disabled a SMOL word takes the ISA's trap, with its own address as pc."""
+    pytest.importorskip("ziglang", reason="the cross compiler, package ziglang, is absent")
+    need_gem5(isa)
+    program = tmp_path / "unit_off"
+    triple = {"arm": "aarch64-linux-musl", "riscv": "riscv64-linux-musl"}[isa]
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, "-nostdlib", "-static", "-fno-pic"]
+    command += [f"-DWORD={table.encode(isa, 0, 0, 1, 2, 3):#010x}", f"-Wl,-T,{FOLDER / 'baremetal' / 'program.ld'}"]
+    command += ["-mcmodel=medany"] if isa == "riscv" else []
+    subprocess.run([*command, "-o", str(program), str(Path(__file__).with_name("unit_off.S"))], check=True)
+    (tmp_path / "inputs.bin").write_bytes(b"\0")
+    (tmp_path / "expected.bin").write_bytes(struct.pack("<2I", UNIT_IS_OFF[isa], 0))
+    path = write_manifest(program, isa, "baremetal", image_bytes=1, classes=2, count=1)
+    run = run_gem5(path, isa, cpu, out=tmp_path / "run", roi=False, timeout=100)
+    assert run["logits_match"] is True
+
+
 def read_archive(data: bytes) -> Iterator[tuple[str, int, bytes, tuple[int, int]]]:
     """Name, mode, content and device number of every entry of a newc archive."""
     at = 0
@@ -265,7 +309,7 @@ def state_after(content: bytes, words: list[tuple[int, int, int, int, int]], fir
 @pytest.mark.parametrize("cpu", ("atomic", "o3"))
 def test_vector_state_of_two_processes(boot: Path, tmp_path: Path, cpu: str) -> None:
     """Two processes that hold SMOL results in all 32 registers and give the core to each other after every round; the
-    first vector instruction of each is a SMOL word, so that the kernel's lazy FP/SIMD trap must come from it."""
+    first vector instruction of each is a SMOL word, on the zero registers of a new process."""
     pytest.importorskip("ziglang", reason="the cross compiler, package ziglang, is absent")
     print(f"seed {SEED}")
     rng = random.Random(SEED)
@@ -280,21 +324,7 @@ def test_vector_state_of_two_processes(boot: Path, tmp_path: Path, cpu: str) -> 
     inputs = [rng.randbytes(512) for _ in range(2)]
     (tmp_path / "inputs.bin").write_bytes(b"".join(inputs))
     (tmp_path / "expected.bin").write_bytes(b"".join(state_after(content, words, first) for content in inputs))
-    manifest = {
-        "format": "sysmol-manifest",
-        "version": 1,
-        "name": "vector_state",
-        "variant": "test",
-        "isa": "arm",
-        "network": {"path": "", "sha256": ""},
-        "elf": {"path": "program", "sha256": sha256_file(program)},
-        "patterns": [],
-        "input": {"shape": [1, 1, 512], "bytes": 512},
-        "output": {"classes": 132, "dtype": "int32"},
-        "regions": [],
-        "reference": {"images": "inputs.bin", "logits": "expected.bin", "count": 2, "tolerance": 0},
-    }
-    path = atomic_write_json(tmp_path / "state.arm.json", manifest)
+    path = write_manifest(program, "arm", "se", image_bytes=512, classes=132, count=2)
     run = run_gem5(path, "arm", cpu, out=tmp_path / "run", mode="linux", boot=boot, processes=2, timeout=300)
     assert run["logits_match"] is True
     switches = [p["voluntary_switches"] + p["involuntary_switches"] for p in run["processes"]]
