@@ -12,6 +12,7 @@ import pytest
 
 from kernels_c.build import FLOAT_TOLERANCE, compile_program, run_executable
 from kernels_c.codegen.network import generate
+from kernels_c.codegen.options import DEFAULT, Options
 from kernels_c.codegen.targets import TARGETS
 from kernels_c.toolchain import find_compiler
 from sysmol.network import Network
@@ -32,14 +33,17 @@ def seed() -> int:
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Generate and compile a network, once per session: ``program(net, isa, *options) -> executable``."""
+    """Generate and compile a network, once per session: ``program(net, isa, *flags) -> executable``.
+
+    ``choices``: the generator's options.
+    """
     made: dict[tuple[str, ...], Path] = {}
 
-    def make(net: Network, isa: str, *options: str) -> Path:
-        key = (net.name, isa, *options)
+    def make(net: Network, isa: str, *options: str, choices: Options = DEFAULT) -> Path:
+        key = (net.name, isa, str(choices), *options)
         if key not in made:
             target = TARGETS[isa]
-            generated = generate(net, target, f"net.{isa}", "a test")
+            generated = generate(net, target, f"net.{isa}", "a test", choices)
             folder = tmp_path_factory.mktemp("program")
             made[key] = compile_program(generated, f"net.{isa}", folder, find_compiler(target), target, options)[0]
         return made[key]
