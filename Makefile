@@ -14,7 +14,7 @@ export ZIG_GLOBAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export ZIG_LOCAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export MPLCONFIGDIR ?= $(CURDIR)/build/cache/matplotlib
 
-.PHONY: demo test gem5-test verify-gem5 kernels lint check-generated venv clean help
+.PHONY: demo test gem5-test verify-gem5 kernels lint check-generated venv clean help bench-kernels bench-yflows bench-schedules
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -43,6 +43,15 @@ verify-gem5: $(VENV)/.installed  ## random programs in gem5 against the Python m
 kernels: $(VENV)/.installed  ## C and executables for host, ARM and RISC-V: make kernels NET=file.network.safetensors
 	@test -n "$(NET)" || { echo "name a network file: make kernels NET=build/demo/mixed.network.safetensors" >&2; exit 2; }
 	$(BIN)/sysmol compile $(NET)
+
+bench-kernels: $(VENV)/.installed  ## measure kernels and networks in gem5, or go on with it: build/bench/kernels.csv
+	$(BIN)/python -m benchmarks kernels
+
+bench-yflows: $(VENV)/.installed  ## the YFlows experiment in gem5, or go on with it: build/bench/yflows.csv
+	$(BIN)/python -m benchmarks yflows
+
+bench-schedules: $(VENV)/.installed  ## the schedule heuristic against measured schedules: build/bench/schedules.csv
+	$(BIN)/python -m benchmarks schedules
 
 lint: $(VENV)/.installed check-generated  ## ruff, mypy, generated files
 	$(BIN)/ruff check .

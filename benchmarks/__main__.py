@@ -1,4 +1,4 @@
-"""``python -m benchmarks kernels|yflows``: measure what is not measured yet, and write the CSV."""
+"""``python -m benchmarks kernels|yflows|schedules``: measure what is not measured yet, and write the CSV."""
 
 import argparse
 import os
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Job, Store, measure_all
-from benchmarks.plan import kernel_jobs, yflows_jobs
+from benchmarks.plan import kernel_jobs
+from benchmarks.schedules import search_all, search_jobs
+from benchmarks.yflows import jobs as yflows_jobs
 from sysmol.errors import SysmolError
 
-BENCHES = {"kernels": kernel_jobs, "yflows": yflows_jobs}
+BENCHES = {"kernels": kernel_jobs, "yflows": yflows_jobs, "schedules": search_jobs}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -70,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.list:
             print("\n".join(job.title for job in jobs))
             return 0
+        if options.bench == "schedules":
+            return 1 if search_all(jobs, options.out, lambda line: print(line, flush=True)) else 0
         return 1 if measure(options.bench, jobs, options.out, options.jobs) else 0
     except SysmolError as error:
         print(f"benchmarks: {error}", file=sys.stderr)

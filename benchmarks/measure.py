@@ -52,6 +52,8 @@ FORMAT_SOURCES = ("sysmol/grid.py", "sysmol/patterns.py", "sysmol/packing.py")
 PROGRAM_SOURCES = ("kernels_c", "sysmol/network.py", "sysmol/isa.py", *FORMAT_SOURCES)
 RUN_SOURCES = ("configs_gem5/run_net.py", "configs_gem5/system.py", "configs_gem5/inputs.py")
 TOTAL = "total"
+HASH_DIGITS = 16
+"""Hexadecimal digits of hashes in the CSV files."""
 TIMEOUT = 3600.0
 
 COLUMNS = (
@@ -244,7 +246,7 @@ class Store:
         try:
             manifest, made = self.program(job)
             run, gem5_sha256 = self.run(job, manifest)
-            return [{**start, "status": "ok", **row} for row in layer_rows(job, manifest, made, run, gem5_sha256)]
+            return [start | {"status": "ok"} | row for row in layer_rows(job, manifest, made, run, gem5_sha256)]
         except (SysmolError, CheckFailed) as error:
             why = str(error)
         except Exception as error:  # whatever is wrong with one program, the others are measured
@@ -272,13 +274,13 @@ def layer_rows(
     blocks = read_stats(run_folder / "stats.txt")
     classes = {function["class"] for function in run["machine"]["smol"]["functions"].values()}
     estimates = estimate(manifest_path, machine)["cycles"]
-    common = {
-        "gem5": run["gem5"]["version"],
+    hashes = {
         "network_sha256": manifest["network"]["sha256"],
         "elf_sha256": manifest["elf"]["sha256"],
         "machine_sha256": digest(run["machine"]),
         "gem5_sha256": gem5_sha256,
     }
+    common = {"gem5": run["gem5"]["version"]} | {name: value[:HASH_DIGITS] for name, value in hashes.items()}
     rows: list[dict[str, Any]] = []
     for index, (region, layer) in enumerate(zip(regions, net.layers, strict=True)):
         if layer.name in job.shape.probes:

@@ -42,10 +42,3 @@ def jobs_of(shapes: str, variants: Sequence[Variant], machine: str = MACHINE) ->
 def kernel_jobs() -> list[Job]:
     """``make bench-kernels``."""
     return [job for shapes, variants in KERNELS for job in jobs_of(shapes, variants)]
-
-
-def yflows_jobs() -> list[Job]:
-    """``make bench-yflows``."""
-    from benchmarks.yflows import jobs
-
-    return jobs()

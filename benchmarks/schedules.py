@@ -1,0 +1,93 @@
+"""How far the schedule heuristic is from the best schedule that was measured: ``python -m benchmarks schedules``.
+
+Runs the search of :mod:`kernels_c.tune` (`sysmol tune`) over benchmark networks and writes ``schedules.csv``: a row per
+network, variant, ISA and shape of convolution, with the cycles of the heuristic's schedule and of the best one among
+``candidates`` measured in gem5. Finished runs are reused; the chosen schedules stand in ``schedules.json``.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from analysis.estimate import bounds
+from benchmarks.measure import Job, Store, cell
+from benchmarks.plan import FP32, INT8, ISAS, MACHINE, MIX, UNIFORM, jobs_of
+from kernels_c import schedules as stored
+from kernels_c.tune import search
+from sysmol.design import load_machine
+from sysmol.errors import SysmolError
+from sysmol.files import atomic_write_text
+from sysmol.measuring import measured_cycles
+
+SEARCHES = (("convolutions", (UNIFORM[0], MIX, FP32, INT8)), ("resnet8", (UNIFORM[0],)))
+"""Shape files with the variants whose schedules are searched."""
+CANDIDATES = 5
+IMAGES = 2
+COLUMNS = (
+    *("network", "variant", "isa", "machine", "layer", "layers", "candidates", "heuristic", "heuristic_cycles"),
+    *("best", "best_cycles", "source"),
+)
+
+
+def search_jobs() -> list[Job]:
+    """What is searched, as jobs."""
+    jobs = [job for shapes, variants in SEARCHES for job in jobs_of(shapes, variants)]
+    assert {job.isa for job in jobs} == set(ISAS)
+    return jobs
+
+
+def search_one(store: Store, job: Job, out: Path) -> list[dict[str, Any]]:
+    """Rows of one network on one ISA; probes and image are left out."""
+    machine = load_machine(MACHINE)
+    network = store.network(job)
+    folder = out / "tune" / f"{network.parent.name}-{job.isa}"
+    found = search(
+        network,
+        job.isa,
+        machine.name,
+        folder,
+        lambda region: max(bounds(region, machine).values()),
+        lambda manifest, run: measured_cycles(manifest, MACHINE, run, IMAGES),
+        CANDIDATES,
+        say=lambda _: None,
+    )
+    stored.write(out / "schedules.json", {stored.key(result.facts): result.entry() for result in found})
+    rows = []
+    for result in found:
+        if set(result.layers) <= job.shape.probes:
+            continue
+        rows.append(
+            {
+                "network": job.shape.name,
+                "variant": job.variant.name,
+                "isa": job.isa,
+                "machine": machine.name,
+                "layer": result.layers[0],
+                "layers": len(result.layers),
+                "candidates": len(result.measured),
+                "heuristic": result.heuristic,
+                "heuristic_cycles": result.cycles(result.heuristic),
+                "best": result.best,
+                "best_cycles": result.cycles(result.best),
+                "source": result.source,
+            }
+        )
+    return rows
+
+
+def search_all(jobs: list[Job], out: Path, say: Callable[[str], None]) -> int:
+    """Search all, one after the other; ``schedules.csv`` is written anew after each. Returns how many failed."""
+    store = Store(out)
+    store.clean()
+    rows: list[dict[str, Any]] = []
+    failed = 0
+    for number, job in enumerate(jobs, 1):
+        try:
+            rows += search_one(store, job, out)
+            say(f"{job.title}: searched ({number} of {len(jobs)})")
+        except SysmolError as error:
+            failed += 1
+            say(f"{job.title}: failed: {error}")
+        lines = [",".join(COLUMNS), *(",".join(cell(row[column]) for column in COLUMNS) for row in rows)]
+        atomic_write_text(out / "schedules.csv", "\n".join(lines) + "\n")
+    return failed
