@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sysmol.cli import run_command_line
 from sysmol.compose import CLASS_GROUPS, PARTS_FOLDER, compose
 from sysmol.design import (
     MACHINE_FOLDER,
@@ -21,6 +22,7 @@ from sysmol.design import (
 )
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json
+from sysmol.machine_table import documents
 from sysmol.patterns import PATTERNS
 
 
@@ -235,3 +237,25 @@ def test_broken_smol_option(text: str) -> None:
     with pytest.raises(SysmolError) as caught:
         load_machine("o3-n1").with_smol(text)
     assert "\n" not in str(caught.value)
+
+
+# --- the command line ---
+
+
+def test_machines_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run_command_line(["machines"]) == 0
+    said = capsys.readouterr().out
+    for name in list_machines():
+        assert name in said
+        for source in documents(load_machine(name)):
+            assert source in said
+    assert run_command_line(["machines", "o3-a72"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "OSACA: fdiv v" in said and "SimdSha256Hash2" in said
+    assert run_command_line(["machines", "o3-a72", "--smol", "units=7,vdot=3", "--json"]) == 0
+    path = tmp_path / "mine.json"
+    path.write_text(capsys.readouterr().out)
+    assert load_machine(path) == load_machine("o3-a72").with_smol("units=7,vdot=3")
+    for arguments in (["--smol", "units=2"], ["--json"], ["o3-n1", "--smol", "fast"], ["cray"]):
+        assert run_command_line(["machines", *arguments]) == 2
+        assert capsys.readouterr().err.count("\n") == 1

@@ -9,6 +9,7 @@ import pytest
 from analysis.stats import Block, read_stats
 from sysmol import isa as table
 from sysmol.design import load_machine
+from sysmol.errors import CheckFailed, SysmolError
 from sysmol.patterns import PATTERNS
 
 pytestmark = pytest.mark.gem5
@@ -75,3 +76,23 @@ def test_stock_decoder_counts_nothing(
     run_job(program, isa, bytes(RECORD), bytes(4), RECORD, 4, stock_decoder=True)
     (block,) = read_stats(tmp_path / "run" / "stats.txt")
     assert not smol_stats(block)
+
+
+def test_smol_option_reaches_gem5(
+    gem5: Path, isa: str, compile_program: Callable[..., Path], run_job, tmp_path: Path
+) -> None:
+    """A slow unit of its own takes the time that it says; a pattern that the option leaves out is illegal."""
+    flags = [f"-DWORD_{name}={table.encode(isa, *SET, 1, 2, 2):#010x}" for name in ("SET", "CLEAR")]
+    program = compile_program("speculate.c", isa, *flags)
+    inputs = bytes(4 * RECORD)
+    how = {"inputs": inputs, "expected": bytes(4 * 4), "record": RECORD, "result": 4, "cpu": "o3"}
+    run = run_job(program, isa, **how, smol="units=3,vdot=20")
+    assert run["machine"]["name"] == "o3-n1 (units=3,vdot=20)" and run["machine"]["smol"]["count"] == 3
+    (block,) = read_stats(tmp_path / "run" / "stats.txt")
+    assert smol_stats(block)["units"] == 3
+    # All words add to one register: a chain.
+    assert block["system.cpu.numCycles"] > 20 * 8 * len(inputs)
+    with pytest.raises(CheckFailed, match="needs pattern 12, which this hardware lacks"):
+        run_job(program, isa, **how, smol="patterns=0+36")
+    with pytest.raises(SysmolError, match="'speed=3' is not known"):
+        run_job(program, isa, **how, smol="speed=3")
