@@ -5,6 +5,7 @@ import functools
 import json
 import mmap
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import REPO_ROOT, sha256_file
+from sysmol.files import REPO_ROOT, make_folder, sha256_file
 
 RUN_NET = REPO_ROOT / "configs_gem5" / "run_net.py"
 BOOT_LINUX = REPO_ROOT / "configs_gem5" / "boot_linux.py"
@@ -152,9 +153,18 @@ def boot_linux(
         raise SysmolError(why_no_gem5("arm"))
     source = Path(linux).resolve()
     folder = Path(out).resolve() if out is not None else source / "boot"
-    if not is_booted(source, folder):
-        options = ["--linux", str(source), "--outdir", str(folder), "--machine", str(machine)]
+    if is_booted(source, folder):
+        return folder
+    # Into a folder of its own first: the place holds a whole boot or none, whoever else boots or is killed.
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=make_folder(folder.parent)))
+    try:
+        options = ["--linux", str(source), "--outdir", str(scratch), "--machine", str(machine)]
         run_script(binary, BOOT_LINUX, options, str(source), timeout)
+        if not is_booted(source, folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 

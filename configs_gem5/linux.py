@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import _m5.core
 import m5.objects as sim
 from m5.util.fdthelper import Fdt, FdtNode, FdtProperty, FdtPropertyStrings, FdtPropertyWords, FdtState
 
@@ -127,17 +128,19 @@ def write_device_tree(system: Any, path: Path) -> None:
 
 
 def load_boot(folder: str) -> Boot:
-    """A checked boot folder. :class:`SysmolError` where it is none, or its kernel is another one by now."""
+    """A checked boot folder. :class:`SysmolError` where it is none, or of other files or another gem5 by now."""
     path = Path(folder).resolve()
     facts = read_json(path / "boot.json", BOOT_FORMAT, BOOT_VERSION)
+    again = "boot again with boot_linux.py"
     try:
-        kernel, digest, machine = Path(facts["kernel"]["path"]), facts["kernel"]["sha256"], facts["memory_mib"]
+        kernel, digest = Path(facts["kernel"]["path"]), facts["kernel"]["sha256"]
+        memory, version = facts["memory_mib"], facts["gem5"]["version"]
     except (KeyError, TypeError) as error:
-        raise SysmolError(f"{path}/boot.json is incomplete ({error!r}): boot again with boot_linux.py") from None
-    if machine != MEMORY_MIB or sha256_file(kernel) != digest:
-        raise SysmolError(
-            f"{path} is of another kernel than {kernel}, or of other memory: boot again with boot_linux.py"
-        )
+        raise SysmolError(f"{path}/boot.json is incomplete ({error!r}): {again}") from None
+    if memory != MEMORY_MIB or sha256_file(kernel) != digest:
+        raise SysmolError(f"{path} is of another kernel than {kernel} or of other memory: {again}")
+    if version != str(_m5.core.gem5Version):
+        raise SysmolError(f"{path} is of gem5 {version}, not of this one ({_m5.core.gem5Version}): {again}")
     return Boot(path, kernel)
 
 

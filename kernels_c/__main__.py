@@ -1,4 +1,5 @@
-"""``python -m kernels_c NETWORK [--isa host|arm|riscv] [--out DIR] [--variant NAME] [--cc COMMAND]``."""
+"""``python -m kernels_c NETWORK [--isa host|arm|riscv] [--out DIR] [--variant NAME] [--cc COMMAND]
+[--mode se|baremetal]``."""
 
 import argparse
 import sys
@@ -17,11 +18,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("build/bin"))
     parser.add_argument("--variant", help="name of the products; default: from the file's name")
     parser.add_argument("--cc", help="compiler command to use")
+    parser.add_argument("--mode", choices=("se", "baremetal"), default="se", help="what lies beneath the program")
     arguments = parser.parse_args()
     variant = arguments.variant or arguments.network.name.removesuffix(".safetensors").removesuffix(".network")
+    mode = arguments.mode
     try:
-        for isa in arguments.isa or list(TARGETS):
-            print(compile_network(arguments.network, isa, arguments.out, variant, arguments.cc))
+        for isa in arguments.isa or [name for name, target in TARGETS.items() if target.triple or mode == "se"]:
+            print(compile_network(arguments.network, isa, arguments.out, variant, arguments.cc, mode=mode))
     except SysmolError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

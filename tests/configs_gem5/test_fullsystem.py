@@ -251,6 +251,18 @@ def test_boot_is_of_these_files(tmp_path: Path) -> None:
     assert not is_booted(tmp_path, tmp_path / "boot")
 
 
+@pytest.mark.gem5
+def test_linux_needs_a_boot(folder: Path, tmp_path: Path) -> None:
+    need_gem5("arm")
+    manifest, out = folder / "net.arm.json", tmp_path / "run"
+    with pytest.raises(SysmolError, match="needs --boot"):
+        run_gem5(manifest, "arm", out=out, mode="linux")
+    with pytest.raises(SysmolError, match="belong to --mode linux"):
+        run_gem5(manifest, "arm", out=out, processes=2)
+    with pytest.raises(SysmolError, match=r"there is no .*vmlinux"):
+        boot_linux(tmp_path / "empty", tmp_path / "boot")
+
+
 @pytest.fixture(scope="module")
 def boot() -> Path:
     """The checkpoint behind the boot of the Linux in $SYSMOL_LINUX; made where there is none yet."""
@@ -258,7 +270,7 @@ def boot() -> Path:
     linux = os.environ.get("SYSMOL_LINUX")
     if not linux:
         pytest.skip("no Linux: name a folder of 'sysmol linux' in SYSMOL_LINUX (docs/fullsystem.md)")
-    return boot_linux(linux, timeout=600)
+    return boot_linux(linux, timeout=1800)
 
 
 @pytest.mark.gem5
