@@ -24,7 +24,7 @@ _COMMON = (
     | _same("v_wide v_wide_sum v_wide_add", simd=2)
     | _same("v_as16")
     | _same("v_fadd v_fmul v_fmla v_fmax v_fat_least v_fat_most v_to_float", simd=1)
-    | _same("v_low v_high")
+    | _same("m_opaque v_low v_high")
 )
 
 _NEON = _COMMON | {
@@ -104,6 +104,7 @@ _RVV = _COMMON | {
     "v_wide_mla": {"simd": 2},
     "v_mul16": {"simd": 1},
     "v_mla16": {"simd": 1},
+    "v_widen": {"simd": 2},
     "v_widen_add": {"simd": 2},
     "v_widen_into": {"simd": 2},
     "v_zero_pair": {"simd": 3},

@@ -31,6 +31,8 @@ typedef vint32m1_t vec;
 #define SMOL_16
 #endif
 
+#define m_opaque(p) __asm__ volatile("" : "+r"(p))
+
 static inline void v_begin(void)
 {
     __asm__ volatile(SMOL_SET_32 : : : "memory");
@@ -264,6 +266,7 @@ static inline vec16 v_load_s8x8(const void *p)
  */
 #define v_widen_into(d_, acc_, a_) \
     __asm__ volatile(SMOL_16 "vwadd.wv %0, %1, %2" : "=&vr"(d_) : "vr"(acc_), "vr"(a_))
+#define v_widen(d_, a_) __asm__ volatile(SMOL_16 "vwadd.vx %0, %1, zero" : "=&vr"(d_) : "vr"(a_))
 #define v_widen_add(acc_, a_) __asm__ volatile(SMOL_16 "vwmacc.vx %0, %2, %1" : "+vr"(acc_) : "vr"(a_), "r"(1))
 /* Eight lanes of 32 bits, cleared: four and four, for v_zero() clears 128 bits under either setting. */
 static inline vecpair v_zero_pair(void)

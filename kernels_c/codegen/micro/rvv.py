@@ -73,6 +73,8 @@ class RvvInt8(MicroKernel):
     """Lengths of runs to choose from."""
     LONGEST = 24
     """Most terms of a window."""
+    UNROLLED = 64
+    """Most terms of a reduction without loops and table, where one tile of channels is the code's only user."""
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
@@ -80,6 +82,7 @@ class RvvInt8(MicroKernel):
         super().__init__(layer, source, blocks, schedule, limits)
         self.sums = [(k, p) for k in range(len(self.blocks)) for p in range(len(self.pixels))]
         self.plan = Windows(0, 0, [])
+        self.fixed = False
         self.runs = {run: self._runs(run) for run in self.RUNS}
 
     @classmethod
@@ -125,6 +128,7 @@ class RvvInt8(MicroKernel):
             if all(windows is not None for windows in found):
                 for tile, windows in zip(tiles, found, strict=True):
                     tile.plan = Windows(run, length, windows or [])
+                self.fixed = len(tiles) == 1 and run * length * count <= self.UNROLLED
                 return
 
     @property
@@ -143,10 +147,11 @@ class RvvInt8(MicroKernel):
         return len(self.plan.members) * (self.plan.terms + 2)
 
     def begin(self, em: Emitter) -> None:
-        em.line("const uint8_t *o = order;")
+        if not self.fixed:
+            em.line("const uint8_t *o = order;")
         em.line("v_begin16();")
         for k, p in self.sums:
-            em.line(f"vecpair d{k}_{p} = v_zero_pair();")
+            em.line(f"vecpair d{k}_{p}{'' if self.plan.members else ' = v_zero_pair()'};")
 
     def end(self, em: Emitter) -> None:
         em.line("v_begin();")
@@ -157,7 +162,7 @@ class RvvInt8(MicroKernel):
                     em.line(f"vec a{g}_{p} = {'v_high' if half else 'v_low'}(d{k}_{p});")
                 g += 1
 
-    def _products(self, em: Emitter) -> None:
+    def _products(self, em: Emitter, number: int) -> None:
         """``t[block][pixel]`` = a window's sum of products in 16 bits.
 
         A term's weights come before the multiply-accumulates of the term before it: out-of-order cores take the oldest
@@ -165,18 +170,25 @@ class RvvInt8(MicroKernel):
         """
         for k, p in self.sums:
             em.line(f"vec16 t{k}_{p};")
+        places, order = self.runs[self.plan.run][0], self._order()
         self._weights(em, 0)
         for e in range(self.plan.terms):
             if e + 1 < self.plan.terms:
                 self._weights(em, e + 1)
             r, i = divmod(e, self.plan.run)
-            if not i:
-                em.line(f"const uint8_t *at{r} = x + m_load16(o + {2 * r});", scalar=1)
+            if self.fixed:
+                run = order[number * self.plan.length + r]
+                at = plus("x", int(places[run])) if run >= 0 else "x"
+            else:
+                at = f"at{r}"
+                if not i:
+                    em.line(f"const uint8_t *{at} = x + m_load16(o + {2 * r});", scalar=1)
             for p in range(len(self.pixels)):
-                em.line(f"const int x{e}_{p} = m_get_s8({plus(f'at{r}', self.at[p])}, {i});")
+                em.line(f"const int x{e}_{p} = m_get_s8({plus(at, self.at[p])}, {i});")
             for k, p in self.sums:
                 em.line(f"{'v_mla16' if e else 'v_mul16'}(t{k}_{p}, w{e}_{k}, x{e}_{p});")
-        em.line(f"o += {2 * self.plan.length};", scalar=1)
+        if not self.fixed:
+            em.line(f"o += {2 * self.plan.length};", scalar=1)
         em.line(f"w += {self.window_bytes};", scalar=1)
 
     def _weights(self, em: Emitter, e: int) -> None:
@@ -190,35 +202,50 @@ class RvvInt8(MicroKernel):
         return 16 * len(self.blocks) * self.plan.terms
 
     def row(self, em: Emitter) -> None:
-        """Windows two by two: widened into a second set of registers, and back in reverse order.
+        """The first window, then two by two: widened into a second set of registers, and back in reverse order.
 
         Every sum moves into the registers that the one before it has left, and back: one spare pair is enough.
         """
-        pairs, single = divmod(len(self.plan.members), 2)
-        if pairs:
+        if not self.plan.members:
+            return
+        pairs, single = divmod(len(self.plan.members) - 1, 2)
+        with em.block():
+            self._products(em, 0)
+            for k, p in self.sums:
+                em.line(f"v_widen(d{k}_{p}, t{k}_{p});")
+        if self.fixed:
+            for number in range(1, 2 * pairs, 2):
+                with em.block():
+                    self._two(em, number)
+        elif pairs:
             with em.loop("i", pairs):
-                for k, p in self.sums:
-                    em.line(f"vecpair e{k}_{p};")
-                with em.block():
-                    self._products(em)
-                    for k, p in self.sums:
-                        em.line(f"v_widen_into(e{k}_{p}, d{k}_{p}, t{k}_{p});")
-                with em.block():
-                    self._products(em)
-                    for k, p in reversed(self.sums):
-                        em.line(f"v_widen_into(d{k}_{p}, e{k}_{p}, t{k}_{p});")
+                self._two(em, 1)
         if single:
             with em.block():
-                self._products(em)
+                self._products(em, 2 * pairs + 1)
                 for k, p in self.sums:
                     em.line(f"v_widen_add(d{k}_{p}, t{k}_{p});")
+
+    def _two(self, em: Emitter, number: int) -> None:
+        for k, p in self.sums:
+            em.line(f"vecpair e{k}_{p};")
+        with em.block():
+            self._products(em, number)
+            for k, p in self.sums:
+                em.line(f"v_widen_into(e{k}_{p}, d{k}_{p}, t{k}_{p});")
+        with em.block():
+            self._products(em, number + 1)
+            for k, p in reversed(self.sums):
+                em.line(f"v_widen_into(d{k}_{p}, e{k}_{p}, t{k}_{p});")
 
     def _order(self) -> list[int]:
         """Run of every place in reading order, -1 where a window has room left."""
         return [(window + [-1] * self.plan.length)[r] for window in self.plan.members for r in range(self.plan.length)]
 
     def order(self) -> Array:
-        """Byte offset, from the tile's corner, of every run of activations."""
+        """Byte offset, from the tile's corner, of every run of activations; empty where the code has them."""
+        if self.fixed:
+            return super().order()
         places = self.runs[self.plan.run][0]
         result = np.array([places[r] if r >= 0 else 0 for r in self._order()], dtype=np.int64)
         if result.max(initial=0) > 0xFFFF:
