@@ -13,8 +13,8 @@ dot sdot   ``sdot`` (AArch64)                                                   
 mmla       ``smmla`` (AArch64)                                                   32
 mac        RVV multiply-accumulate on 16-bit lanes; widening is extra            8
 unpack     weights of 4 bits, unpacked, then as ``dot`` or ``mac``               16 or 8
-pop        AArch64: exclusive or, population count, add: three for 128 bits;     128 / 3, 64 / 3
-           RISC-V: the same on 64-bit scalars, in the integer pipes
+pop        AArch64: exclusive or, population count, add: three for 128 bits;     128 / 3, 128 / 2
+           RISC-V: ``vmxor.mm`` and ``vcpop.m``, then a scalar addition
 fma        ``fmla``, ``vfmacc``                                                  4
 =========  ====================================================================  ======================================
 """
@@ -41,7 +41,7 @@ BY_ISA: Mapping[tuple[str, str], tuple[str, float]] = {
     ("unpack", "arm"): PLAIN["dot"],
     ("unpack", "riscv"): PLAIN["mac"],
     ("pop", "arm"): ("SimdAlu", 128 / 3),
-    ("pop", "riscv"): ("IntAlu", 64 / 3),
+    ("pop", "riscv"): ("SimdAlu", 128 / 2),
 }
 DEPTHWISE_LANES = {4: 8, 2: 16, 1: 16}
 
