@@ -119,15 +119,14 @@ def float_network(seed: int) -> Network:
 def narrow_network(seed: int) -> Network:
     """Tensors of one precision in 2, 4 and 8 bytes per pixel: all that reads or writes them, odd kernels."""
     rng = np.random.default_rng(seed)
-    b = Builder(rng, 11, 7, 3, f"narrow{seed}")
+    b = Builder(rng, 7, 5, 3, f"narrow{seed}")
     (x,) = b.layer("rescale", "image", ["s8"])
-    for p, channels in ((4, 13), (2, 17), (1, 61), (4, 3), (2, 8), (1, 5), (4, 8), (2, 16), (1, 16)):
+    for p, channels in ((4, 13), (2, 17), (1, 61), (4, 3), (1, 13)):
         x, wide = b.layer("conv2d", x, [[p] * channels, "s16"], channels, (3, 3), padding=SAME)
-        (y,) = b.layer("conv2d", x, [[p] * channels], channels, (3, 3), padding=SAME, residual=wide)
-        (x,) = b.layer("conv2d", y, [[p] * channels], channels, (2, 1), padding=(1, 0, 0, 0), residual=x)
+        (x,) = b.layer("conv2d", x, [[p] * channels], channels, (2, 1), padding=(1, 0, 0, 0), residual=wide)
     (x,) = b.layer("conv2d", x, [[4] * 7], 7, (1, 1))
-    (y,) = b.layer("conv2d", x, [[4] * 7], 7, (5, 5), padding=(2, 2, 2, 2))
-    (x,) = b.layer("maxpool", y, [], kernel=(2, 2), padding=(1, 0, 0, 1))
+    (x,) = b.layer("conv2d", x, [[4] * 7], 7, (5, 5), padding=(2, 2, 2, 2), residual=x)
+    (x,) = b.layer("maxpool", x, [], kernel=(2, 2), padding=(1, 0, 0, 1))
     (x,) = b.layer("depthwise", x, [[4] * 7], kernel=(3, 3), padding=SAME, residual=x)
     (x,) = b.layer("conv2d", x, [[2] * 23], 23, (3, 2), stride=(2, 2), padding=(1, 1, 2, 0))
     (x,) = b.layer("rescale", x, [[2] * 23], residual=x)

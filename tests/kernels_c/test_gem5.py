@@ -13,7 +13,7 @@ from sysmol.network import save
 
 @pytest.mark.gem5
 @pytest.mark.parametrize("isa", ["arm", "riscv"])
-@pytest.mark.parametrize("name", ["random", "vectors", "depthwise"])
+@pytest.mark.parametrize("name", ["random", "vectors", "depthwise", "narrow", "grouped"])
 def test_logits_and_mix(name, isa, seed, tmp_path):
     """gem5 gives the reference's logits, and executes the SMOL instructions that the manifest counts."""
     if find_gem5(isa) is None:
