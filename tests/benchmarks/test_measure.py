@@ -1,0 +1,165 @@
+"""Measurements without gem5: resuming, failures, rows; with gem5: a run and its reuse."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from benchmarks import measure
+from benchmarks.__main__ import main
+from benchmarks.measure import COLUMNS, Job, Store, Variant, digest, measure_all
+from benchmarks.peaks import BY_ISA, PLAIN, SMOL_STYLES, smol_counts
+from benchmarks.plan import kernel_jobs
+from benchmarks.shapes import parse_shapes
+from benchmarks.yflows import FLOWS, OPERANDS
+from benchmarks.yflows import jobs as yflows_jobs
+from configs_gem5.launch import find_gem5, why_no_gem5
+from kernels_c.codegen.micro import STYLES
+from kernels_c.codegen.schedule import Schedule
+from sysmol.design import load_machine
+from sysmol.errors import SysmolError
+
+TINY = """
+network 4x4x3
+stem       conv       3   16 3x3 1 1  1 relu  image    -
+body       conv      16   16 3x3 1 1  1 relu  stem     stem
+pool       avgpool   16   16 4x4 1 0  1 none  body     -
+classifier linear    16    3 1x1 1 0  1 none  pool     -
+"""
+CLASSES = {"vmac": "SimdAes", "vdot": "SimdAesMix"}
+
+
+def tiny(variant: str = "w4", isa: str = "riscv", **settings: Any) -> Job:
+    (shape,) = parse_shapes(TINY, "tiny", "tiny")
+    return Job(shape, Variant(variant, variant, **settings), isa)
+
+
+def fake_run(cycles: int = 100) -> Callable[..., dict[str, Any]]:
+    """Stands for gem5: writes the run folder that it would leave; counts its calls."""
+
+    def run(manifest: Path, isa: str, cpu: str, name: str, out: Path, images: int = 1, **_: Any) -> dict[str, Any]:
+        run.calls += 1  # type: ignore[attr-defined]
+        machine = load_machine(name)
+        regions = json.loads(Path(manifest).read_text())["regions"]
+        vdot = machine.smol.functions["vdot"].op_class
+        block = (
+            "---------- Begin Simulation Statistics ----------\nsimInsts 9\nsystem.cpu.numCycles {}\n"
+            "system.cpu.commitStats0.numInsts 9\nsystem.cpu.commitStats0.committedInstType::" + vdot + " 50\n"
+            "---------- End Simulation Statistics   ----------\n"
+        )
+        text = "".join(block.format(cycles * (2 if image == 0 else 1)) for image in range(images) for _ in regions)
+        (out / "stats.txt").write_text(text)
+        facts = {"machine": machine.to_json(), "gem5": {"version": "test"}}
+        (out / "run.json").write_text(json.dumps(facts))
+        return facts
+
+    run.calls = 0  # type: ignore[attr-defined]
+    return run
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(measure, "run_gem5", fake_run())
+    monkeypatch.setattr(Store, "gem5", lambda self, isa: (Path("gem5"), "0" * 64))
+    return Store(tmp_path / "bench")
+
+
+def test_rows_and_resuming(store: Store, tmp_path: Path) -> None:
+    """Equal jobs simulate once; after a change of the options, again."""
+    path = tmp_path / "kernels.csv"
+    first = measure_all(store, [tiny(), tiny()], path, 1, lambda job, rows: None)
+    assert measure.run_gem5.calls == 1  # type: ignore[attr-defined]
+    again = measure_all(Store(store.root), [tiny()], path, 1, lambda job, rows: None)
+    assert measure.run_gem5.calls == 1 and digest(again) == digest(first[: len(again)])  # type: ignore[attr-defined]
+    measure_all(store, [tiny(options=(("pack", "simd"),))], path, 1, lambda job, rows: None)
+    assert measure.run_gem5.calls == 2  # type: ignore[attr-defined]
+
+    table = pd.DataFrame(again)
+    assert table["layer"].tolist() == ["image_scaled", "stem", "body", "pool", "classifier", "total"]
+    body = table[table["layer"] == "body"].iloc[0]
+    assert (body["cycles"], body["cycles_cold"], body["macs"]) == (100, 200, 4 * 4 * 16 * 16 * 9)
+    units = load_machine("o3-n1").smol_count
+    assert body["slot_share"] == pytest.approx(50 / (100 * units))
+    assert table["cycles"].iloc[-1] == 500 and table["generation_seconds"].iloc[-1] >= 0
+    assert pd.read_csv(path).columns.tolist() == list(COLUMNS)
+
+
+def test_a_failure_stops_nothing(store: Store, tmp_path: Path) -> None:
+    jobs = [tiny(styles=(("smol", "nonsense"),)), tiny(options=(("nothing", "1"),)), tiny()]
+    rows = measure_all(store, jobs, tmp_path / "x.csv", 2, lambda job, rows: None)
+    assert [row["status"][:6] for row in rows[:2]] == ["failed"] * 2 and rows[2]["status"] == "ok"
+    assert "nonsense" in rows[0]["status"] and "'nothing'" in rows[1]["status"]
+
+
+def test_a_kill_leaves_nothing_half_made(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "run_gem5", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.measure(tiny())
+    assert not list((store.root / "runs").iterdir())
+    stale = store.root / "runs" / ".999999999.abc"
+    stale.mkdir()
+    store.clean()
+    assert not stale.exists()
+    monkeypatch.setattr(measure, "run_gem5", fake_run())
+    assert store.measure(tiny())[0]["status"] == "ok"
+
+
+def test_every_style_has_a_peak() -> None:
+    known = {*SMOL_STYLES, *PLAIN, *(style for style, _ in BY_ISA)}
+    assert set(STYLES) <= known, f"benchmarks/peaks.py lacks {set(STYLES) - known}"
+
+
+def test_vqpk_does_not_count_as_accumulating() -> None:
+    classes = {**CLASSES, "vqpk": "SimdSha256Hash2"}
+    machine = {"smol": {"functions": {name: {"class": value} for name, value in classes.items()}}}
+    prefix = "system.cpu.commitStats0.committedInstType::"
+    block = {f"{prefix}SimdAes": 3.0, f"{prefix}SimdAesMix": 4.0, f"{prefix}SimdSha256Hash2": 5.0, f"{prefix}x": 9.0}
+    assert smol_counts(block, machine) == (7.0, 12.0)
+
+
+def test_plans() -> None:
+    """Titles are unique; every schedule of the YFlows grid parses; all flows and operands are there."""
+    for jobs in (kernel_jobs(), yflows_jobs()):
+        titles = [job.title for job in jobs]
+        assert len(set(titles)) == len(titles)
+    found = yflows_jobs()
+    for job in found:
+        assert all(str(Schedule.parse(text)) == text for _, text in job.variant.schedules)
+    names = {job.variant.name for job in found}
+    assert names >= {f"{operands.name}-{flow}" for operands in OPERANDS for flow in FLOWS}
+
+
+def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["kernels", "--list", "--only", "resnet8 w4 "]) == 0
+    assert capsys.readouterr().out.split("\n")[:2] == ["resnet8 w4 arm o3-n1", "resnet8 w4 riscv o3-n1"]
+    assert main(["kernels", "--only", "nothing at all"]) == 2
+    assert main(["kernels", "--only", "("]) == 2
+    assert main(["kernels", "--jobs", "0"]) == 2
+    assert all(line.startswith("benchmarks: ") for line in capsys.readouterr().err.splitlines())
+
+
+@pytest.mark.gem5
+def test_in_gem5(tmp_path: Path) -> None:
+    if find_gem5("riscv") is None:
+        pytest.skip(why_no_gem5("riscv"))
+    job = tiny()
+    store = Store(tmp_path)
+    rows = store.measure(job)
+    assert {row["status"] for row in rows} == {"ok"}, rows[0]["status"]
+    assert all(0 < row["slot_share"] <= 1 for row in rows if row["layer"] == "body")
+    manifest, _ = store.program(job)
+    before = store.run(job, manifest)[0].stat().st_mtime_ns
+    assert store.measure(job) == rows
+    assert store.run(job, manifest)[0].stat().st_mtime_ns == before
+
+
+def test_no_gem5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "find_gem5", lambda isa: None)
+    with pytest.raises(SysmolError, match="build gem5 with"):
+        Store(tmp_path).gem5("arm")

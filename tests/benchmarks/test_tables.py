@@ -1,0 +1,51 @@
+"""Tables: the committed document is what the committed CSV files give, and a difference is found."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.measure import COLUMNS, write_rows
+from benchmarks.tables import DOCUMENT, RESULTS, TABLES, fill, main, read, yflows_frame, yflows_ratios
+from sysmol.errors import SysmolError
+
+
+def test_document_is_generated() -> None:
+    assert main(["--check"]) == 0
+
+
+def test_every_table_stands_in_the_document() -> None:
+    text = DOCUMENT.read_text()
+    held = read(RESULTS)
+    missing = [name for name, (source, _) in TABLES.items() if source in held and f"<!-- table: {name} -->" not in text]
+    assert not missing
+
+
+def test_a_difference_is_found(tmp_path: Path) -> None:
+    text = DOCUMENT.read_text()
+    start = text.index("<!-- table: networks -->")
+    document = tmp_path / "results.md"
+    document.write_text(text[:start] + text[start:].replace("| resnet8 |", "| resnet9 |", 1))
+    assert main(["--check", "--document", str(document)]) == 1
+    assert main(["--document", str(document)]) == 0
+    assert document.read_text() == text
+
+
+def test_faults_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SysmolError, match="no table 'x'"):
+        fill("<!-- table: x -->\n<!-- end -->", {}, "here")
+    with pytest.raises(SysmolError, match=r"needs results/kernels\.csv"):
+        fill("<!-- table: slots -->\n<!-- end -->", {}, "here")
+    assert main(["--document", str(tmp_path / "none.md")]) == 2
+
+
+def test_yflows_ratios(tmp_path: Path) -> None:
+    cycles = {"os-basic": 300, "os-weights": 200, "os-inputs": 150, "is-basic": 800, "is-weights": 600, "tile": 50}
+    rows = [
+        dict.fromkeys(COLUMNS, 0) | {"status": "ok", "layer": layer, "variant": f"int8-{flow}", "cycles": value}
+        for flow, value in cycles.items()
+        for layer in ("f3s1_14_8", "f3s2_14_8", "image_scaled")
+    ]
+    write_rows(tmp_path / "yflows.csv", rows)
+    found = yflows_ratios(yflows_frame(pd.read_csv(tmp_path / "yflows.csv")), "int8", 1)
+    assert found == {"os": [2.0], "is": [pytest.approx(4 / 3)], "is/os": [4.0], "os/tile": [3.0]}
