@@ -8,12 +8,12 @@ from math import lcm
 
 import numpy as np
 
-from kernels_c.codegen.constants import array_text, identifier, physical, wrap32
+from kernels_c.codegen.constants import activation_limits, array_text, identifier, physical, wrap32
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import INT32_MAX, INT32_MIN, Epilogue, Tile, expand, plus, store, times
 from kernels_c.codegen.layout import Block, Place, segments
 from kernels_c.codegen.nest import parameters
-from kernels_c.codegen.targets import Target
+from kernels_c.codegen.options import Options
 from sysmol.errors import SysmolError
 from sysmol.network import Layer, Network
 
@@ -21,7 +21,7 @@ from sysmol.network import Layer, Network
 class Elementwise:
     """``rescale`` and ``avgpool`` of tensors in blocks."""
 
-    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target) -> None:
+    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], options: Options) -> None:
         self.net = net
         self.layer = layer
         self.name = identifier(layer.name)
@@ -29,7 +29,9 @@ class Elementwise:
         self.blocks = self.source.blocks
         output = net.tensors[layer.targets[0]]
         self.height, self.width = output.height, output.width
-        self.epilogue = Epilogue(net, layer, places, self.blocks) if layer.outputs and self.blocks else None
+        self.natural = activation_limits(net, layer.input)[0] >= 0
+        has_blocks = layer.outputs and self.blocks
+        self.epilogue = Epilogue(net, layer, places, self.blocks, pack=options.pack) if has_blocks else None
 
     def emit(self, em: Emitter) -> list[str]:
         """Write the layer's function; returns the text of its constant arrays."""
@@ -62,7 +64,7 @@ class Elementwise:
             for g in groups:
                 em.line(f"const vec s{g} = v_load({self.epilogue.shift_name(tile.first)} + {16 * g});")
         if self.layer.op == "rescale":
-            expand(em, self.source, ["corner"], block, ["a"])
+            expand(em, self.source, ["corner"], block, ["a"], self.natural)
             return [f"a{g}" for g in groups]
         for g in groups:
             em.line(f"vec a{g} = v_zero();")
@@ -70,7 +72,7 @@ class Elementwise:
         with em.loop("ky", self.layer.kernel[0]), em.loop("kx", self.layer.kernel[1]):
             step = plus(times("ky", self.source.row_bytes), times("kx", self.source.pixel_bytes))
             em.line(f"const uint8_t *at = corner + {step};", scalar=2)
-            expand(em, self.source, ["at"], block, ["x"])
+            expand(em, self.source, ["at"], block, ["x"], self.natural)
             for g in groups:
                 em.line(f"a{g} = {add}(a{g}, x{g});")
         return [f"a{g}" for g in groups]
@@ -113,8 +115,8 @@ class MaxPool(Elementwise):
         em.line()
         return text
 
-    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target) -> None:
-        super().__init__(net, layer, places, target)
+    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], options: Options) -> None:
+        super().__init__(net, layer, places, options)
         self.target_place = places[layer.output]
 
     def _window(self, em: Emitter, real: bool, block: Block, groups: range) -> None:
@@ -145,8 +147,8 @@ class ImageRescale(Elementwise):
     SIDE_BY_SIDE = 24
     """Most elements of a row that are converted side by side."""
 
-    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target) -> None:
-        super().__init__(net, layer, places, target)
+    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], options: Options) -> None:
+        super().__init__(net, layer, places, options)
         t = self.source.tensor
         if layer.residual:
             raise SysmolError(

@@ -50,7 +50,7 @@ def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target,
     if layer.input == net.input:
         if layer.op != "rescale":
             raise SysmolError(f"layer {layer.name}: only a rescale layer reads the u8 image; put one in front of it")
-        return ImageRescale(net, layer, places, target)
+        return ImageRescale(net, layer, places, options)
     if layer.op == "conv2d" and layer.groups > 1:
         return grouped(net, layer, places, target, options)
     if layer.op == "conv2d":
@@ -59,7 +59,7 @@ def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target,
         kinds: dict[str, type[SmolDepthwise] | type[PlainDepthwise]]
         kinds = {"smol": SmolDepthwise, "s8": Int8Depthwise, "f32": PlainDepthwise}
         return kinds[form](net, layer, places, options)
-    return (MaxPool if layer.op == "maxpool" else Elementwise)(net, layer, places, target)
+    return (MaxPool if layer.op == "maxpool" else Elementwise)(net, layer, places, options)
 
 
 def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[str, Place]) -> Region:
