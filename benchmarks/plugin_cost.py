@@ -5,6 +5,9 @@ processor time each simulates. Runs alternate (base other, other base, ...), so 
 alike. Two gains: of the fastest run of each (steadier on a host with other work, since disturbance only ever slows
 down), and the median over the pairs. Processor time, not wall time: of the simulation itself, without its start.
 
+``--count`` counts the host's instructions instead (valgrind's cachegrind; some fifty times slower, but exact whatever
+else the host does): those of a run with more images less those of a run with one, per simulated instruction.
+
     python -m benchmarks.plugin_cost build/demo/bin/int8.riscv.json --base ~/gem5-stock.opt --base-stock \\
         --other ~/gem5/build/SMOL/gem5.opt           # what the plug-in costs code without SMOL words
     python -m benchmarks.plugin_cost build/demo/bin/*.riscv.json --base ~/gem5/build/SMOL/gem5.opt \\
@@ -12,6 +15,8 @@ down), and the median over the pairs. Processor time, not wall time: of the simu
 """
 
 import argparse
+import re
+import shutil
 import statistics
 import sys
 import tempfile
@@ -109,6 +114,50 @@ def compare(
     }
 
 
+def host_instructions(manifest: Path, side: Side, cpu: str, machine: str, images: int) -> tuple[int, Sample]:
+    """Instructions that the host executed for a whole run, gem5's start included."""
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        raise SysmolError("--count needs the program valgrind: install it, or leave --count out")
+    with tempfile.TemporaryDirectory(prefix="sysmol-count-") as scratch:
+        log, wrapper = Path(scratch) / "log", Path(scratch) / "gem5"
+        options = f"--tool=cachegrind --cache-sim=no --cachegrind-out-file=/dev/null --log-file={log}"
+        wrapper.write_text(f'#!/bin/sh\nexec {valgrind} {options} {side.gem5} "$@"\n')
+        wrapper.chmod(0o755)
+        sample = simulate(manifest, Side(wrapper, side.stock), cpu, machine, images)
+        found = re.search(r"I\s+refs:\s+([\d,]+)", log.read_text())
+    if found is None:
+        raise SysmolError(f"valgrind counted nothing for {side.gem5}: run it by hand to see why")
+    return int(found.group(1).replace(",", "")), sample
+
+
+def count(
+    manifest: Path, base: Side, other: Side, cpu: str, machine: str, images: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Host instructions per simulated instruction of both, the start cancelled out; errors as in :func:`compare`."""
+    costs, seen = [], []
+    for side in (base, other):
+        (few, first), (many, last) = (host_instructions(manifest, side, cpu, machine, n) for n in (1, 1 + images))
+        costs.append((many - few) / (last.instructions - first.instructions))
+        seen.append([(s.instructions, s.ticks, s.logits) for s in (first, last)])
+    if seen[0] != seen[1]:
+        raise CheckFailed(f"{manifest.name}: instructions, ticks or logits differ: {seen}")
+    change = 100 * (costs[1] / costs[0] - 1)
+    say(
+        f"{manifest.name} ({cpu}, {machine}): {costs[0]:,.1f} -> {costs[1]:,.1f} host instructions per simulated "
+        f"instruction, {change:+.2f}%; instructions, ticks and logits equal"
+    )
+    return {
+        "manifest": manifest.name,
+        "elf_sha256": load_manifest(manifest)["elf"]["sha256"],
+        "cpu": cpu,
+        "machine": machine,
+        "host_instructions_base": costs[0],
+        "host_instructions_other": costs[1],
+        "change_percent": change,
+    }
+
+
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plugin_cost", description=__doc__.split("\n")[0])
     parser.add_argument("manifests", nargs="+", type=Path, help="NAME.<isa>.json beside an executable")
@@ -119,8 +168,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--machine", default="o3-n1")
     parser.add_argument("--images", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5, help="pairs of runs (default 5)")
+    parser.add_argument("--count", action="store_true", help="count host instructions with valgrind, once")
     parser.add_argument("--out", type=Path, help="write the facts as JSON")
     return parser.parse_args(arguments)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -137,10 +191,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise SysmolError("--base and --other are one binary: name two, or add --base-stock")
         rows = []
         for manifest in options.manifests:
-            rows.append(
-                compare(manifest, base, other, options.cpu, options.machine, options.images, options.repeats, print)
-            )
-            sys.stdout.flush()
+            how = (manifest, base, other, options.cpu, options.machine, options.images)
+            rows.append(count(*how, say=say) if options.count else compare(*how, repeats=options.repeats, say=say))
         if options.out is not None:
             command = ["python", "-m", "benchmarks.plugin_cost", *(sys.argv[1:] if arguments is None else arguments)]
             sides = [
