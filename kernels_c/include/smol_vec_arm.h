@@ -46,6 +46,7 @@ __asm__(SMOL_ASM_SYMBOLS);
     __asm__ volatile(SMOL_ASM_WORD(3, pack) : [d] "=w"(d_) : [n] "0"(n_), [m] "w"(m_))
 #endif
 
+#define m_opaque(p) __asm__ volatile("" : "+r"(p))
 #define m_prefetch(p) __builtin_prefetch((p))
 
 static inline void v_begin(void)

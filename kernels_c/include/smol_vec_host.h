@@ -43,6 +43,8 @@ static inline int32_t smol_sra(uint32_t a, int s)
     return a >> 31 ? (int32_t)~(~a >> s) : (int32_t)(a >> s);
 }
 
+/* What a pointer points at may have changed: loads through it stay where they are written. */
+#define m_opaque(p) ((void)(p))
 /* Ask for a cache line ahead of its use. */
 #define m_prefetch(p) ((void)(p))
 

@@ -51,6 +51,7 @@ class SingleOutput(Single):
 
             def output(k: int) -> None:
                 with em.block():
+                    self._opaque(em, "w", height * width * self.vectors)
                     em.line("vec a = v_zero();")
                     for kx in range(width):
                         for ky in range(height):
@@ -270,6 +271,7 @@ class SingleInput(Single):
 
         def column(k: int) -> None:
             with em.block():
+                self._opaque(em, "wv", self.layer.kernel[0] * self.layer.kernel[1])
                 for phase in range(min(sx, self.layer.kernel[1])):
                     em.line(f"const vec in{phase} = v_load({plus('x', self.input_at(0, k * sx + phase, 0))});")
                 for i in range(self.reach, -1, -1):

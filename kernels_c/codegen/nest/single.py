@@ -280,6 +280,11 @@ class Single(LoopNest):
 
     # --- helpers of the data flows ---
 
+    def _opaque(self, em: Emitter, pointer: str, steps: int) -> None:
+        """Keep the compiler from holding weights that the schedule leaves in memory."""
+        if self.schedule.weights < steps * self.step.registers:
+            em.line(f"m_opaque({pointer});")
+
     def weight_at(self, ky: int, kx: int, vector: int, register: int = 0) -> int:
         """Byte offset of a weight register in the unit's weights."""
         return REGISTER_BYTES * (
