@@ -184,8 +184,24 @@ def verdicts(data: dict[str, Frame]) -> str:
                     verdict = "reached" if found >= goal else "missed"
                     parts.append(f"{goal:g}x over {name} on {ISAS[isa]} {verdict} ({ratio(found)}x)")
             if parts:
-                lines.append(f"- {network}, {variant}: " + "; ".join(parts) + ".")
+                lines.append(
+                    f"- {network}, {variant}: " + "; ".join(parts) + f".{behind(k, network, variant, goals[0])}"
+                )
     return "\n".join(lines)
+
+
+def behind(k: Kernels, network: str, variant: str, goal: float, count: int = 4) -> str:
+    """The layers that cost the most cycles beyond fp32's divided by the goal, on AArch64, as a sentence."""
+    excess = []
+    for layer in k.layers(network):
+        own, base = k.cycles(network, "arm", variant, layer), k.cycles(network, "arm", "fp32", layer)
+        if own and base and own > base / goal:
+            excess.append((own - base / goal, layer, own, base))
+    if not excess:
+        return ""
+    worst = sorted(excess, reverse=True)[:count]
+    listed = ", ".join(f"{layer} ({own:,.0f} cycles, {base / own:.1f}x)" for _, layer, own, base in worst)
+    return f" Furthest behind {goal:g}x on AArch64: {listed}."
 
 
 def _slots(k: Kernels, network: str, layer: str, isa: str, variant: str) -> list[str]:
@@ -437,16 +453,15 @@ def read(folder: Path) -> dict[str, Frame]:
 
 
 def fill(text: str, data: dict[str, Frame], where: str) -> str:
-    """``text`` with every table written anew; :class:`SysmolError` for unknown tables and absent files."""
+    """``text`` with every table written anew; :class:`SysmolError` for an unknown table."""
 
     def replace(found: re.Match[str]) -> str:
         name = found.group(1)
         if name not in TABLES:
             raise SysmolError(f"{where}: there is no table {name!r}; choose from {', '.join(TABLES)}")
         source, make = TABLES[name]
-        if source not in data:
-            raise SysmolError(f"{where}: table {name!r} needs results/{source}.csv: measure it, then --take")
-        return f"<!-- table: {name} -->\n{make(data)}\n<!-- end -->"
+        body = make(data) if source in data else f"Not measured yet: `make bench-{source}`."
+        return f"<!-- table: {name} -->\n{body}\n<!-- end -->"
 
     return re.sub(r"<!-- table: (\S+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
 
