@@ -152,6 +152,8 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
             f"[{out.height}, {out.width}, {out.channels}]"
             + (f"; schedule {made.schedule}" if isinstance(made, LoopNest) else "")
         )
+        for text in made.describe() if isinstance(made, LoopNest) else []:
+            em.comment(text)
         for number, name in enumerate(memory.cleared.get(layer.name, [])):
             emit_clear(em, clear_name(layer.name, number), places[name])
             calls.append(f"    {clear_name(layer.name, number)}(arena + {places[name].offset});")

@@ -99,6 +99,10 @@ class LoopNest(ABC):
                 result.append(Tile(first + full * per, rest, "t", 1, pixels))
         return result
 
+    @abstractmethod
+    def describe(self) -> list[str]:
+        """Lines for the reader of the C: the loop nest from outside to inside, and what the registers hold."""
+
     @property
     def tile_rows(self) -> int:
         """Rows of tiles."""

@@ -14,6 +14,7 @@ class SingleOutput(Single):
     """
 
     anchor = "os"
+    loops = ("y, i: outputs", "taps and input registers, unrolled")
     whole_in_registers = True
 
     @property
@@ -95,6 +96,7 @@ class SingleWeight(Single):
     """
 
     anchor = "ws"
+    loops = ("v: input registers of a pixel", "ky, kx: taps", "y, i: outputs")
 
     def body(self) -> int:
         taps = self.layer.kernel[0] * self.layer.kernel[1] if self.schedule.inputs else 1
@@ -219,6 +221,7 @@ class SingleInput(Single):
     """
 
     anchor = "is"
+    loops = ("v: input registers of a pixel", "y, i: inputs", "taps, unrolled")
 
     @property
     def reach(self) -> int:

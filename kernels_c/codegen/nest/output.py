@@ -18,6 +18,15 @@ class OutputStationary(LoopNest):
         kind = micro_class(self.style(), self.layer, self.source, self.target)
         return choose(self.height, self.width, len(self.blocks), self.style(), kind.work)
 
+    def describe(self) -> list[str]:
+        s = self.schedule
+        blocks = [f"block: {s.block} rows of tiles"] if s.block else []
+        nest = [*blocks, f"t: {s.channels} output channels", f"ty, tx: {s.rows} x {s.columns} pixels"]
+        return [
+            f"loops: {' > '.join(nest)} > ky, i: kernel rows, taps and input registers",
+            f"stationary: sums of {s.channels} channels x {s.pixels} pixels, from the first product to the epilogue",
+        ]
+
     def tile(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
         rows = 1 if micro.whole else self.layer.kernel[0]
         self._check(micro)

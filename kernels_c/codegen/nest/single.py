@@ -111,6 +111,18 @@ class Single(LoopNest):
                 f"{LARGEST_BODY}; take fewer auxiliary registers or a register tile"
             )
 
+    loops: tuple[str, ...]
+    """The data flow's own loops, outermost first, as :meth:`describe` names them."""
+
+    def describe(self) -> list[str]:
+        s, registers = self.schedule, self.step.registers
+        blocks = [f"block: {self.rows} rows"] if s.block else []
+        nest = [*blocks, "t: blocks of channels", f"u: accumulators of {self.step.channels} channel(s)", *self.loops]
+        anchor = {"os": "1 of sums", "ws": f"{registers} of weights", "is": "inputs"}[self.anchor]
+        held = [("weights", s.weights), ("inputs", s.inputs), ("sums", s.outputs)]
+        kept = ", ".join(f"{number} of {what}" for what, number in held if number) or "none"
+        return [f"loops: {' > '.join(nest)}", f"stationary registers: {anchor} by the loops; kept beside them: {kept}"]
+
     def plan(self) -> Schedule:
         raise AssertionError("a single-accumulator kernel is always asked for by name")
 
