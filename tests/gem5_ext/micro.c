@@ -8,7 +8,9 @@
 #include "job.h"
 #include BODIES_FILE
 
+#ifndef REPEATS
 #define REPEATS 200
+#endif
 
 #define CLOBBERS \
     "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", \
