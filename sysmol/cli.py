@@ -379,15 +379,20 @@ def sweep_(
 
 
 @app.command("estimate")
-def estimate_(manifest: ManifestFile, machine: MachineName = DEFAULT_MACHINE) -> None:
+def estimate_(
+    manifest: ManifestFile,
+    machine: MachineName = DEFAULT_MACHINE,
+    smol: Annotated[str, typer.Option(help=SMOL_HELP)] = "",
+) -> None:
     """Estimate cycles per layer without gem5."""
     from analysis.estimate import estimate
     from analysis.stats import totals
     from sysmol.design import load_machine
 
-    layers = estimate(manifest, load_machine(machine))
+    described = load_machine(machine).with_smol(smol) if smol else load_machine(machine)
+    layers = estimate(manifest, described)
     show_layers(layers)
-    say(f"estimate: {totals(layers)['cycles'].iloc[0]:,.0f} cycles per image on {machine}; not simulated")
+    say(f"estimate: {totals(layers)['cycles'].iloc[0]:,.0f} cycles per image on {described.name}; not simulated")
 
 
 @app.command()
