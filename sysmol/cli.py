@@ -165,6 +165,7 @@ def compile_(
     """Generate C for a network and compile it; writes a manifest beside each executable and shows its layers."""
     from analysis.estimate import estimate
     from kernels_c.build import compile_network
+    from kernels_c.codegen.choose import core_of
     from kernels_c.codegen.options import Options, parse_schedules, parse_styles
     from kernels_c.schedules import stored
     from sysmol.design import load_machine
@@ -176,7 +177,8 @@ def compile_(
         if target not in ("host", "arm", "riscv"):
             raise SysmolError(f"there is no target {target!r}: choose host, arm or riscv")
         chosen = stored(schedules, load(network), target, described.name) if schedules else {}
-        options = Options(chosen | parse_schedules(schedule or []), parse_styles(style or []), pack=pack)
+        schedules_of = chosen | parse_schedules(schedule or [])
+        options = Options(schedules_of, parse_styles(style or []), pack=pack, core=core_of(described))
         manifest = compile_network(network, target, out, variant=name, cc=cc or None, options=options, mode=mode)
         show_regions(manifest, None if target == "host" else estimate(manifest, described), machine)
         say(str(manifest))
@@ -221,6 +223,8 @@ def tune(
     """Find the best schedule of every convolution: ranked by the estimate, the best few measured in gem5."""
     from analysis.estimate import bounds
     from kernels_c import schedules as store
+    from kernels_c.codegen.choose import core_of
+    from kernels_c.codegen.options import Options
     from kernels_c.tune import search
     from sysmol.design import load_machine
     from sysmol.measuring import measured_cycles
@@ -238,7 +242,8 @@ def tune(
             lambda region: max(bounds(region, described).values()),
             (lambda manifest, run: measured_cycles(manifest, machine, run, images)) if gem5 else None,
             count,
-            say=say,
+            Options(core=core_of(described)),
+            say,
         )
         store.write(out, {store.key(result.facts): result.entry() for result in results})
         rows: list[list[Any]] = []

@@ -1,27 +1,54 @@
-"""Choosing a schedule for a layer from its shape, in microseconds."""
+"""Choosing a schedule for a layer from its shape and the machine, in microseconds."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 from kernels_c.codegen.schedule import ACCUMULATORS, GROUP, PER_OUTPUT, Schedule
+from sysmol.design import Machine
 
 CHAIN_SLOTS = 32
 """Multiply-accumulate slots that a step lasts at least: four dependent ones of latency 4 in each of two pipes."""
+LOAD = 0.6
+"""What a load costs beside a multiply-accumulate where there are as many memory pipes as vector pipes."""
 
 
-def step_work(blocks: int, pixels: int) -> float:
+class Core(NamedTuple):
+    """What the choice of tiles knows about a machine: the cost of a load, in multiply-accumulates, and the slots that
+    a step of dependent multiply-accumulates lasts at least."""
+
+    load: float = LOAD
+    chain: float = CHAIN_SLOTS
+
+
+CORE = Core()
+"""Two vector pipes and two memory pipes, multiply-accumulates of latency 4 (``o3-n1``)."""
+
+
+def core_of(machine: Machine) -> Core:
+    """The choice's view of a machine."""
+    pipes, loads = machine.unit_count("SimdAlu"), machine.unit_count("MemRead")
+    return Core(LOAD * pipes / loads, 4 * machine.smol_latency("vdot") * machine.smol_count)
+
+
+def step_work(blocks: int, pixels: int, core: Core = CORE) -> float:
     """Vector slots of one reduction step of a tile: ``8*b*n`` multiply-accumulates, ``8*b`` weight loads, ``n``
-    activation loads. A load is held to cost 0.6 of a multiply-accumulate; few accumulators leave a step bound by
-    latency."""
-    return max(8 * blocks * pixels, CHAIN_SLOTS) + 0.6 * (8 * blocks + pixels)
+    activation loads; few accumulators leave a step bound by latency."""
+    return max(8 * blocks * pixels, core.chain) + core.load * (8 * blocks + pixels)
 
 
-def choose(height: int, width: int, blocks: int, style: str, work: Callable[[int, int], float] = step_work) -> Schedule:
+def choose(
+    height: int,
+    width: int,
+    blocks: int,
+    style: str,
+    work: Callable[[int, int, Core], float] = step_work,
+    core: Core = CORE,
+) -> Schedule:
     """The output-stationary tile with the least work for ``height`` x ``width`` outputs of ``blocks`` x 8 channels.
 
-    ``work(blocks, pixels)`` is a tile's work per reduction step, infinite where its registers do not suffice. Tiles at
-    the edges overlap their neighbours, so every tile counts in full.
+    ``work(blocks, pixels, core)`` is a tile's work per reduction step, infinite where its registers do not suffice.
+    Tiles at the edges overlap their neighbours, so every tile counts in full.
     """
     best: tuple[float, int, Schedule] | None = None
     for rows in range(1, min(height, 8) + 1):
@@ -31,7 +58,7 @@ def choose(height: int, width: int, blocks: int, style: str, work: Callable[[int
                 if (style not in PER_OUTPUT and 2 * b * pixels > ACCUMULATORS) or (b > 1 and b > blocks):
                     continue
                 tiles = -(-height // rows) * -(-width // columns) * -(-blocks // b)
-                rank = (tiles * work(b, pixels), -pixels, Schedule("os", 8 * b, rows, columns, style))
+                rank = (tiles * work(b, pixels, core), -pixels, Schedule("os", 8 * b, rows, columns, style))
                 if best is None or rank[:2] < best[:2]:
                     best = rank
     assert best is not None

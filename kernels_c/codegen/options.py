@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kernels_c.codegen.choose import CORE, Core
 from kernels_c.codegen.schedule import Schedule
 from sysmol.errors import SysmolError
 
@@ -16,6 +17,7 @@ class Options:
     ``schedules``: schedule by layer name, for layers where the heuristic is not to choose. ``styles``:
     multiply-accumulate by input format (``smol``, ``s8``, ``f32``) instead of the target's default.
     ``pack``: how codes are made and stored, with the instruction ``"vqpk"`` or by ``"simd"`` without it.
+    ``core``: what the heuristic knows about the machine, see :func:`kernels_c.codegen.choose.core_of`.
     ``shared_memory``: whether tensors that are not needed at the same time may share memory.
     """
 
@@ -23,6 +25,7 @@ class Options:
     styles: Mapping[str, str] = field(default_factory=dict)
     shared_memory: bool = True
     pack: str = "vqpk"
+    core: Core = CORE
 
     def __post_init__(self) -> None:
         if self.pack not in PACKS:

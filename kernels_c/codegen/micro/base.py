@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kernels_c.codegen.choose import step_work
+from kernels_c.codegen.choose import CORE, Core, step_work
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import plus
 from kernels_c.codegen.layout import ELEMENT_BYTES, Block, Place
@@ -56,10 +56,10 @@ class MicroKernel(ABC):
         self.at = [r * sy * source.row_bytes + c * sx * source.pixel_bytes for r, c in self.pixels]
 
     @classmethod
-    def work(cls, blocks: int, pixels: int) -> float:
+    def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
         """Vector slots that a tile of ``blocks`` and ``pixels`` takes per reduction step; infinite where its registers
         do not suffice. Only the ratio between tiles matters."""
-        return step_work(blocks, pixels)
+        return step_work(blocks, pixels, core)
 
     def begin(self, em: Emitter) -> None:
         """Declare and clear the accumulators."""

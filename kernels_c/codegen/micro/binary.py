@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kernels_c.codegen.choose import CORE, Core
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import plus
 from kernels_c.codegen.layout import UNIFORM, Block, Place
@@ -73,8 +74,8 @@ class VectorCount(BitCount):
         return cls.uniform(source) and not target.scalar_operand
 
     @classmethod
-    def work(cls, blocks: int, pixels: int) -> float:
-        return 24 * blocks * pixels + 0.6 * (8 * blocks + pixels)
+    def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
+        return 24 * blocks * pixels + core.load * (8 * blocks + pixels)
 
     def _vector(self, em: Emitter) -> None:
         if self.groups <= 2:  # the weights stay in registers, the pixels pass by
@@ -120,7 +121,7 @@ class ScalarCount(BitCount):
         return cls.uniform(source) and target.scalar_operand
 
     @classmethod
-    def work(cls, blocks: int, pixels: int) -> float:
+    def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
         """Per vector: two vector operations and a scalar one per sum, and the loads, through the front end."""
         sums = 8 * blocks * pixels
         if sums > cls.SUMS:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kernels_c.codegen.choose import CORE, Core
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import lanes, plus
 from kernels_c.codegen.layout import Block, Place
@@ -38,7 +39,7 @@ class MatrixDot(MicroKernel):
         return source.tensor.format == "s8" and not target.scalar_operand
 
     @classmethod
-    def work(cls, blocks: int, pixels: int) -> float:
+    def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
         """Per 8 elements: ``smmla`` and exchanges in two vector pipes, loads in two memory pipes."""
         pairs = -(-pixels // 2)
         loads = 4 * blocks + pairs

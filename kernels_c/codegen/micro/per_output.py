@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kernels_c.codegen.choose import CORE, Core
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import plus
 from kernels_c.codegen.layout import Block, Place
@@ -29,12 +30,12 @@ class PerOutput(MicroKernel):
         return cls.step_class.serves(layer, source, target)
 
     @classmethod
-    def work(cls, blocks: int, pixels: int) -> float:
+    def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
         """As for every style, with as many multiply-accumulates as there are outputs, and their sums at the end."""
         outputs = 8 * blocks * pixels
         if outputs > PER_OUTPUT["vmac"]:
             return float("inf")
-        return max(outputs, 8) + 0.6 * (8 * blocks + pixels)
+        return max(outputs, 8) + core.load * (8 * blocks + pixels)
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]

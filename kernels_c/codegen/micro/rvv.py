@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernels_c.codegen.choose import CHAIN_SLOTS
+from kernels_c.codegen.choose import CORE, Core
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import lanes, plus
 from kernels_c.codegen.layout import Block, Place
@@ -90,14 +90,14 @@ class RvvInt8(MicroKernel):
         return source.tensor.format == "s8" and target.scalar_operand
 
     @classmethod
-    def work(cls, blocks: int, pixels: int) -> float:
+    def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
         """Per term: multiply-accumulates with their share of the widening in two vector pipes, loads of weights and of
         scalar activations in two memory pipes, all instructions through four slots of the front end."""
         sums = blocks * pixels
         if 3 * sums + 2 + blocks > REGISTERS:
             return float("inf")
         front = (1.2 * sums + pixels + 2 * blocks + 1) / 2
-        return max(1.2 * sums, blocks + pixels + 1, front, CHAIN_SLOTS / 4)
+        return max(1.2 * sums, blocks + pixels + 1, front, core.chain / 4)
 
     def _runs(self, run: int) -> tuple[Array, Array]:
         """Runs of ``run`` activations side by side: byte offsets from the tile's corner ``[R]``, weights

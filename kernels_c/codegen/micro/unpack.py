@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kernels_c.codegen.choose import CHAIN_SLOTS
+from kernels_c.codegen.choose import CORE, Core
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import plus
 from kernels_c.codegen.layout import Block, Place
@@ -117,12 +117,12 @@ class RvvUnpack(RvvInt8):
         check_weights(layer)
 
     @classmethod
-    def work(cls, blocks: int, pixels: int) -> float:
+    def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
         sums = blocks * pixels
         if 3 * sums + 3 + blocks > REGISTERS:
             return float("inf")
         slots = 1.06 * sums + 1.75 * blocks
-        return max(slots, pixels + 0.25 * blocks + 0.25, (slots + pixels + 0.5 * blocks + 0.5) / 2, CHAIN_SLOTS / 4)
+        return max(slots, pixels + 0.25 * blocks + 0.25, (slots + pixels + 0.5 * blocks + 0.5) / 2, core.chain / 4)
 
     def _weights(self, em: Emitter, e: int) -> None:
         r, i = divmod(e, self.plan.run)

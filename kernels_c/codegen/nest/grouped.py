@@ -128,7 +128,7 @@ class Grouped(OutputStationary):
 
     def plan(self) -> Schedule:
         kind = micro_class(self.style(), self.layer, self.source, self.target)
-        return choose(self.height, self.width, 1, self.style(), kind.work)
+        return choose(self.height, self.width, 1, self.style(), kind.work, self.options.core)
 
     def micro(self, blocks: Sequence[Block]) -> MicroKernel:
         kind = micro_class(self.style(), self.layer, self.source, self.target)

@@ -16,7 +16,7 @@ class OutputStationary(LoopNest):
 
     def plan(self) -> Schedule:
         kind = micro_class(self.style(), self.layer, self.source, self.target)
-        return choose(self.height, self.width, len(self.blocks), self.style(), kind.work)
+        return choose(self.height, self.width, len(self.blocks), self.style(), kind.work, self.options.core)
 
     def describe(self) -> list[str]:
         s = self.schedule
