@@ -187,6 +187,14 @@ class SmolDepthwise:
         shifts = {p: out.shift + self.double - PRODUCT_SHIFT[p] for p in set(x.precisions.tolist())}
         return shifts if all(0 <= shift <= 30 for shift in shifts.values()) else None
 
+    @property
+    def written(self) -> list[str]:
+        """Tensors whose pixels are written whole, unused elements as code 0."""
+        vectors = {part.vector for part in self.parts}
+        return (
+            self.layer.targets if self.shifts is not None and len(vectors) == len(self.source.tensor.patterns) else []
+        )
+
     def emit(self, em: Emitter) -> list[str]:
         """Write the layer's function; returns the text of its constant arrays."""
         assert self.layer.weight is not None

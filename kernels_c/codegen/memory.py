@@ -9,7 +9,7 @@ there, a small function in front of the producing layer clears them; which tenso
 writes over two images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -130,12 +130,12 @@ def _filled(place: Place) -> Array:
     return bits.reshape(-1, 8)
 
 
-def trusted(place: Place) -> Array:
+def trusted(place: Place, written: bool = False) -> Array:
     """bool ``[pixel_bytes]``: bytes of a pixel that kernels rely on although channels do not fill them.
 
-    Unused elements of integer tensors meet zero weights and may hold anything.
+    Unused elements of integer tensors meet zero weights and may hold anything. ``written``: a pixel is written whole.
     """
-    if place.tensor.format not in ("smol", "f32"):
+    if written or place.tensor.format not in ("smol", "f32"):
         return np.zeros(place.pixel_bytes, dtype=bool)
     return np.logical_not(_filled(place).all(axis=1))
 
@@ -149,11 +149,11 @@ def _image(place: Place, border: bool, pixel: Array) -> Array:
     return result.reshape(-1)
 
 
-def _cleared(net: Network, places: dict[str, Place], arena: int) -> dict[str, list[str]]:
+def _cleared(net: Network, places: dict[str, Place], arena: int, written: Collection[str]) -> dict[str, list[str]]:
     """Tensors to clear, by layer: follow what every byte holds over two images, from an arena of zeros."""
     dirty = np.zeros(arena, dtype=bool)
     own = {name: place for name, place in places.items() if name != net.input}
-    needs = {name: _image(place, True, trusted(place)) for name, place in own.items()}
+    needs = {name: _image(place, True, trusted(place, name in written)) for name, place in own.items()}
     # Unused elements of integer tensors are written with anything.
     left = {name: _image(place, False, _filled(place).any(axis=1) | ~trusted(place)) for name, place in own.items()}
     found: dict[str, list[str]] = {}
@@ -167,8 +167,11 @@ def _cleared(net: Network, places: dict[str, Place], arena: int) -> dict[str, li
     return found
 
 
-def allocate(net: Network, places: dict[str, Place], shared: bool = True) -> Memory:
-    """Set the offset of every place; ``shared`` or not, an arena that starts as zeros serves any number of images."""
+def allocate(net: Network, places: dict[str, Place], shared: bool = True, written: Collection[str] = ()) -> Memory:
+    """Set the offset of every place; ``shared`` or not, an arena that starts as zeros serves any number of images.
+
+    ``written``: tensors whose pixels are written whole, unused elements as code 0.
+    """
     lifetimes = _lifetimes(net)
     names = [name for name in places if name != net.input]
     for name in names:
@@ -181,7 +184,9 @@ def allocate(net: Network, places: dict[str, Place], shared: bool = True) -> Mem
     for name, offset in zip(names, offsets, strict=True):
         places[name].offset = offset
     arena = max((at + b.size for at, b in zip(offsets, buffers, strict=True)), default=0) + SLACK
-    return Memory(arena, unplanned, lower_bound(buffers) + SLACK, _cleared(net, places, arena) if shared else {})
+    return Memory(
+        arena, unplanned, lower_bound(buffers) + SLACK, _cleared(net, places, arena, written) if shared else {}
+    )
 
 
 # --- code ------------------------------------------------------------------------------------------------------------
@@ -215,8 +220,11 @@ def _pieces(length: int) -> list[tuple[int, int]]:
     return result
 
 
-def runs(place: Place) -> list[Run]:
-    """What to clear in a buffer: borders, and bytes of pixels that kernels rely on; all of it where that is less."""
+def runs(place: Place, written: bool = False) -> list[Run]:
+    """What to clear in a buffer: borders, and bytes of pixels that kernels rely on; all of it where that is less.
+
+    ``written``: the layer that writes the tensor writes its pixels whole.
+    """
     t, pads = place.tensor, place.pads
     pixel, row = place.pixel_bytes, place.row_bytes
     first = place.start()
@@ -225,7 +233,11 @@ def runs(place: Place) -> list[Run]:
         Run(first + t.width * pixel, (pads[1] + pads[3]) * pixel, (t.height - 1,), (row,)),
         Run(first + (t.height - 1) * row + t.width * pixel, pads[3] * pixel + pads[2] * row),
     ]
-    need = np.flatnonzero(trusted(place))
+    need = np.flatnonzero(trusted(place, written))
+    if t.format == "smol" and not place.narrow:
+        # Whole vectors: what channels fill is written afterwards.
+        need = np.unique(need // REGISTER_BYTES * REGISTER_BYTES)[:, None] + np.arange(REGISTER_BYTES)
+        need = need.reshape(-1)
     for span in np.split(need, np.flatnonzero(np.diff(need) > 1) + 1) if len(need) else []:
         start, length = first + int(span[0]), len(span)
         if length == pixel:
@@ -242,13 +254,13 @@ def clear_name(layer: str, number: int) -> str:
     return f"{identifier(layer)}_clear{number}"
 
 
-def emit_clear(em: Emitter, name: str, place: Place) -> None:
-    """Write the function ``name(buffer)`` that sets borders and unused elements of a buffer to code 0."""
+def emit_clear(em: Emitter, name: str, place: Place, written: bool = False) -> None:
+    """Write the function ``name(buffer)`` that sets borders and unused elements to code 0; see :func:`runs`."""
     with em.block(f"SMOL_KERNEL {name}(uint8_t *buffer)"):
         em.line("v_begin();")
         em.line("const vec zero = v_zero();")
         em.line("(void)zero;")
-        for run in runs(place):
+        for run in runs(place, written):
             _emit_run(em, run, [])
     em.line()
 

@@ -122,7 +122,9 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
             raise SysmolError(f"two layers are both {name} in C: give them names of letters, digits and _")
     _check_options(net, options)
     places = plan(net, kept_wide(net, options))
-    memory = allocate(net, places, options.shared_memory)
+    kernels = [kernel(net, layer, places, target, options) for layer in net.layers]
+    written = {name for made in kernels if isinstance(made, SmolDepthwise) for name in made.written}
+    memory = allocate(net, places, options.shared_memory, written)
     header = f"/* Generated from the network {net.name!r} for {target.name} by: {command} */"
     source = [
         header,
@@ -142,9 +144,8 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
     regions = []
     calls = []
     most = 0
-    for layer in net.layers:
+    for layer, made in zip(net.layers, kernels, strict=True):
         em = Emitter(target.costs)
-        made = kernel(net, layer, places, target, options)
         out = net.tensors[layer.targets[0]]
         em.comment(
             f"{layer.name}: {layer.op} {layer.kernel[0]}x{layer.kernel[1]} stride {layer.stride[0]}x{layer.stride[1]}, "
@@ -155,7 +156,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
         for text in made.describe() if isinstance(made, LoopNest) else []:
             em.comment(text)
         for number, name in enumerate(memory.cleared.get(layer.name, [])):
-            emit_clear(em, clear_name(layer.name, number), places[name])
+            emit_clear(em, clear_name(layer.name, number), places[name], name in written)
             calls.append(f"    {clear_name(layer.name, number)}(arena + {places[name].offset});")
         constants.extend(made.emit(em))
         source.append(em.text())
