@@ -238,6 +238,10 @@ class Epilogue:
         # Outputs that leave the accumulators as they are come first.
         order = sorted(fast, key=lambda i: not self.packs[i])
         blocks = range(tile.count)
+        if self.packed_alike:
+            for text in [acc for block in accumulators for pixel in block for acc in pixel]:
+                if text.isidentifier():
+                    em.line(f"v_settle({text});")
         together = len(order) == 1 and self.packs[order[0]] and tile.count > 1 and self._side_by_side(tile)
         if together:
             for k in blocks:
@@ -302,8 +306,9 @@ class Epilogue:
         per = len(block.groups)
         group_start = sum(len(b.groups) for b in self.blocks[: tile.first])
         em.line(f"const int c = {plus(16 * (group_start + k * per), tile.step(16 * per))};", scalar=1)
-        expands = bool(order) and self.residual is not None and self.residual.tensor.format == "smol"
-        if block.precision and (expands or any(not self.packs[i] for i in order)):
+        codes = [place for i, place in enumerate(self.targets) if i in order and not self.packs[i]]
+        codes += [self.residual] if order and self.residual is not None else []
+        if any(place.tensor.format == "smol" for place in codes):
             for g in range(per):
                 em.line(f"const vec s{g} = v_load({self.shift_name(tile.first + k)} + {16 * g});")
                 em.line(f"(void)s{g};")

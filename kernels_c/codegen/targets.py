@@ -35,6 +35,7 @@ _NEON = _COMMON | {
     "v_count": {"simd": 3},
     "v_wide_counts": {"simd": 1},
     "v_begin": {},
+    "v_settle": {},
     "v_fresh": {"vload": 1},
     "v_low16": {"simd": 1},
     "v_natural_halves": {"simd": 1},
@@ -78,6 +79,7 @@ _NEON = _COMMON | {
 }
 
 _RVV = _COMMON | {
+    "v_settle": {},
     "v_clear": {"vload": 1},
     "v_sum4": {"simd": 7},
     "v_load": {"vload": 1, "scalar": 1},

@@ -84,6 +84,8 @@ SMOL_HOST vec v_add(vec a, vec b) { SMOL_LANES(a.l[i] + b.l[i]); }
 SMOL_HOST vec v_mul(vec a, vec b) { SMOL_LANES(a.l[i] * b.l[i]); }
 SMOL_HOST vec v_madd(vec a, vec m, vec b) { SMOL_LANES(a.l[i] * m.l[i] + b.l[i]); }
 SMOL_HOST vec v_mla(vec b, vec a, vec m) { SMOL_LANES(a.l[i] * m.l[i] + b.l[i]); }
+/* The variable has its value here: what makes it is not moved behind, nor what follows in front. */
+#define v_settle(a) ((void)(a))
 /* A load that is made where it stands, so that an operation may overwrite its result and no copy is needed. */
 #define v_fresh(p) v_load(p)
 /* a*m + b with b = the 16 bytes at p: from the register or from memory, whichever costs less. a may be overwritten. */
