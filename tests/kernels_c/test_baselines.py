@@ -35,27 +35,28 @@ def int8_net(seed: int, top: int = 127) -> Network:
     (y,) = b.layer("conv2d", y, ["s8"], 40, (3, 3), padding=SAME)
     b.classifier(y, 11)
     for layer in b.net.layers:
-        if layer.op == "conv2d":
+        if layer.weight is not None:
             layer.weight = trained_like(rng, layer.weight.shape, (1, 2, 3), top)
     return b.finish()
 
 
-def extreme_net(sign: int, size: int) -> Network:
-    """All weights ``size`` or its opposite, all activations at an end of their range: sums as large as they get."""
+def extreme_net(low: int, high: int) -> Network:
+    """All weights ``low`` or ``high``, all activations -128 or 127: some channels' sums are as large as they get."""
     rng = np.random.default_rng(1)
-    b = Builder(rng, 4, 5, 1, f"extreme{sign}_{size}")
+    b = Builder(rng, 4, 5, 1, f"extreme{low}")
     (x,) = b.layer("rescale", "image", ["s8"])
     (x,) = b.layer("conv2d", x, ["s8"], 32)
-    first = b.net.layers[-1]
-    out = first.outputs[0]
+    out = b.net.layers[-1].outputs[0]
+    assert out.M is not None
     out.M[:], out.shift, out.lo = 1, 0, -128
-    out.B[:] = sign * (1 << 20)  # the clamp makes -128 or 127 of everything
+    out.B[..., 0::2], out.B[..., 1::2] = -(1 << 20), 1 << 20  # the clamp makes -128 and 127 of these
     (x,) = b.layer("conv2d", x, ["s8"], 9, (3, 3), padding=SAME)
     b.classifier(x, 3)
     for layer in b.net.layers:
-        if layer.op == "conv2d":
-            layer.weight = np.full_like(layer.weight, size)
-            layer.weight[1::2] = -size if size > -8 else 7
+        if layer.weight is not None:
+            layer.weight = np.full_like(layer.weight, low)
+            layer.weight[0::3, ..., 1::2] = high  # every product positive
+            layer.weight[1::3, ..., 0::2] = high  # every product negative
     return b.finish()
 
 
@@ -66,7 +67,7 @@ def binary_net(seed: int) -> Network:
 
     def layer(x: str, channels: int, *args, **kwargs) -> str:  # type: ignore[no-untyped-def]
         ids = [UNIFORM_1] * -(-channels // 128)
-        (y,) = b.layer("conv2d", x, [[1] * channels], channels, *args, patterns=[ids], **kwargs)
+        (y,) = b.layer("conv2d", x, [[1] * channels], channels, *args, patterns=[ids], **kwargs)  # type: ignore[misc]
         return y
 
     (x,) = b.layer("rescale", "image", ["s8"])
@@ -80,16 +81,13 @@ def binary_net(seed: int) -> Network:
 
 
 NETWORKS: dict[str, dict[str, Callable[[int], Network]]] = {
-    style: {"random": lambda seed, top=top: int8_net(seed, top)}
-    | {f"extreme{sign}": lambda seed, sign=sign, size=size: extreme_net(sign, size) for sign in (-1, 1)}
-    for style, top, size in (("dot", 127, 127), ("mmla", 127, 127), ("mac", 127, 127), ("unpack", 7, -8))
-} | {"pop": {"random": binary_net}}
-
-SERVES = {
-    "host": ("mmla", "unpack", "pop"),
-    "arm": ("dot", "mmla", "unpack", "pop"),
-    "riscv": ("mac", "unpack", "pop"),
+    "mmla": {"random": int8_net, "extreme": lambda seed: extreme_net(-128, 127)},
+    "mac": {"random": int8_net, "extreme": lambda seed: extreme_net(-128, 127)},
+    "unpack": {"random": lambda seed: int8_net(seed, 7), "extreme": lambda seed: extreme_net(-8, 7)},
+    "pop": {"random": binary_net},
 }
+
+SERVES = {"host": ("mmla", "unpack", "pop"), "arm": ("mmla", "unpack", "pop"), "riscv": ("mac", "unpack", "pop")}
 
 
 def options(style: str) -> Options:
