@@ -368,7 +368,7 @@ def sweep_(
     gem5: Annotated[Path | None, typer.Option(help="A gem5 binary (default: the newest with the plug-in).")] = None,
 ) -> None:
     """Simulate networks x ISAs x machines x pattern sets; runs only what the ledger lacks, goes on after a kill."""
-    from analysis.sweep.ledger import Ledger
+    from analysis.sweep.ledger import LAYER, Ledger
     from analysis.sweep.runner import run_sweep
     from analysis.sweep.show import Display
     from analysis.sweep.spec import load_spec
@@ -377,8 +377,12 @@ def sweep_(
     folder = out or Path("build/sweeps") / spec.stem
     with Display() as progress:
         tally = run_sweep(checked, folder, jobs, progress, retry=retry, gem5=gem5)
-    columns = ["variant", "isa", "machine", "patterns", "cpu", "images", "status", "cycles", "macs_per_cycle"]
-    show_table(columns, Ledger(folder).frame()[columns].astype(object).to_numpy().tolist())
+    table = Ledger(folder).frame()
+    table = table[table["kind"] != LAYER]
+    columns = ["variant", "isa", "machine", "patterns", "cpu", "images", "status", "cycles", "macs_per_cycle", "kind"]
+    show_table(columns, table[columns].astype(object).to_numpy().tolist())
+    if checked.layers_once:
+        say("networks are sums over their layers: every different layer ran alone, equal ones once")
     ended = ", ".join(f"{count} {status}" for status, count in tally.ended.items()) or "nothing"
     say(f"{tally.points} points: {tally.known} known before; ran {tally.ran}: {ended}; ledger {folder / 'ledger.csv'}")
 

@@ -13,19 +13,21 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from analysis.stats import load_run, totals
-from analysis.sweep.ledger import FIGURES, Ledger, content_key
+from analysis.sweep.layers import Single, split
+from analysis.sweep.ledger import FIGURES, LAYER, NETWORK, SUM, Ledger, content_key
 from analysis.sweep.spec import Point, Spec
 from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from kernels_c.build import compile_network
 from sysmol.demo import source_digest
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import make_folder, sha256_file
+from sysmol.network import load, save
 from sysmol.patterns import pattern_name
 
 OK, FAILED, TIME_LIMIT, UNSUPPORTED = "ok", "failed", "time limit", "unsupported"
@@ -36,12 +38,14 @@ LAST_LINES = 12
 
 @dataclass(frozen=True)
 class Task:
-    """A point with its executable and what its figures depend on. ``error``: why there is no executable."""
+    """A point with its executable and what its figures depend on. ``error``: why there is no executable. ``region``:
+    the only one that counts, of a layer that runs alone."""
 
     point: Point
     manifest: Path
     inputs: dict[str, Any]
     error: str = ""
+    region: int | None = None
 
     @property
     def key(self) -> str:
@@ -94,9 +98,14 @@ class Sweep:
         """Run all points that the ledger lacks; with ``retry`` also those that did not end well."""
         with self.ledger.alone():
             self._remove_remains()
-            tasks = self._tasks(progress)
-            todo = [task for task in tasks.values() if not self._stands(task, retry)]
-            tally = Tally(len(self.spec.points()), len(tasks) - len(todo), len(todo))
+            singles = self._singles() if self.spec.layers_once else {}
+            points = self.spec.points() if not singles else self._layer_points(singles)
+            regions = {self._layer_file(single): single.region for each in singles.values() for single in each}
+            tasks = self._tasks(points, regions, progress)
+            todo = [
+                task for task in {task.key: task for task in tasks.values()}.values() if not self._stands(task, retry)
+            ]
+            tally = Tally(len(points), len({task.key for task in tasks.values()}) - len(todo), len(todo))
             progress.planned(tally)
             pool = ThreadPoolExecutor(max_workers=self.jobs)
             try:
@@ -104,6 +113,8 @@ class Sweep:
                     tally.ended[record["status"]] = tally.ended.get(record["status"], 0) + 1
             finally:
                 pool.shutdown(cancel_futures=True)
+            for point in self.spec.points() if singles else []:
+                self._add_up(point, singles[point.network], tasks)
             self.ledger.write_table()
         return tally
 
@@ -127,20 +138,18 @@ class Sweep:
 
     # --- programs ----------------------------------------------------------------------------------------------------
 
-    def _tasks(self, progress: Progress) -> dict[str, Task]:
-        """Points by key; programs are compiled where they are missing. Points that come out equal are one task."""
-        wanted = list(dict.fromkeys((point.network, point.isa) for point in self.spec.points()))
+    def _tasks(self, points: list[Point], regions: dict[Path, int], progress: Progress) -> dict[Point, Task]:
+        """Tasks of the points; programs are compiled where they are missing. Equal points have equal keys."""
+        wanted = list(dict.fromkeys((point.network, point.isa) for point in points))
         made: dict[tuple[Path, str], tuple[Path, str]] = {}
         progress.compiling(0, len(wanted))
         with ThreadPoolExecutor(max_workers=self.jobs) as pool:
             for count, (name, program) in enumerate(zip(wanted, pool.map(self._program, wanted), strict=True), 1):
                 made[name] = program
                 progress.compiling(count, len(wanted))
-        tasks: dict[str, Task] = {}
-        for point in self.spec.points():
-            task = self._task(point, *made[point.network, point.isa])
-            tasks.setdefault(task.key, task)
-        return tasks
+        return {
+            point: self._task(point, *made[point.network, point.isa], regions.get(point.network)) for point in points
+        }
 
     def _program(self, wanted: tuple[Path, str]) -> tuple[Path, str]:
         """Manifest of a network's executable, and why there is none (else empty)."""
@@ -156,7 +165,7 @@ class Sweep:
             return folder, str(error)
         return folder / f"{variant}.{isa}.json", ""
 
-    def _task(self, point: Point, manifest: Path, error: str) -> Task:
+    def _task(self, point: Point, manifest: Path, error: str, region: int | None) -> Task:
         facts = {} if error else json.loads(manifest.read_text(encoding="utf-8"))
         reference = facts.get("reference")
         inputs = {
@@ -172,7 +181,71 @@ class Sweep:
             "gem5": self.digests[self.gem5[point.isa]],
             "scripts": self.run_sources,
         }
-        return Task(point, manifest, inputs, error)
+        return Task(point, manifest, inputs, error, region)
+
+    # --- layers alone ------------------------------------------------------------------------------------------------
+
+    def _layer_file(self, single: Single) -> Path:
+        return self.folder / "layers" / f"{single.name}.network.safetensors"
+
+    def _singles(self) -> dict[Path, list[Single]]:
+        """The different layers of every network; the first network that has a layer gives its weights."""
+        found = {}
+        for path in self.spec.networks:
+            found[path] = split(load(path))
+            for single in found[path]:
+                if not self._layer_file(single).is_file():
+                    save(self._layer_file(single), single.network)
+        return found
+
+    def _layer_points(self, singles: dict[Path, list[Single]]) -> list[Point]:
+        points = [
+            replace(point, network=self._layer_file(single))
+            for point in self.spec.points()
+            for single in singles[point.network]
+        ]
+        return list(dict.fromkeys(points))
+
+    def _add_up(self, point: Point, singles: list[Single], tasks: dict[Point, Task]) -> None:
+        """The record of a network: each different layer's figures times the number of such layers."""
+        parts = [(tasks[replace(point, network=self._layer_file(single))], single.count) for single in singles]
+        records = [(self.ledger.find(task.key) or {}, count) for task, count in parts]
+        bad = [record for record, _ in records if record.get("status") != OK]
+        net = load(point.network)
+        inputs = {"sum of": [(task.key, count) for task, count in parts], "network": sha256_file(point.network)}
+        figures: dict[str, Any] = {"status": OK, "error": ""}
+        if bad:
+            figures = {"status": FAILED, "error": f"{bad[0].get('variant')}: {bad[0].get('error')}"}
+        else:
+            for name in FIGURES:
+                values = [(record[name], count) for record, count in records]
+                whole = all(value is not None for value, _ in values)
+                figures[name] = sum(value * count for value, count in values) if whole else None
+            for name, over in (("ipc", "insts"), ("macs_per_cycle", "macs")):
+                figures[name] = figures[over] / figures["cycles"] if figures["cycles"] else None
+        alike = {name: records[0][0].get(name) for name in ("machine", "gem5", "gem5_sha256", "machine_sha256")}
+        self.ledger.add(
+            content_key(inputs),
+            {
+                "kind": SUM,
+                "network": net.name,
+                "variant": point.variant,
+                "isa": point.isa,
+                "patterns": point.patterns,
+                "cpu": point.cpu,
+                "images": point.images,
+                "seed": point.seed,
+                "accuracy_integer": net.metrics.get("accuracy_integer"),
+                "bits_per_parameter": net.metrics.get("bits_per_parameter"),
+                "network_sha256": inputs["network"],
+                "layers": sum(count for _, count in parts),
+                "layers_simulated": len(parts),
+                "time_limit": self.spec.time_limit,
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                **alike,
+                **figures,
+            },
+        )
 
     # --- points ------------------------------------------------------------------------------------------------------
 
@@ -199,7 +272,7 @@ class Sweep:
             else:
                 if not (folder / "run.json").is_file():
                     self._simulate(task, folder, figures)
-                figures |= {"status": OK, "error": "", **run_figures(folder), "run": f"runs/{task.key}"}
+                figures |= {"status": OK, "error": "", **run_figures(folder, task.region), "run": f"runs/{task.key}"}
         except CheckFailed as error:
             limit = str(error).startswith("gem5 took more than")
             figures |= {"status": TIME_LIMIT if limit else FAILED, "error": str(error)}
@@ -250,6 +323,7 @@ class Sweep:
         facts = {} if task.error else json.loads(task.manifest.read_text(encoding="utf-8"))
         metrics = facts["network"].get("metrics", {}) if facts else {}
         return {
+            "kind": NETWORK if task.region is None else LAYER,
             "network": facts.get("name", point.variant),
             "variant": point.variant,
             "isa": point.isa,
@@ -271,9 +345,11 @@ class Sweep:
         }
 
 
-def run_figures(folder: Path) -> dict[str, Any]:
-    """Figures of a whole network from its run folder; absent ones (an untimed core's cycles) are ``None``."""
-    sums = totals(load_run(folder)).iloc[0]
+def run_figures(folder: Path, region: int | None = None) -> dict[str, Any]:
+    """Figures of a whole network, or of one region, from a run folder; absent ones (an untimed core's cycles) are
+    ``None``."""
+    layers = load_run(folder)
+    sums = totals(layers if region is None else layers.iloc[[region]]).iloc[0]
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     figures = {name: float(sums[name]) if name in sums else float("nan") for name in FIGURES}
     return {name: None if value != value else value for name, value in figures.items()} | {

@@ -1,18 +1,19 @@
 """What a sweep covers: a small TOML or JSON file.
 
-=============  ========================================================================================================
-field          meaning (all but ``networks`` may be left out)
-=============  ========================================================================================================
-``networks``   network files, or patterns of names (``*.network.safetensors``), relative to the spec's folder
-``isas``       ``arm``, ``riscv``; default both
-``machines``   names of machines, or JSON files relative to the spec's folder; default ``o3-n1``
-``patterns``   pattern sets of the hardware (``P1``, ``P4``, ``P8``, ``P45``, a list of ids), or ``machine``, the
-               default: the machine's own
-``cpus``       ``o3``, ``minor``, ``timing``, ``atomic``; default ``o3``
-``images``     test images per simulation, a number or a list; default 2 (the first one is cold)
-``seed``       of gem5's random numbers; default 0
-``time_limit`` seconds that one simulation may take; default 3600
-=============  ========================================================================================================
+===============  ======================================================================================================
+field            meaning (all but ``networks`` may be left out)
+===============  ======================================================================================================
+``networks``     network files, or patterns of names (``*.network.safetensors``), relative to the spec's folder
+``isas``         ``arm``, ``riscv``; default both
+``machines``     names of machines, or JSON files relative to the spec's folder; default ``o3-n1``
+``patterns``     pattern sets of the hardware (``P1``, ``P4``, ``P8``, ``P45``, a list of ids), or ``machine``, the
+                 default: the machine's own
+``cpus``         ``o3``, ``minor``, ``timing``, ``atomic``; default ``o3``
+``images``       test images per simulation, a number or a list; default 2 (the first one is cold)
+``seed``         of gem5's random numbers; default 0
+``time_limit``   seconds that one simulation may take; default 3600
+``layers_once``  true: every different layer is simulated alone, equal ones once, and a network's figures are sums
+===============  ======================================================================================================
 """
 
 import itertools
@@ -72,6 +73,7 @@ class Spec:
     images: tuple[int, ...]
     seed: int
     time_limit: float
+    layers_once: bool = False
 
     def points(self) -> list[Point]:
         """All combinations, in the order of the fields."""
@@ -83,7 +85,17 @@ def load_spec(path: str | Path) -> Spec:
     """Read and check a spec; :class:`SysmolError` names the field that is wrong."""
     file = Path(path)
     data = _read(file)
-    unknown = set(data) - {"networks", "isas", "machines", "patterns", "cpus", "images", "seed", "time_limit"}
+    unknown = set(data) - {
+        "networks",
+        "isas",
+        "machines",
+        "patterns",
+        "cpus",
+        "images",
+        "seed",
+        "time_limit",
+        "layers_once",
+    }
     if unknown:
         raise SysmolError(f"{path}: unknown field {sorted(unknown)[0]!r}")
     folder = file.resolve().parent
@@ -103,6 +115,7 @@ def load_spec(path: str | Path) -> Spec:
         images=tuple(_number(n, "images", path) for n in (images if isinstance(images, list) else [images])),
         seed=_number(data.get("seed", 0), "seed", path, least=0),
         time_limit=float(_number(data.get("time_limit", 3600), "time_limit", path)),
+        layers_once=_truth(data.get("layers_once", False), "layers_once", path),
     )
 
 
@@ -141,6 +154,12 @@ def _chosen(
 def _number(value: Any, name: str, path: str | Path, least: int = 1) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise SysmolError(f"{path}: {name} must be a whole number, {least} or more, not {value!r}")
+    return value
+
+
+def _truth(value: Any, name: str, path: str | Path) -> bool:
+    if not isinstance(value, bool):
+        raise SysmolError(f"{path}: {name} must be true or false, not {value!r}")
     return value
 
 

@@ -9,14 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.sweep import load, load_layers
+from analysis.sweep.layers import signature, split
 from analysis.sweep.ledger import COLUMNS, Ledger
 from analysis.sweep.spec import load_spec
 from configs_gem5.launch import find_gem5, why_no_gem5
-from sysmol.builder import random_network
+from sysmol.builder import Builder, random_network
 from sysmol.cli import run_command_line
 from sysmol.design import load_machine
 from sysmol.errors import SysmolError
@@ -184,6 +186,50 @@ def test_failures_and_time_limits_stop_nothing(
     capfd.readouterr()
 
 
+def test_equal_layers_run_once(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Four convolutions that are alike: one of them runs."""
+    builder = Builder(np.random.default_rng(3), 6, 6, 24, "alike")
+    (x,) = builder.layer("rescale", "image", [[2] * 24])
+    for _ in range(4):
+        (x,) = builder.layer("conv2d", x, [[2] * 24], 24, (3, 3), padding=(1, 1, 1, 1))
+        builder.net.layers[-1].outputs[0].shift &= ~1
+    (x,) = builder.layer("avgpool", x, ["s8"], kernel=(6, 6))
+    builder.classifier(x)
+    save(folder / "alike.network.safetensors", builder.finish())
+    write_spec(
+        folder,
+        networks=["alike.*"],
+        isas=["arm"],
+        machines=["one.json"],
+        patterns="machine",
+        images=1,
+        layers_once=True,
+    )
+    assert run_command_line(sweep(folder)) == 0
+    assert "every different layer ran alone, equal ones once" in capfd.readouterr().out
+    assert len(starts(folder)) == 4  # rescale, convolution, pooling, classifier
+    table = load(folder / "out").set_index("kind")
+    assert table.loc["layer"].shape[0] == 4
+    whole = table.loc["sum of layers"]
+    # The stand-in gives region k of a program 1000 + k cycles; only the first layer has none before it.
+    assert whole["cycles"] == 1000 + 1001 * 6 and whole["layers"] == 7 and whole["layers_simulated"] == 4
+    assert run_command_line(sweep(folder)) == 0 and len(starts(folder)) == 4
+
+
+def test_single_networks_hold_the_layer() -> None:
+    """Every layer of a network with all operations becomes a valid network of its own that keeps its numbers."""
+    net = random_network(1)
+    singles = split(net)
+    assert sum(single.count for single in singles) == len(net.layers)
+    for single in singles:
+        alone = single.network.layers[single.region]
+        assert alone.name == "layer"
+        (original,) = [layer for layer in net.layers if f"{layer.op}-{signature(net, layer)}" == single.name][:1]
+        assert alone.weight is original.weight and alone.op == original.op
+        source, before = single.network.tensors[alone.input], net.tensors[original.input]
+        assert source.shape == before.shape and source.patterns == before.patterns
+
+
 def test_one_sweep_at_a_time(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_spec(folder, isas=["arm"], machines=["one.json"], patterns="machine", images=1)
     with Ledger(folder / "out").alone():
@@ -202,6 +248,7 @@ def test_one_sweep_at_a_time(folder: Path, capfd: pytest.CaptureFixture[str]) ->
         ({"machines": ["o4"]}, "there is no machine 'o4'"),
         ({"patterns": ["P9"]}, "pattern set 'P9'"),
         ({"images": 0}, "images must be a whole number, 1 or more"),
+        ({"layers_once": 1}, "layers_once must be true or false"),
         ({"time_limit": "soon"}, "time_limit must be a whole number"),
     ],
 )
