@@ -78,7 +78,7 @@ static inline vec v_mul(vec a, vec b) { return vmulq_s32(a, b); }
 static inline vec v_madd(vec a, vec m, vec b) { return vmlaq_s32(b, a, m); }
 static inline vec v_mla(vec b, vec a, vec m) { return vmlaq_s32(b, a, m); }
 /* Compilers interleave a tile's sums with its epilogue, and run out of registers. */
-#define v_settle(a) __asm__ volatile("" : "+w"(a))
+#define v_settle(a) __asm__ volatile("" : : "w"(a))
 static inline vec v_fresh(const uint8_t *p)
 {
     vec d;
