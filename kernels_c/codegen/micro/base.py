@@ -13,7 +13,7 @@ from kernels_c.codegen.choose import CORE, Core, step_work
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import plus
 from kernels_c.codegen.layout import ELEMENT_BYTES, Block, Place
-from kernels_c.codegen.schedule import Schedule
+from kernels_c.codegen.schedule import REGISTERS, Schedule
 from kernels_c.codegen.targets import Target
 from sysmol.network import Array, Layer
 
@@ -111,10 +111,11 @@ class MicroKernel(ABC):
     def _step(self, em: Emitter, subs: int, operation: str) -> None:
         """``subs`` multiply-accumulates into every accumulator; ``operation`` has places for s (lane), acc, w, x.
 
-        Whichever is fewer stays in registers meanwhile: the weights, or the activations of the tile's pixels.
+        The activations of the tile's pixels stay in registers meanwhile, where these suffice: one accumulator's
+        multiply-accumulates are then as far apart as can be, and the last of a tile are complete soon. Else weights do.
         """
         reads = self.reads(subs)
-        if len(reads) <= 8:
+        if self.count + len(self.pixels) > REGISTERS - 4 and len(reads) <= 8:
             for number, (s, g) in enumerate(reads):
                 em.line(f"const vec w{s}_{g} = v_load(w + {16 * number});")
             for p in range(len(self.pixels)):
