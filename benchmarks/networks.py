@@ -3,15 +3,16 @@
 The numbers are random and solve no task; formats are those of trained networks: the stem and the classifier read 8
 bits, residual streams and the input of pooling have 16 bits, everything between has the variant's precision.
 
-=========  ============================================================================================================
-variant    what convolutions between stem and classifier read
-=========  ============================================================================================================
-fp32       float32, everywhere
-int8       8 bits
-int8w4     8-bit activations, weights of 4 bits (-7 .. 7)
-w4 w2 w1   SMOL codes of one precision
-mixP4      SMOL codes whose precision differs by channel, in the four patterns of the set P4: see :func:`mixed_cover`
-=========  ============================================================================================================
+=============  =======================================================================================================
+variant        what convolutions between stem and classifier read
+=============  =======================================================================================================
+fp32           float32, everywhere
+int8           8 bits, activations -128 .. 127 (with an offset, as this project trains them)
+int8-positive  the same with activations 0 .. 127
+int8w4         8-bit activations, weights of 4 bits (-7 .. 7)
+w4 w2 w1       SMOL codes of one precision
+mixP4          SMOL codes whose precision differs by channel, in the four patterns of P4: see :func:`mixed_cover`
+=============  =======================================================================================================
 
 No training has produced the precisions of ``mixP4``.
 """
@@ -32,7 +33,7 @@ from sysmol.packing import slot_precisions
 from sysmol.patterns import capacity, pattern_id
 
 UNIFORM = {4: pattern_id(8, 0, 0), 2: pattern_id(0, 8, 0), 1: pattern_id(0, 0, 8)}
-VARIANTS = ("fp32", "int8", "int8w4", "w4", "w2", "w1", "mixP4")
+VARIANTS = ("fp32", "int8", "int8-positive", "int8w4", "w4", "w2", "w1", "mixP4")
 REGISTER_BITS = 128
 SHARES = (0.15, 0.35, 0.35, 0.15)
 """How often :func:`mixed_cover` draws the patterns of P4, in the order of their ids: (8,0,0), (2,4,2), (0,8,0),
@@ -184,7 +185,7 @@ class _Maker:
             elif form == "s16":
                 out.lo = -32768 if act == "none" else 0
             elif form == "s8":  # a trained activation has an offset, so that it uses all of the range
-                out.lo = -128
+                out.lo = 0 if self.variant == "int8-positive" else -128
 
     def build(self, samples: int) -> Network:
         """The whole network with random images and the reference's logits."""

@@ -13,19 +13,25 @@ HARDWARE = "P4"
 FP32, INT8 = Variant("fp32", "fp32"), Variant("int8", "int8")
 MMLA = Variant("int8-mmla", "int8", styles=(("s8", "mmla"),))
 UNPACK = Variant("int8w4-unpack", "int8w4", styles=(("s8", "unpack"),))
-POP = Variant("w1-pop", "w1", styles=(("smol", "pop"),))
+POP = Variant("w1-pop", "w1", styles=(("smol", "pop"),), options=(("pack", "simd"),))
+POSITIVE = Variant("int8-positive", "int8-positive")
 UNIFORM = tuple(Variant(name, name) for name in ("w4", "w2", "w1"))
 MIX = Variant("mixP4", "mixP4")
-VMAC = tuple(Variant(f"{name}-vmac", name, styles=(("smol", "vmac"),)) for name in ("w4", "w2", "w1", "mixP4"))
-SIMD_PACK = tuple(Variant(f"{name}-simdpack", name, options=(("pack", "simd"),)) for name in ("w4", "w2", "mixP4"))
-ARM_ONLY = (MMLA,)
+VMAC = tuple(Variant(f"{name}-vmac", name, styles=(("smol", "vmac"),)) for name in ("w4", "mixP4"))
+SIMD_PACK = tuple(Variant(f"{name}-simdpack", name, options=(("pack", "simd"),)) for name in ("w4", "mixP4"))
+ONLY = {MMLA: "arm", POSITIVE: "riscv"}
+"""The ISA of variants that the other one lacks, or that say nothing new there."""
+MAIN = (*UNIFORM, MIX, FP32, INT8, MMLA)
 
 KERNELS: tuple[tuple[str, tuple[Variant, ...]], ...] = (
-    ("convolutions", (*UNIFORM, MIX, FP32, INT8, MMLA, UNPACK, POP, *VMAC)),
-    ("resnet8", (*UNIFORM, MIX, FP32, INT8, MMLA, UNPACK, POP, *SIMD_PACK)),
-    ("mobilenetv2_stem2", (*UNIFORM, MIX, FP32, INT8, MMLA, *SIMD_PACK[2:])),
+    ("resnet8", MAIN),
+    ("convolutions", MAIN),
+    ("mobilenetv2_stem2", MAIN),
+    ("convolutions", (POSITIVE, UNPACK, POP, *VMAC)),
+    ("resnet8", (UNPACK, POP, *SIMD_PACK)),
+    ("mobilenetv2_stem2", SIMD_PACK),
 )
-"""Shape files of ``make bench-kernels`` with their variants."""
+"""Shape files of ``make bench-kernels`` with their variants, what matters most first."""
 
 
 def jobs_of(shapes: str, variants: Sequence[Variant], machine: str = MACHINE) -> list[Job]:
@@ -35,7 +41,7 @@ def jobs_of(shapes: str, variants: Sequence[Variant], machine: str = MACHINE) ->
         for variant in variants
         for shape in load_shapes(shapes)
         for isa in ISAS
-        if isa == "arm" or variant not in ARM_ONLY
+        if ONLY.get(variant, isa) == isa
     ]
 
 

@@ -122,7 +122,8 @@ def host_instructions(manifest: Path, side: Side, cpu: str, machine: str, images
     with tempfile.TemporaryDirectory(prefix="sysmol-count-") as scratch:
         log, wrapper = Path(scratch) / "log", Path(scratch) / "gem5"
         options = f"--tool=cachegrind --cache-sim=no --cachegrind-out-file=/dev/null --log-file={log}"
-        wrapper.write_text(f'#!/bin/sh\nexec {valgrind} {options} {side.gem5} "$@"\n')
+        # Python's random hashes would make gem5's start differ from run to run by some per cent.
+        wrapper.write_text(f'#!/bin/sh\nPYTHONHASHSEED=0 exec {valgrind} {options} {side.gem5} "$@"\n')
         wrapper.chmod(0o755)
         sample = simulate(manifest, Side(wrapper, side.stock), cpu, machine, images)
         found = re.search(r"I\s+refs:\s+([\d,]+)", log.read_text())

@@ -141,7 +141,9 @@ def baselines_table(data: dict[str, Frame]) -> str:
             for variant in variants:
                 share = k.value("own_peak_share", CONVOLUTIONS, layer, isa, variant)
                 rate = k.value("macs_per_cycle", CONVOLUTIONS, layer, isa, variant)
-                goal = PEAK_GOAL if variant in ("fp32", "int8") and layer.startswith("conv3x3") else None
+                goal = (
+                    PEAK_GOAL if variant in ("fp32", "int8", "int8-positive") and layer.startswith("conv3x3") else None
+                )
                 cells.append("–" if rate is None else f"{percent(share, goal)} ({rate:.1f})")
             rows.append([layer, title, *cells])
     return markdown(["layer", "ISA", *variants], rows)

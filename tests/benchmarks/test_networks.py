@@ -29,7 +29,7 @@ def test_formats(variant: str) -> None:
     net = make_network(shape, variant, seed=3)
     validate(net)
     reads = {layer.name: net.tensors[layer.input].format for layer in net.layers}
-    between = {"fp32": "f32", "int8": "s8", "int8w4": "s8"}.get(variant, "smol")
+    between = "f32" if variant == "fp32" else "s8" if variant.startswith("int8") else "smol"
     assert reads["wide"] == reads["depth"] == reads["narrow"] == reads["again"] == between
     assert reads["stem"] == reads["classifier"] == ("f32" if variant == "fp32" else "s8")
     assert reads["pool"] == ("f32" if variant == "fp32" else "s16")
