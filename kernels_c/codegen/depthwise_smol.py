@@ -329,13 +329,14 @@ class SmolDepthwise:
                 em.line(f"const uint8_t *b{p} = {b};", scalar=4)
             for p in range(columns):
                 with em.block():
-                    em.line("vec d;")
+                    # v_qpk_first uses up its operand, and a copy of zero would cost a setting of vtype on RISC-V.
+                    em.line("vec d;" if pack[0].part is not None else "vec d = v_clear();")
                     number = 0
-                    for piece in pack:
-                        operation = "v_qpk" if piece is not pack[0] else "v_qpk_first"
+                    for place, piece in enumerate(pack):
                         if piece.part is None:
-                            em.line(f"{operation}({FOUR_CODES << 4}, d, zero, zero);")
+                            em.line(f"v_qpk({FOUR_CODES << 4}, d, zero, zero);")
                             continue
+                        operation = "v_qpk" if place else "v_qpk_first"
                         selector = piece.form << 4 | shifts[piece.precision] // 2
                         terms = f"u{own[piece.part][0]}_{p}"
                         terms = f"v_as16({terms})" if piece.half is None else f"v_half8_{HALVES[piece.half]}({terms})"

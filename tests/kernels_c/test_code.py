@@ -19,6 +19,7 @@ from sysmol.builder import Builder, random_network
 from sysmol.errors import SysmolError
 from sysmol.isa import decode, mnemonic
 from sysmol.network import Network
+from sysmol.patterns import pattern_id
 
 
 def words_arm(code: bytes) -> list[int]:
@@ -44,6 +45,24 @@ def test_riscv_kernels_set_vtype_once(program):
     floats = kernels(program(float_network(1), "riscv"))
     for name, code in floats.items():
         assert sum(map(is_vset, riscv_words(code))) == 1, name
+
+
+def test_depthwise_copies_no_registers(program):
+    """Vectors whose lowest, highest or most chunks hold no channel set vtype once, too."""
+    b = Builder(np.random.default_rng(1), 5, 5, 1, "sparse_depthwise")
+    mixed = pattern_id(2, 4, 2)
+    (x,) = b.layer("rescale", "image", ["s8"])
+    cases = [([2] * 20, [mixed]), ([1] * 21, [mixed]), ([4] * 3 + [1] * 21, [mixed]), ([4] * 33, [0, 0])]
+    for precisions, ids in cases:
+        (x,) = b.layer("conv2d", x, [precisions], len(precisions), patterns=[ids])
+        (x,) = b.layer("depthwise", x, [precisions], kernel=(3, 3), padding=(1, 1, 1, 1), patterns=[ids])
+    b.classifier(x, 3)
+    path = program(b.finish(1), "riscv")
+    assert not foreign_vset(path)
+    for name, code in kernels(path).items():
+        if "depthwise" in name:
+            words = riscv_words(code)
+            assert sum(map(is_vset, words)) == 1 and not any(map(is_vector_move, words)), name
 
 
 @pytest.mark.parametrize("isa", ["arm", "riscv"])
