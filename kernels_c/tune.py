@@ -31,6 +31,8 @@ Measure = Callable[[Path, Path], tuple[dict[str, float], str]]
 
 LARGEST_TILE = 8
 """Rows and columns of pixels that a candidate's tile may have."""
+STRAIGHT = 640
+"""Multiply-accumulates up to which a candidate unrolls the whole kernel."""
 WIDEST_TILE = 8
 """Blocks of 8 output channels that a candidate's tile may have."""
 
@@ -112,9 +114,20 @@ def single_tiles(nest: LoopNest, layer: Layer, target: Target) -> list[Schedule]
     return list(dict.fromkeys(result))
 
 
-def variants(schedule: Schedule) -> list[Schedule]:
-    """A register tile with other unrolling and with pixels outside of output channels."""
-    return [] if schedule.single else [replace(schedule, unroll=2), replace(schedule, block=1)]
+def variants(schedule: Schedule, steps: int, rows: int) -> list[Schedule]:
+    """A register tile in straight code, and with pixels outside of output channels; most promising first.
+
+    ``steps`` of a kernel row, ``rows`` of the kernel. Half a tile has half the epilogue, which the next tile's
+    multiply-accumulates hide better, and straight code frees the instructions for that.
+    """
+    if schedule.single:
+        return []
+    tiles = [schedule]
+    if schedule.columns % 2 == 0:
+        tiles.insert(0, replace(schedule, columns=schedule.columns // 2))
+    whole = [steps * (rows if tile.channels * tile.pixels * steps * rows <= STRAIGHT else 1) for tile in tiles]
+    unrolled = [replace(tile, unroll=n) for tile, n in zip(tiles, whole, strict=True) if n > 1]
+    return [*unrolled, replace(schedule, block=1)]
 
 
 def candidates(
@@ -139,7 +152,10 @@ def candidates(
     own = rated([nest.schedule])
     others = rated(register_tiles(nest, layer, target) + single_tiles(nest, layer, target))
     best = own + [c for c in others if c.schedule != nest.schedule]
-    return best[:1] + rated(variants(min(best, key=lambda c: c.cycles).schedule)) + best[1:]
+    tile = min(best, key=lambda c: c.cycles).schedule
+    steps = nest.micro(nest.blocks[: max(1, nest.schedule.channels // 8)]).steps
+    changed = [c for each in variants(tile, steps, layer.kernel[0]) for c in rated([each])]
+    return best[:1] + changed + best[1:]
 
 
 def spread(found: Sequence[Candidate], count: int) -> list[Candidate]:

@@ -65,6 +65,27 @@ def choose(
     return best[2]
 
 
+STRAIGHT = 288
+"""Multiply-accumulates that straight code may have by the heuristic's choice."""
+
+
+def overlapped(tile: Schedule, steps: int, rows: int, core: Core = CORE) -> Schedule:
+    """``tile`` halved as long as its multiply-accumulates still hide their latency, and unrolled.
+
+    The epilogue of a tile and the start of the next one share a reorder buffer: half a tile has half the epilogue, and
+    straight code leaves instructions for it. ``steps`` of a kernel row, ``rows`` of the kernel. Measured on ``o3-n1``,
+    3x3 of 64 channels, RISC-V: 4 bits from 95% to 98% of the slots, 2 bits from 91% to 94%.
+    """
+    for side in ("columns", "rows"):
+        size = getattr(tile, side)
+        if size % 2 == 0 and tile.channels * tile.pixels // 2 >= core.chain:
+            tile = replace(tile, **{side: size // 2})
+    per_step = tile.channels * tile.pixels
+    most = max(1, STRAIGHT // per_step)
+    unroll = steps * rows if steps * rows <= most else max(n for n in range(1, min(steps, most) + 1) if steps % n == 0)
+    return replace(tile, unroll=unroll) if unroll > 1 else tile
+
+
 class LayerShape(NamedTuple):
     """What decides the use that a convolution has for auxiliary registers.
 

@@ -32,6 +32,8 @@ class MicroKernel(ABC):
     whole = False
     steps = 0
     """Steps of a kernel row that the class can unroll; 0: it cannot."""
+    overlaps = False
+    """Whether the heuristic makes tiles small and straight, so that epilogues overlap with the next tile."""
     prefetches = False
     """Whether the class can prefetch weights."""
     same_lanes = False

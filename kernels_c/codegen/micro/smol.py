@@ -18,6 +18,7 @@ class SmolDot(MicroKernel):
     """
 
     same_lanes = True
+    overlaps = True
     prefetches = True
 
     @classmethod

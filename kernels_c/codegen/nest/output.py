@@ -1,6 +1,6 @@
 """Register tiles: several output channels and pixels accumulate side by side."""
 
-from kernels_c.codegen.choose import choose
+from kernels_c.codegen.choose import choose, overlapped
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import Tile, plus, times
 from kernels_c.codegen.micro import MicroKernel, micro_class
@@ -16,7 +16,12 @@ class OutputStationary(LoopNest):
 
     def plan(self) -> Schedule:
         kind = micro_class(self.style(), self.layer, self.source, self.target)
-        return choose(self.height, self.width, len(self.blocks), self.style(), kind.work, self.options.core)
+        core = self.options.core
+        schedule = choose(self.height, self.width, len(self.blocks), self.style(), kind.work, core)
+        if not kind.overlaps:
+            return schedule
+        micro = kind(self.layer, self.source, self.blocks[:1], schedule, self.limits)
+        return overlapped(schedule, micro.steps, self.layer.kernel[0], core)
 
     def describe(self) -> list[str]:
         s = self.schedule
