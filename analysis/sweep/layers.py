@@ -65,15 +65,17 @@ def single_network(net: Network, layer: Layer, name: str) -> tuple[Network, int]
     source, residual = "image", ""
     rest = net.tensors[layer.residual] if layer.residual else None
     if layer.input != net.input:
-        wanted = [content(x)] + ([content(rest)] if rest is not None and rest.shape == x.shape else [])
-        forms, ids = [form for form, _ in wanted], [patterns for _, patterns in wanted]
-        made = builder.layer("rescale", "image", forms, patterns=ids, apart=layer.groups)
-        source, residual = made[0], made[1] if len(made) > 1 else ""
-    if rest is not None and not residual:
+        form, patterns = content(x)
+        (source,) = builder.layer("rescale", "image", [form], patterns=[patterns], apart=layer.groups)
+    if rest is not None:
+        # By a layer of its own: outputs of one layer share their channels' order, which is not the input's here.
         form, patterns = content(rest)
-        (residual,) = builder.layer(
-            "conv2d", source, [form], rest.channels, layer.kernel, layer.stride, layer.padding, patterns=[patterns]
-        )
+        if rest.shape == x.shape:
+            (residual,) = builder.layer("rescale", "image", [form], patterns=[patterns])
+        else:
+            (residual,) = builder.layer(
+                "conv2d", source, [form], rest.channels, layer.kernel, layer.stride, layer.padding, patterns=[patterns]
+            )
     # The builder gives every channel a slot of its precision; the layer's constants know the original ones.
     for name, tensor in ((source, x), (residual, rest)):
         if tensor is not None and tensor.slots is not None:
