@@ -32,7 +32,8 @@ def int8_net(seed: int, top: int = 127) -> Network:
     (y,) = b.layer("conv2d", x, ["s8"], 29, (3, 3), padding=SAME)
     (y,) = b.layer("conv2d", y, ["s8"], 13, (1, 1), residual=x)
     (y,) = b.layer("conv2d", y, ["s8"], 17, (2, 3), stride=(2, 2), padding=(0, 1, 1, 0))
-    (y,) = b.layer("conv2d", y, ["s8"], 40, (3, 3), padding=SAME)
+    (y,) = b.layer("conv2d", y, ["s8"], 48, (3, 3), padding=SAME)
+    (y,) = b.layer("conv2d", y, ["s8"], 31, (2, 2), padding=SAME)  # pixels of whole registers, even width: shared pairs
     b.classifier(y, 11)
     for layer in b.net.layers:
         if layer.weight is not None:

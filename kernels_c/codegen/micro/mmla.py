@@ -9,9 +9,10 @@ from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import lanes, plus
 from kernels_c.codegen.layout import Block, Place
 from kernels_c.codegen.micro.base import MicroKernel, row_matrix
-from kernels_c.codegen.schedule import Schedule
+from kernels_c.codegen.schedule import REGISTERS, Schedule
 from kernels_c.codegen.targets import Target
 from sysmol.network import Array, Layer
+from sysmol.patterns import REGISTER_BYTES
 
 REACH = 8
 """Elements of the reduction that one instruction takes, per pixel and per channel."""
@@ -22,17 +23,32 @@ class MatrixDot(MicroKernel):
 
     A register of weights holds 8 elements for each of two channels. Activations lie pixel by pixel, so two registers
     of 16 elements, of two pixels, are exchanged into two registers of 8 elements of both: one more vector operation per
-    pair of pixels and 8 elements, which larger tiles of channels make up for. In the end two accumulators of a pair of
-    pixels are exchanged into a pixel's four channels each. An odd last pixel is paired with itself.
+    pair of pixels and 8 elements, which larger tiles of channels make up for. Where pixels are whole registers and the
+    stride is 1, a pair is of pixels half a tile apart, so that the next tap needs all pairs but one again. In the end
+    two accumulators of a pair of pixels are exchanged into a pixel's four channels each. An odd last pixel is paired
+    with itself.
     """
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
     ) -> None:
         super().__init__(layer, source, blocks, schedule, limits)
-        last = len(self.pixels) - 1
-        self.pairs = [(p, min(p + 1, last)) for p in range(0, len(self.pixels), 2)]
-        self.subs = -(-source.pixel_bytes * layer.kernel[1] // REACH)
+        rows, columns, width = schedule.rows, schedule.columns, layer.kernel[1]
+        self.subs = -(-source.pixel_bytes * width // REACH)
+        self.near = columns // 2 + width - 1
+        """Pairs of pixels, half a tile apart, that the taps of a kernel row and a row of the tile meet."""
+        registers = 2 * self.groups * rows * columns // 2 + rows * (self.near + columns + width - 1)
+        self.shared = (
+            (columns % 2, layer.stride[1], source.pixel_bytes % REGISTER_BYTES) == (0, 1, 0)
+            and width > 1
+            and registers < REGISTERS - 2
+        )
+        if self.shared:
+            first = [r * columns + c for r in range(rows) for c in range(columns // 2)]
+            self.pairs = [(p, p + columns // 2) for p in first]
+        else:
+            last = len(self.pixels) - 1
+            self.pairs = [(p, min(p + 1, last)) for p in range(0, len(self.pixels), 2)]
 
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
@@ -83,7 +99,34 @@ class MatrixDot(MicroKernel):
                     number += 1
         self._advance(em, 16, 16 * number)
 
+    def _shared_steps(self, em: Emitter) -> None:
+        """16 elements of every tap of a kernel row: neighbouring taps share the pairs of pixels."""
+        columns, width = self.schedule.columns, self.layer.kernel[1]
+        for r in range(self.schedule.rows):
+            for c in range(columns + width - 1):
+                at = self.at[r * columns] + c * self.source.pixel_bytes
+                em.line(f"const vec x{r}_{c} = v_load({plus('x', at)});")
+        number = 0
+        for s, half in enumerate(("low", "high")):
+            for r in range(self.schedule.rows):
+                for c in range(self.near):
+                    em.line(f"const vec y{s}_{r}_{c} = v_zip_{half}(x{r}_{c}, x{r}_{c + columns // 2});")
+            for kx in range(width):
+                for g in range(self.groups):
+                    for h in range(2):
+                        with em.block():
+                            em.line(f"const vec wg = v_load(w + {16 * number});")
+                            for q in range(len(self.pairs)):
+                                r, c = divmod(q, columns // 2)
+                                em.line(f"v_mmla(m{g}_{h}_{q}, y{s}_{r}_{c + kx}, wg);")
+                        number += 1
+        self._advance(em, 16, 16 * number)
+
     def row(self, em: Emitter) -> None:
+        if self.shared:
+            with em.loop("i", self.source.pixel_bytes // REGISTER_BYTES):
+                self._shared_steps(em)
+            return
         full, rest = divmod(self.subs, 2)
         if full:
             with em.loop("i", full):
@@ -97,5 +140,8 @@ class MatrixDot(MicroKernel):
         _, height, length = matrix.shape
         matrix = np.pad(matrix, ((0, 0), (0, 0), (0, self.subs * REACH - length)))
         picked = lanes(self.blocks, np.moveaxis(matrix, 0, -1))  # [KH, elements, groups, 4]
+        if self.shared:
+            taps = picked.reshape(height, self.layer.kernel[1], -1, 2, REACH, self.groups, 2, 2)
+            return np.transpose(taps, (0, 2, 3, 1, 5, 6, 7, 4))
         pairs = picked.reshape(height, self.subs, REACH, self.groups, 2, 2)
         return np.transpose(pairs, (0, 1, 3, 4, 5, 2))
