@@ -12,7 +12,7 @@ from kernels_c.codegen.constants import activation_limits, array_text, identifie
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import INT32_MAX, INT32_MIN, Epilogue, Tile, expand, plus, store, times
 from kernels_c.codegen.layout import Block, Place, segments
-from kernels_c.codegen.nest import parameters
+from kernels_c.codegen.nest import parameters, tile_origin
 from kernels_c.codegen.options import Options
 from sysmol.errors import SysmolError
 from sysmol.network import Layer, Network
@@ -157,7 +157,10 @@ class ImageRescale(Elementwise):
         self.constants = [physical(net, layer, out) for out in layer.outputs]
         self.places = [places[name] for name in layer.targets]
         self.period = lcm(t.channels, 4)
-        self.by_rows = all(place.flat for place in self.places) and t.width * t.channels >= self.period
+        self.by_pixels = self.period > self.SIDE_BY_SIDE and t.channels >= 4
+        self.by_rows = all(place.flat for place in self.places) and (
+            self.by_pixels or t.width * t.channels >= self.period
+        )
 
     def emit(self, em: Emitter) -> list[str]:
         with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
@@ -186,26 +189,41 @@ class ImageRescale(Elementwise):
         return text
 
     def _row(self, em: Emitter) -> None:
-        """Four elements to a register, a few registers side by side; the channels come round after ``period``."""
+        """Four elements to a register, a few registers side by side.
+
+        The channels come round after ``period`` elements; where those are too many, one pixel after the other.
+        """
         t = self.source.tensor
         length = t.width * t.channels
+        if self.by_pixels:
+            step = min(self.SIDE_BY_SIDE, t.channels // 4 * 4)
+            with em.loop("ox", t.width), em.loop("i", -(-t.channels // step)):
+                tile_origin(em, "first", "i", step, t.channels)
+                em.line(f"const int e = {plus(times('ox', t.channels), 'first')};", scalar=2)
+                self._side_by_side(em, range(step // 4))
+            return
         step = self.period * max(1, min(self.SIDE_BY_SIDE // self.period, length // self.period))
-        parts = range(step // 4)
         with em.loop("i", -(-length // step)):
             text = f"i * {step}" if length % step == 0 else f"m_min(i * {step}, {length - step})"
             em.line(f"const int e = {text};", scalar=1)
-            for part in parts:
-                em.line(f"const vec x{part} = v_load_u8(in + {plus(times('oy', length), 'e', 4 * part)});", scalar=1)
-            for i in range(len(self.places)):
-                with em.block():
-                    self._convert(em, i, parts)
+            self._side_by_side(em, range(step // 4))
+
+    def _side_by_side(self, em: Emitter, parts: range) -> None:
+        """Elements from ``e`` on, four to a part."""
+        length = self.source.tensor.width * self.source.tensor.channels
+        for part in parts:
+            em.line(f"const vec x{part} = v_load_u8(in + {plus(times('oy', length), 'e', 4 * part)});", scalar=1)
+        for i in range(len(self.places)):
+            with em.block():
+                self._convert(em, i, parts)
 
     def _convert(self, em: Emitter, i: int, parts: range) -> None:
         """One output of ``x<part>``, step by step for all parts."""
         out, constant, place, name = self.layer.outputs[i], self.constants[i], self.places[i], f"{self.name}_out{i}"
         real = place.tensor.format == "f32"
         for part in parts:
-            m, b = (f"v_load({name}_{key} + {4 * (4 * part % self.period)})" for key in "mb")
+            first = "first * 4" if self.by_pixels else ""
+            m, b = (f"v_load({name}_{key} + {plus(first, 4 * (4 * part % self.period))})" for key in "mb")
             x = f"v_to_float(x{part})" if real else f"x{part}"
             if constant.M is not None:
                 x = f"v_fmul({x}, {m})" if real else f"v_mul({x}, {m})"
