@@ -154,7 +154,7 @@ def candidates(
     best = own + [c for c in others if c.schedule != nest.schedule]
     tile = min(best, key=lambda c: c.cycles).schedule
     steps = nest.micro(nest.blocks[: max(1, nest.schedule.channels // 8)]).steps
-    changed = [c for each in variants(tile, steps, layer.kernel[0]) for c in rated([each])]
+    changed = [c for each in variants(tile, steps, layer.kernel[0]) if each != nest.schedule for c in rated([each])]
     return best[:1] + changed + best[1:]
 
 
