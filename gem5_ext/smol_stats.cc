@@ -78,7 +78,8 @@ trace::InstRecord *
 SmolTracer::getInstRecord(
     Tick when, ThreadContext *tc, const StaticInstPtr inst, const PCStateBase &pc, const StaticInstPtr macro)
 {
-    if (committed && classes[inst->opClass()])
+    // A fetch that faults has no instruction in the in-order model.
+    if (committed && inst && classes[inst->opClass()])
         return new Record(when, tc, inst, pc, *this, macro);
     return ExeTracer::getInstRecord(when, tc, inst, pc, macro);
 }
