@@ -89,7 +89,7 @@ def build_cpu(machine: Machine, isa: str, cpu: str, plugin: bool) -> Any:
     mixin = getattr(importlib.import_module(f"m5.objects.{prefix}CPU"), f"{prefix}CPU")
     mixin.ArchDecoder = smol_decoder(machine, prefix) if plugin else getattr(sim, f"{prefix}Decoder")
     core = getattr(sim, prefix + model)()
-    if plugin and hasattr(sim, "SmolStats"):
+    if plugin and hasattr(sim, "SmolStats"):  # a plug-in from before the statistics simulates all the same
         count_smol(core, machine, cpu)
     if isa == "riscv":
         core.isa = [sim.RiscvISA(vlen=machine.core.vector_bits, elen=64)]
