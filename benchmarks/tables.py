@@ -186,9 +186,8 @@ def verdicts(data: dict[str, Frame]) -> str:
                     verdict = "reached" if found >= goal else "missed"
                     parts.append(f"{goal:g}x over {name} on {ISAS[isa]} {verdict} ({ratio(found)}x)")
             if parts:
-                lines.append(
-                    f"- {network}, {variant}: " + "; ".join(parts) + f".{behind(k, network, variant, goals[0])}"
-                )
+                more = behind(k, network, variant, goals[0]) + ceiling(k, network, variant)
+                lines.append(f"- {network}, {variant}: " + "; ".join(parts) + f".{more}")
     return "\n".join(lines)
 
 
@@ -204,6 +203,27 @@ def behind(k: Kernels, network: str, variant: str, goal: float, count: int = 4) 
     worst = sorted(excess, reverse=True)[:count]
     listed = ", ".join(f"{layer} ({own:,.0f} cycles, {base / own:.1f}x)" for _, layer, own, base in worst)
     return f" Furthest behind {goal:g}x on AArch64: {listed}."
+
+
+def ceiling(k: Kernels, network: str, variant: str) -> str:
+    """What the network would reach if its SMOL layers ran at their peak and the others as measured, as a sentence."""
+    parts = []
+    for isa, title in ISAS.items():
+        least = 0.0
+        for layer in k.layers(network):
+            cycles = k.cycles(network, isa, variant, layer) or 0.0
+            smol = k.value("slot_share", network, layer, isa, variant)
+            share = k.value("own_peak_share", network, layer, isa, variant)
+            least += cycles * share if smol and share else cycles
+        base = k.cycles(network, isa, "fp32")
+        if base and least:
+            parts.append(f"{base / least:.1f}x on {title}")
+    if not parts:
+        return ""
+    return (
+        " Were the SMOL layers at their peak (full registers, nothing but multiply-accumulates), the others as they "
+        f"are: {', '.join(parts)} over fp32."
+    )
 
 
 def _slots(k: Kernels, network: str, layer: str, isa: str, variant: str) -> list[str]:
@@ -304,11 +324,13 @@ def sizes_table(data: dict[str, Frame]) -> str:
     for network in NETWORKS:
         for variant in ("fp32", "int8", *SMOL):
             for isa, title in ISAS.items():
+                if k.cycles(network, isa, variant) is None:
+                    continue
                 found = [
                     k.value(column, network, TOTAL, isa, variant)
                     for column in ("code_bytes", "weight_bytes", "arena_bytes", "unplanned_bytes", "generation_seconds")
                 ]
-                seconds = "–" if found[-1] is None else f"{found[-1]:.1f}"
+                seconds = "–" if found[-1] is None else f"{found[-1]:.2f}"
                 rows.append([network, variant, title, len(k.layers(network)), *map(cycles_text, found[:-1]), seconds])
     head = ["network", "variant", "ISA", "layers", "code, bytes", "weights, bytes", "activations, bytes"]
     return markdown([*head, "one buffer per tensor, bytes", "generation, s"], rows)
