@@ -52,7 +52,7 @@ _VECTOR, _SCALAR, _MEMORY = "SimdAlu", "IntAlu", "MemRead"
 def accumulation(region: Mapping[str, Any], machine: Machine) -> tuple[float, int, int]:
     """``(operations, units, latency)`` of the region's accumulating instructions; no operations where it has none."""
     smol = float(region["mix"]["smol"])
-    style = (region["schedule"].split("-") + ["", "", ""])[2]
+    style = ([*region["schedule"].split("-"), "", "", ""])[2]
     if region["op"] == "depthwise" and smol:
         return smol, machine.smol_count, machine.smol_latency("vmla")
     if style in SMOL_STYLES:

@@ -233,7 +233,7 @@ def check_faults(
     listing.write_text(source(isa, chosen, operands))
     runtime = runtime_for("baremetal", TARGETS[isa])
     compiler = find_compiler(TARGETS[isa])
-    compile_c(compiler, runtime.target, [listing], [], folder / "faults", runtime.flags)
+    compile_c(compiler, TARGETS[isa], [listing], [], folder / "faults", runtime.flags)
     expected = b"".join(case.record for case in chosen)
     outcome = run_program_file(
         isa, folder / "faults", len(expected), cpu, machine, gem5, folder, mode="baremetal", patterns=patterns
