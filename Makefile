@@ -32,7 +32,7 @@ demo: $(VENV)/.installed  ## train, export, generate, compile, verify, simulate 
 	$(BIN)/sysmol demo --out $(OUT)
 
 test: $(VENV)/.installed  ## all tests (those that need gem5 skip where there is none)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --durations 12
 
 gem5-test: $(VENV)/.installed  ## only the tests that need gem5
 	$(BIN)/python -m pytest -q -m gem5

@@ -39,9 +39,17 @@ FORMULA = (
 )
 KINDS = ("smol", "vload", "vstore", "simd", "scalar", "branch")
 
-STYLES = {"dot": ("SimdAlu", 16), "sdot": ("SimdAlu", 16), "mac": ("SimdMultAcc", 8), "fma": ("SimdFloatMultAcc", 4)}
-"""gem5's operation class and multiply-accumulates per instruction of the schedules' styles (sdot, vmacc.vx on 16-bit
-lanes, fmla)."""
+STYLES: Mapping[str, tuple[str, float]] = {
+    "dot": ("SimdAlu", 16),
+    "sdot": ("SimdAlu", 16),
+    "mmla": ("SimdMatMultAcc", 32),
+    "mac": ("SimdMultAcc", 8),
+    "fma": ("SimdFloatMultAcc", 4),
+}
+"""gem5's operation class and multiply-accumulates per instruction of the schedules' styles (sdot, smmla, vmacc.vx on
+16-bit lanes, fmla)."""
+SEVERAL = ("unpack", "pop")
+"""Styles that take several kinds of vector instructions for a multiply-accumulate: the bound ``vector`` counts them."""
 SMOL_STYLES = {"vdot": "vdot", "run": "vdot", "vmac": "vmac"}
 """The SMOL instruction of the styles that use one."""
 
@@ -52,12 +60,12 @@ _VECTOR, _SCALAR, _MEMORY = "SimdAlu", "IntAlu", "MemRead"
 def accumulation(region: Mapping[str, Any], machine: Machine) -> tuple[float, int, int]:
     """``(operations, units, latency)`` of the region's accumulating instructions; no operations where it has none."""
     smol = float(region["mix"]["smol"])
-    style = ([*region["schedule"].split("-"), "", "", ""])[2]
+    style = [*region["schedule"].split("-"), "", "", ""][2]
     if region["op"] == "depthwise" and smol:
         return smol, machine.smol_count, machine.smol_latency("vmla")
     if style in SMOL_STYLES:
         return smol, machine.smol_count, machine.smol_latency(SMOL_STYLES[style])
-    if style not in STYLES:
+    if style not in STYLES:  # SEVERAL, and layers without a schedule
         return 0.0, 1, 1
     op_class, lanes = STYLES[style]
     return region["macs"] / lanes, machine.unit_count(op_class), machine.latency(op_class)
