@@ -22,6 +22,7 @@ fma        ``fmla``, ``vfmacc``                                                 
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.estimate import STYLES
 from kernels_c.codegen.schedule import Schedule
 from sysmol.design import Machine
 from sysmol.errors import SysmolError
@@ -29,20 +30,13 @@ from sysmol.network import Layer, Network
 from sysmol.patterns import capacity
 
 SMOL_STYLES = ("vdot", "vmac", "run")
-PLAIN: Mapping[str, tuple[str, float]] = {
-    "dot": ("SimdAlu", 16),
-    "sdot": ("SimdAlu", 16),
-    "mmla": ("SimdMatMultAcc", 32),
-    "mac": ("SimdMultAcc", 8),
-    "fma": ("SimdFloatMultAcc", 4),
-}
-"""gem5's operation class, whose units bound the rate, and multiply-accumulates per instruction."""
 BY_ISA: Mapping[tuple[str, str], tuple[str, float]] = {
-    ("unpack", "arm"): PLAIN["dot"],
-    ("unpack", "riscv"): PLAIN["mac"],
+    ("unpack", "arm"): STYLES["dot"],
+    ("unpack", "riscv"): STYLES["mac"],
     ("pop", "arm"): ("SimdAlu", 128 / 3),
     ("pop", "riscv"): ("SimdAlu", 128 / 2),
 }
+"""gem5's operation class, whose units bound the rate, and multiply-accumulates per instruction, by ISA."""
 DEPTHWISE_LANES = {4: 8, 2: 16, 1: 16}
 
 
@@ -64,9 +58,9 @@ def peak(net: Network, layer: Layer, style: str, isa: str, machine: Machine) -> 
         return None
     if style in SMOL_STYLES:
         return machine.smol_count * sum(capacity(i) for i in x.patterns) / len(x.patterns)
-    if style not in PLAIN and (style, isa) not in BY_ISA:
+    if style not in STYLES and (style, isa) not in BY_ISA:
         raise SysmolError(f"style {style!r} has no peak: add a row to benchmarks/peaks.py")
-    op_class, macs = BY_ISA.get((style, isa)) or PLAIN[style]
+    op_class, macs = BY_ISA.get((style, isa)) or STYLES[style]
     return macs * machine.unit_count(op_class)
 
 
