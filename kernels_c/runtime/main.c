@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "machine_fits.h"
 #include "smol_net.h"
 
 static int fail(const char *what, const char *which)
@@ -61,18 +62,6 @@ static int run(int images, int logits, long count, int regions, uint8_t *arena, 
             return fail("cannot write", names[1]);
     }
     return 0;
-}
-
-/* Whether the vector registers are as long as the kernels were generated for. */
-static int machine_fits(void)
-{
-#if defined(__riscv)
-    unsigned long bytes;
-    __asm__ volatile("csrr %0, vlenb" : "=r"(bytes));
-    return bytes == 16;
-#else
-    return 1;
-#endif
 }
 
 int main(int argc, char **argv)

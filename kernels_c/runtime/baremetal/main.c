@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../gem5_ops.h"
+#include "../machine_fits.h"
 #include "console.h"
 #include "smol_net.h"
 
@@ -68,18 +69,6 @@ void smol_trap(uint64_t cause, uint64_t pc, uint64_t value)
     console_hex(value);
     console_text("\n");
     smol_exit(1);
-}
-
-/* Whether the vector registers are as long as the kernels were generated for. */
-static int machine_fits(void)
-{
-#if defined(__riscv)
-    unsigned long bytes;
-    __asm__ volatile("csrr %0, vlenb" : "=r"(bytes));
-    return bytes == 16;
-#else
-    return 1;
-#endif
 }
 
 uint64_t smol_main(void)
