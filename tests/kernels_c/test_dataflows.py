@@ -60,6 +60,8 @@ def single_schedules(style: str, shape: int, rng: random.Random) -> list[Schedul
         inputs = rng.randint(0, min(most.inputs, free - weights))
         outputs = 0 if basic.anchor == "ws" and inputs else rng.randint(0, min(most.outputs, free - weights - inputs))
         result.append(replace(basic, weights=weights, inputs=inputs, outputs=outputs, block=rows))
+        # every input that an anchor may hold, those that meet no output too
+        result.append(replace(basic, weights=0, inputs=min(most.inputs, free), outputs=0, block=rows))
     return list(dict.fromkeys(result))
 
 

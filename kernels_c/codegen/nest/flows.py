@@ -1,5 +1,7 @@
 """Output-, weight- and input-stationary multiply-accumulates of one accumulator unit, with auxiliary stationarity."""
 
+from itertools import product
+
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import plus, times
 from kernels_c.codegen.nest.single import UNROLL, Single, Sums, period
@@ -178,18 +180,26 @@ class SingleWeight(Single):
         row, left, held = height - 1, width - 1, self.schedule.inputs
         at = plus("x0", times("v", 16), self.input_at(row, left, vector))
         em.line(f"const uint8_t *cached = {at};", scalar=2)
-        for n in range(held):
+        # With a stride, or at a row's end, an input may meet no output.
+        met = {
+            x * sx + kx - left
+            for ky, kx, x in product(range(height), range(width), range(self.width))
+            if (row - ky) % sy == 0 and (row - ky) // sy < self.rows
+        }
+        for n in sorted(met & set(range(held))):
             em.line(f"const vec i{n} = v_load({plus('cached', self.input_at(0, n, 0))});")
         for ky in range(height):
             for kx in range(width):
                 em.comment(f"tap {ky}, {kx}")
                 with em.block():
-                    self._tap_pointers_at(em, vector, ky, kx)
                     y, odd = divmod(row - ky, sy)
                     # outputs whose input is cached: left <= x * sx + kx < left + held
                     first = -(-(left - kx) // sx)
                     last = min(self.width, -(-(left + held - kx) // sx))
-                    if odd or y >= self.rows or first >= last:
+                    none = bool(odd) or y >= self.rows or first >= last
+                    every = not none and (self.rows, first, last) == (1, 0, self.width)
+                    self._tap_pointers_at(em, vector, ky, kx, inputs=not every)
+                    if none:
                         self._rows(em, sums, vector, 0, self.rows)
                         continue
                     self._rows(em, sums, vector, 0, y)
@@ -202,9 +212,10 @@ class SingleWeight(Single):
                     self._stretch(em, sums, vector, str(y), last, self.width - last)
                     self._rows(em, sums, vector, y + 1, self.rows - y - 1)
 
-    def _tap_pointers_at(self, em: Emitter, first: int, ky: int, kx: int) -> None:
-        """As :meth:`_tap_pointers`, for a tap that is known."""
-        em.line(f"const uint8_t *xt = {plus('x0', times('v', 16), self.input_at(ky, kx, first))};", scalar=2)
+    def _tap_pointers_at(self, em: Emitter, first: int, ky: int, kx: int, *, inputs: bool) -> None:
+        """As :meth:`_tap_pointers`, for a tap that is known; ``inputs``: some are read from memory."""
+        if inputs:
+            em.line(f"const uint8_t *xt = {plus('x0', times('v', 16), self.input_at(ky, kx, first))};", scalar=2)
         at = plus("w", times("v", self.weight_at(0, 0, 1)), self.weight_at(ky, kx, first))
         em.line(f"const uint8_t *wt = {at};", scalar=2)
         for s in range(self.step.registers):
