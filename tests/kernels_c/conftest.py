@@ -1,7 +1,5 @@
 """Compiling and running generated programs in tests."""
 
-import os
-import random
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -23,12 +21,6 @@ EMULATORS = {
     "arm": ["qemu-aarch64-static"],
     "riscv": ["qemu-riscv64-static", "-cpu", "rv64,v=true,vlen=128"],
 }
-
-
-@pytest.fixture(scope="session")
-def seed() -> int:
-    """Seed of the random networks: SYSMOL_TEST_SEED, or a new one; it is part of every failure's message."""
-    return int(os.environ.get("SYSMOL_TEST_SEED", random.randrange(1 << 30)))
 
 
 @pytest.fixture(scope="session")
