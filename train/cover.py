@@ -1,8 +1,8 @@
 """From learned precisions to vectors: which supported patterns hold a tensor's channels, and in which slots.
 
 A channel may be promoted to a higher precision than it asked for, never demoted, and slots may stay unused. The fewest
-vectors win; among covers of that size, the one that gives the channels the most bits (they are free), and then the
-lexicographically first list of pattern ids.
+vectors win; among covers of that size, the one that gives the channels the most bits (they cost no cycles), or the
+fewest (they cost bytes of the file), and then the lexicographically first list of pattern ids.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ class Cover:
     precisions: np.ndarray
 
 
-def cover(requested: np.ndarray, supported: Sequence[int], rank: np.ndarray | None = None) -> Cover:
+def cover(
+    requested: np.ndarray, supported: Sequence[int], rank: np.ndarray | None = None, promote: bool = True
+) -> Cover:
     """Vectors of ``supported`` pattern ids for channels that ask for ``requested`` bits (1, 2 or 4) each.
 
     ``rank`` orders channels of equal request for promotion, highest first (the learned real-valued precision).
+    ``promote``: channels get as many bits as the vectors offer, not as few as they asked for.
     :class:`SysmolError` where no number of vectors holds the channels, e.g. 4-bit channels on hardware with 1-bit
     patterns.
     """
@@ -42,10 +45,11 @@ def cover(requested: np.ndarray, supported: Sequence[int], rank: np.ndarray | No
     counts = (c4, c2, c1)
     if sum(counts) != len(requested) or not len(requested):
         raise SysmolError("channel precisions must be 1, 2 or 4 bits, for at least one channel")
-    patterns = _fewest_vectors(counts, ids)
+    patterns = _fewest_vectors(counts, ids, promote)
     available = slot_precisions(patterns)
     order = np.lexsort((np.arange(len(requested)), -(requested if rank is None else np.asarray(rank)), -requested))
-    places = np.argsort(-available, kind="stable")[: len(requested)]
+    granted = _granted(tuple(int((available == p).sum()) for p in PRECISIONS), counts, promote)
+    places = np.concatenate([np.flatnonzero(available == p)[:n] for p, n in zip(PRECISIONS, granted, strict=True)])
     slots = np.empty(len(requested), dtype=np.int64)
     slots[order] = places
     return Cover(patterns, slots, available[slots])
@@ -63,16 +67,32 @@ def holds(totals: tuple[int, int, int], counts: tuple[int, int, int]) -> bool:
     return True
 
 
-def _bits(totals: tuple[int, int, int], channels: int) -> int:
-    """Bits of ``channels`` channels that fill the slots from the highest precision down."""
-    bits = 0
-    for p, chunks in zip(PRECISIONS, totals, strict=True):
-        placed = min(channels, chunks * PER_CHUNK[p])
-        bits, channels = bits + placed * p, channels - placed
-    return bits
+def _granted(slots: tuple[int, ...], counts: tuple[int, int, int], promote: bool) -> tuple[int, int, int]:
+    """Channels that get 4, 2 and 1 bits, where ``slots`` of each precision hold ``counts``; the first in order get
+    the most."""
+    if promote:
+        given = [min(slots[0], sum(counts))]
+        given.append(min(slots[1], sum(counts) - given[0]))
+        return given[0], given[1], sum(counts) - sum(given)
+    # From the channels that ask for most downwards, each takes the smallest slot that is free and large enough.
+    free = list(slots)
+    given = [0, 0, 0]
+    for level, count in enumerate(counts):
+        for at in range(level, -1, -1):
+            taken = min(count, free[at])
+            free[at] -= taken
+            given[at] += taken
+            count -= taken
+    return given[0], given[1], given[2]
 
 
-def _fewest_vectors(counts: tuple[int, int, int], ids: list[int]) -> tuple[int, ...]:
+def _bits(totals: tuple[int, int, int], counts: tuple[int, int, int], promote: bool) -> int:
+    """Bits of all channels in the slots of ``totals`` chunks."""
+    slots = tuple(chunks * PER_CHUNK[p] for p, chunks in zip(PRECISIONS, totals, strict=True))
+    return sum(p * n for p, n in zip(PRECISIONS, _granted(slots, counts, promote), strict=True))
+
+
+def _fewest_vectors(counts: tuple[int, int, int], ids: list[int], promote: bool) -> tuple[int, ...]:
     """Dynamic programme over the chunk totals that ``V`` vectors can have, V = 1, 2, ...; exact."""
     if counts[0] and not any(PATTERNS[i][0] for i in ids):
         raise SysmolError("the supported patterns have no 4-bit chunk, but a channel needs 4 bits: add such a pattern")
@@ -93,5 +113,6 @@ def _fewest_vectors(counts: tuple[int, int, int], ids: list[int]) -> tuple[int, 
         reachable = longer
         fitting = [totals for totals in reachable if holds(totals, counts)]
         if fitting:
-            best = min(fitting, key=lambda totals: (-_bits(totals, sum(counts)), reachable[totals]))
-            return reachable[best]
+            bits = {totals: _bits(totals, counts, promote) for totals in fitting}
+            best = (max if promote else min)(bits.values())
+            return min(reachable[totals] for totals in fitting if bits[totals] == best)

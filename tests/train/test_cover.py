@@ -53,6 +53,21 @@ def test_slack_becomes_precision() -> None:
     assert [PATTERNS[i] for i in found.patterns] == [(2, 4, 2)]
 
 
+@pytest.mark.parametrize("name", ["P4", "P45"])
+def test_without_promotion_the_vectors_are_the_same_and_the_bits_fewer(name: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for channels in (1, 20, 48, 64, 100):
+        requested = rng.choice([4, 2, 1], size=channels, p=rng.dirichlet([1, 1, 1]))
+        rank = requested + rng.uniform(-0.3, 0.3, channels)
+        most, least = (cover(requested, pattern_set(name), rank, promote) for promote in (True, False))
+        assert len(least.patterns) == len(most.patterns)
+        assert requested.sum() <= least.precisions.sum() <= most.precisions.sum()
+        assert (least.precisions >= requested).all() and len(set(least.slots.tolist())) == channels
+        assert np.array_equal(slot_precisions(least.patterns)[least.slots], least.precisions)
+    alone = cover(np.ones(64, dtype=int), pattern_set(name), promote=False)
+    assert alone.patterns == (44,) and (alone.precisions == 1).all()
+
+
 def test_a_pattern_set_without_wide_chunks() -> None:
     with pytest.raises(SysmolError, match="no 4-bit chunk"):
         cover(np.array([4, 1]), [36, 44])
