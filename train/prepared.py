@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from sysmol.errors import SysmolError
+from sysmol.grid import PRECISIONS
 from sysmol.patterns import pattern_id
+from train.allocate import Allocation, learned_scores
 from train.cover import Cover, cover
 from train.data import PIXEL_SCALE, PIXEL_ZERO
 from train.graph import Graph, Unit, Value, trace
@@ -27,6 +29,9 @@ from train.quantiser import (
     s_of,
     smol_levels,
 )
+
+if TYPE_CHECKING:
+    from train.choice import Demand
 
 UNIFORM = {4: pattern_id(8, 0, 0), 2: pattern_id(0, 8, 0), 1: pattern_id(0, 0, 8)}
 """Pattern ids of vectors with one precision."""
@@ -133,6 +138,8 @@ class Prepared(nn.Module):
         self.graph = graph
         self.bits = bits
         self.supported = tuple(supported)
+        self.costs: dict[str, float] = {}
+        """Cycles of a register of a layer's input, by the layer's name in the user's module (``sysmol costs``)."""
         self.mode = FLOAT
         self.is_float = set(bits.values()) == {32}
         self.convolutions = nn.ModuleDict({u.name: Convolution(u) for u in graph.convolutions})
@@ -425,36 +432,102 @@ class Prepared(nn.Module):
             raise SysmolError("the policy learns no precision: use 'mixed', or fine-tune at once")
         self.mode = NOISE
 
-    def freeze(self) -> None:
-        """Phase 2: round the learned precisions and lay them out in the supported patterns."""
-        for domain in self._all_domains():
-            if domain.bits == LEARNED:
-                learned = precision_of(domain.s.detach())
-                chosen = cover(nearest_precision(learned).numpy(), self.supported, learned.double().numpy())
-                self._place(domain, chosen)
+    def freeze(
+        self,
+        bits: float | None = None,
+        cost: float | None = None,
+        patterns: Sequence[int] | None = None,
+        scores: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Phase 2: round the learned precisions and lay them out in patterns.
+
+        ``bits``, ``cost``: limits of the stored bits per parameter (:func:`train.allocate.stored_bits`) and of the
+        cost of all vectors (:func:`train.allocate.vector_cost`); all precisions are shifted alike until both hold.
+        ``patterns``: ids that the hardware supports from now on. ``scores``: real-valued precisions ``[C]`` by learned
+        domain instead of the trained ones.
+        """
+        if patterns is not None:
+            self.supported = tuple(patterns)
+        chosen = Allocation(self, self.supported, learned_scores(self) if scores is None else scores).solve(bits, cost)
+        for name, layout in chosen.items():
+            self._place(self.learned_domains()[name], layout)
         self.mode = FROZEN
+
+    def learned_domains(self) -> dict[str, Domain]:
+        """The domains whose precisions are learned, by the name of their first unit."""
+        return {n: d for n, d in self.domains.items() if isinstance(d, Domain) and d.bits == LEARNED}
+
+    def domain_costs(self) -> dict[str, float]:
+        """What one register of every learned domain costs, summed over the convolutions that read it."""
+        costs: dict[str, float] = dict.fromkeys(self.learned_domains(), 0.0)
+        for unit in self._smol_convolutions():
+            assert unit.input is not None
+            name = self.domain_of[unit.input.unit]
+            if name in costs:
+                costs[name] += self._vector_cost(unit)
+        return costs
+
+    def demands(
+        self, scores: Mapping[str, torch.Tensor] | None = None, gains: Mapping[str, torch.Tensor] | None = None
+    ) -> list[Demand]:
+        """What every learned domain asks of a set of patterns, for :func:`train.choice.choose`.
+
+        ``scores`` as in :meth:`freeze`; ``gains``: loss that one more bit saves per channel
+        (:func:`train.allocate.sensitivity`), by domain. A vector costs what :attr:`costs` say.
+        """
+        from train.choice import Demand
+
+        costs = self.domain_costs()
+        found = []
+        for name, real in (learned_scores(self) if scores is None else scores).items():
+            precisions = nearest_precision(real)
+            c4, c2, c1 = (int((precisions == p).sum()) for p in PRECISIONS)
+            per_bit = {2: 0.0, 1: 0.0}
+            for p in (2, 1):
+                if gains is not None and bool((precisions == p).any()):
+                    per_bit[p] = max(float(gains[name][precisions == p].mean()), 0.0)
+            steps = (2 * per_bit[2], 3 * per_bit[1], per_bit[1])
+            found.append(Demand(name, (c4, c2, c1), costs[name], steps))
+        return found
 
     def _all_domains(self) -> list[Domain]:
         return [d for d in self.domains.values() if isinstance(d, Domain)]
 
     # --- size --------------------------------------------------------------------------------------------------------
 
+    def _smol_convolutions(self) -> list[Unit]:
+        return [] if self.is_float else [u for u in self.graph.convolutions if self.input_format(u) == "smol"]
+
+    def weight_vectors(self, unit: Unit) -> int:
+        """Registers of weights that a convolution holds per register of a pixel of its input."""
+        assert unit.weight is not None
+        taps = unit.kernel[0] * unit.kernel[1]
+        return taps if unit.op == "depthwise" else taps * unit.weight.shape[0]
+
+    def _vector_cost(self, unit: Unit) -> float:
+        """Cost of one register of a pixel of a convolution's input: cycles where :attr:`costs` know, else registers of
+        weights."""
+        return self.costs.get(unit.path, 0.0) if self.costs else float(self.weight_vectors(unit))
+
     def _weights_per_channel(self) -> Iterable[tuple[Domain, float]]:
         """Every SMOL convolution's input domain with its number of weights per input channel."""
-        for unit in self.graph.convolutions:
-            if not self.is_float and self.input_format(unit) == "smol":
-                assert unit.input is not None
-                domain = self.domain(unit.input.unit)
-                yield domain, self.convolution(unit.name).weight.numel() / len(domain.s)
+        for unit in self._smol_convolutions():
+            assert unit.input is not None
+            domain = self.domain(unit.input.unit)
+            yield domain, self.convolution(unit.name).weight.numel() / len(domain.s)
 
     def size_penalty(self) -> torch.Tensor:
-        """``sum n_c log2(1 + e**-s_c) / sum n_c`` over input channels with n_c weights: mean learned bits minus 1."""
+        """``sum n_c log2(1 + e**-s_c) / sum n_c`` over input channels: mean learned bits minus 1, every channel
+        weighted by what a register of such channels costs (:attr:`costs`; without them by its weights).
+        """
         total, count = torch.zeros(()), 0.0
-        for domain, weights in self._weights_per_channel():
+        for unit in self._smol_convolutions():
+            assert unit.input is not None
+            domain, cost = self.domain(unit.input.unit), self._vector_cost(unit)
             if domain.bits == LEARNED:
-                total = total + weights * (precision_of(domain.s) - 1).sum()
-                count += weights * len(domain.s)
-        return total / max(count, 1.0)
+                total = total + cost * (precision_of(domain.s) - 1).sum()
+                count += cost * len(domain.s)
+        return total / max(count, 1e-9)
 
     def mean_bits(self) -> float:
         """Mean bits per weight of the SMOL layers: learned (phase 1) or frozen."""

@@ -65,7 +65,7 @@ def test_without_promotion_the_vectors_are_the_same_and_the_bits_fewer(name: str
         assert (least.precisions >= requested).all() and len(set(least.slots.tolist())) == channels
         assert np.array_equal(slot_precisions(least.patterns)[least.slots], least.precisions)
     alone = cover(np.ones(64, dtype=int), pattern_set(name), promote=False)
-    assert alone.patterns == (44,) and (alone.precisions == 1).all()
+    assert len(alone.patterns) == 1 and (alone.precisions == 1).all()
 
 
 def test_a_pattern_set_without_wide_chunks() -> None:
