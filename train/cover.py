@@ -30,24 +30,49 @@ class Cover:
 
 
 def cover(
-    requested: np.ndarray, supported: Sequence[int], rank: np.ndarray | None = None, promote: bool = True
+    requested: np.ndarray,
+    supported: Sequence[int],
+    rank: np.ndarray | None = None,
+    promote: bool = True,
+    groups: int = 1,
 ) -> Cover:
     """Vectors of ``supported`` pattern ids for channels that ask for ``requested`` bits (1, 2 or 4) each.
 
     ``rank`` orders channels of equal request for promotion, highest first (the learned real-valued precision).
-    ``promote``: channels get as many bits as the vectors offer, not as few as they asked for.
+    ``promote``: channels get as many bits as the vectors offer, not as few as they asked for. ``groups``: so many equal
+    runs of channels get vectors of their own, all of them as many (a convolution with groups asks for that).
     :class:`SysmolError` where no number of vectors holds the channels, e.g. 4-bit channels on hardware with 1-bit
     patterns.
     """
     ids = sorted({check_id(int(i)) for i in supported})
     requested = np.asarray(requested, dtype=np.int64)
+    if not len(requested) or not np.isin(requested, PRECISIONS).all():
+        raise SysmolError("channel precisions must be 1, 2 or 4 bits, for at least one channel")
+    if len(requested) % groups:
+        raise SysmolError(f"{len(requested)} channels cannot be cut into {groups} groups")
+    order = requested if rank is None else np.asarray(rank)
+    parts = list(zip(np.split(requested, groups), np.split(order, groups), strict=True))
+    covers = [_cover(part, ids, own, promote, 1) for part, own in parts]
+    most = max(len(found.patterns) for found in covers)
+    covers = [
+        found if len(found.patterns) == most else _cover(part, ids, own, promote, most)
+        for found, (part, own) in zip(covers, parts, strict=True)
+    ]
+    patterns: tuple[int, ...] = ()
+    slots = []
+    for found in covers:
+        slots.append(found.slots + len(slot_precisions(patterns)))
+        patterns += found.patterns
+    return Cover(patterns, np.concatenate(slots), np.concatenate([found.precisions for found in covers]))
+
+
+def _cover(requested: np.ndarray, ids: list[int], rank: np.ndarray, promote: bool, least: int) -> Cover:
+    """The cover of one group, of ``least`` vectors or more."""
     c4, c2, c1 = (int((requested == p).sum()) for p in PRECISIONS)
     counts = (c4, c2, c1)
-    if sum(counts) != len(requested) or not len(requested):
-        raise SysmolError("channel precisions must be 1, 2 or 4 bits, for at least one channel")
-    patterns = _fewest_vectors(counts, ids, promote)
+    patterns = _fewest_vectors(counts, ids, promote, least)
     available = slot_precisions(patterns)
-    order = np.lexsort((np.arange(len(requested)), -(requested if rank is None else np.asarray(rank)), -requested))
+    order = np.lexsort((np.arange(len(requested)), -rank, -requested))
     granted = _granted(tuple(int((available == p).sum()) for p in PRECISIONS), counts, promote)
     places = np.concatenate([np.flatnonzero(available == p)[:n] for p, n in zip(PRECISIONS, granted, strict=True)])
     slots = np.empty(len(requested), dtype=np.int64)
@@ -92,8 +117,8 @@ def _bits(totals: tuple[int, int, int], counts: tuple[int, int, int], promote: b
     return sum(p * n for p, n in zip(PRECISIONS, _granted(slots, counts, promote), strict=True))
 
 
-def _fewest_vectors(counts: tuple[int, int, int], ids: list[int], promote: bool) -> tuple[int, ...]:
-    """Dynamic programme over the chunk totals that ``V`` vectors can have, V = 1, 2, ...; exact."""
+def _fewest_vectors(counts: tuple[int, int, int], ids: list[int], promote: bool, least: int) -> tuple[int, ...]:
+    """Dynamic programme over the chunk totals that ``V`` vectors can have, V = 1, 2, ... (``least`` or more); exact."""
     if counts[0] and not any(PATTERNS[i][0] for i in ids):
         raise SysmolError("the supported patterns have no 4-bit chunk, but a channel needs 4 bits: add such a pattern")
     if counts[1] and not any(PATTERNS[i][0] or PATTERNS[i][1] for i in ids):
@@ -101,6 +126,7 @@ def _fewest_vectors(counts: tuple[int, int, int], ids: list[int], promote: bool)
             "the supported patterns have no chunk of 2 or more bits, but a channel needs 2: add such a pattern"
         )
     reachable: dict[tuple[int, int, int], tuple[int, ...]] = {(0, 0, 0): ()}
+    vectors = 0
     while True:
         longer: dict[tuple[int, int, int], tuple[int, ...]] = {}
         for totals, chosen in reachable.items():
@@ -111,7 +137,8 @@ def _fewest_vectors(counts: tuple[int, int, int], ids: list[int], promote: bool)
                 if key not in longer or candidate < longer[key]:
                     longer[key] = candidate
         reachable = longer
-        fitting = [totals for totals in reachable if holds(totals, counts)]
+        vectors += 1
+        fitting = [totals for totals in reachable if vectors >= least and holds(totals, counts)]
         if fitting:
             bits = {totals: _bits(totals, counts, promote) for totals in fitting}
             best = (max if promote else min)(bits.values())
