@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
 from sysmol.packing import slot_precisions
-from sysmol.patterns import CHUNK_BITS, PATTERNS, check_id
+from sysmol.patterns import CHUNKS, check_id
+from train.reach import PER_CHUNK, Counts, Reach, alone, first_list, holding, members, set_of, width_of
 
-PER_CHUNK = {p: CHUNK_BITS // p for p in PRECISIONS}
+Number = Any
+"""An integer, or an int64 array of them."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def _cover(requested: np.ndarray, ids: list[int], rank: np.ndarray, promote: boo
     return Cover(patterns, slots, available[slots])
 
 
-def holds(totals: tuple[int, int, int], counts: tuple[int, int, int]) -> bool:
+def holds(totals: Counts, counts: Counts) -> bool:
     """Whether chunk totals ``(N4, N2, N1)`` hold ``(c4, c2, c1)`` channels with promotion: every prefix of the
     precisions, highest first, has at least as many slots as channels."""
     slots = channels = 0
@@ -92,54 +95,40 @@ def holds(totals: tuple[int, int, int], counts: tuple[int, int, int]) -> bool:
     return True
 
 
-def _granted(slots: tuple[int, ...], counts: tuple[int, int, int], promote: bool) -> tuple[int, int, int]:
+def _granted(slots: Sequence[Number], counts: Counts, promote: bool) -> list[Number]:
     """Channels that get 4, 2 and 1 bits, where ``slots`` of each precision hold ``counts``; the first in order get
-    the most."""
+    the most. Of arrays of slots, element by element."""
     if promote:
-        given = [min(slots[0], sum(counts))]
-        given.append(min(slots[1], sum(counts) - given[0]))
-        return given[0], given[1], sum(counts) - sum(given)
+        at4 = np.minimum(slots[0], sum(counts))
+        at2 = np.minimum(slots[1], sum(counts) - at4)
+        return [at4, at2, sum(counts) - at4 - at2]
     # From the channels that ask for most downwards, each takes the smallest slot that is free and large enough.
     free = list(slots)
-    given = [0, 0, 0]
+    given: list[Number] = [0, 0, 0]
     for level, count in enumerate(counts):
+        left: Number = count
         for at in range(level, -1, -1):
-            taken = min(count, free[at])
-            free[at] -= taken
-            given[at] += taken
-            count -= taken
-    return given[0], given[1], given[2]
+            taken = np.minimum(left, free[at])
+            free[at], given[at], left = free[at] - taken, given[at] + taken, left - taken
+    return given
 
 
-def _bits(totals: tuple[int, int, int], counts: tuple[int, int, int], promote: bool) -> int:
-    """Bits of all channels in the slots of ``totals`` chunks."""
-    slots = tuple(chunks * PER_CHUNK[p] for p, chunks in zip(PRECISIONS, totals, strict=True))
-    return sum(p * n for p, n in zip(PRECISIONS, _granted(slots, counts, promote), strict=True))
-
-
-def _fewest_vectors(counts: tuple[int, int, int], ids: list[int], promote: bool, least: int) -> tuple[int, ...]:
-    """Dynamic programme over the chunk totals that ``V`` vectors can have, V = 1, 2, ... (``least`` or more); exact."""
-    if counts[0] and not any(PATTERNS[i][0] for i in ids):
-        raise SysmolError("the supported patterns have no 4-bit chunk, but a channel needs 4 bits: add such a pattern")
-    if counts[1] and not any(PATTERNS[i][0] or PATTERNS[i][1] for i in ids):
-        raise SysmolError(
-            "the supported patterns have no chunk of 2 or more bits, but a channel needs 2: add such a pattern"
-        )
-    reachable: dict[tuple[int, int, int], tuple[int, ...]] = {(0, 0, 0): ()}
-    vectors = 0
-    while True:
-        longer: dict[tuple[int, int, int], tuple[int, ...]] = {}
-        for totals, chosen in reachable.items():
-            for i in ids:
-                n4, n2, n1 = PATTERNS[i]
-                key = (totals[0] + n4, totals[1] + n2, totals[2] + n1)
-                candidate = tuple(sorted((*chosen, i)))
-                if key not in longer or candidate < longer[key]:
-                    longer[key] = candidate
-        reachable = longer
+def _fewest_vectors(counts: Counts, ids: list[int], promote: bool, least: int) -> tuple[int, ...]:
+    """Pattern ids of the best cover of ``least`` vectors or more, from the chunk totals that V vectors can have, V = 1,
+    2, ...; exact."""
+    alones = [vectors for i in ids if (vectors := alone(counts, i)) is not None]
+    if not alones:
+        lack, asked = ("4-bit chunk", "4 bits") if counts[0] else ("chunk of 2 or more bits", "2")
+        raise SysmolError(f"the supported patterns have no {lack}, but a channel needs {asked}: add such a pattern")
+    limit = max(min(alones), least)
+    reach = Reach(width_of(limit)).with_patterns(ids)
+    fitting, vectors = 0, least - 1
+    while not fitting:
         vectors += 1
-        fitting = [totals for totals in reachable if vectors >= least and holds(totals, counts)]
-        if fitting:
-            bits = {totals: _bits(totals, counts, promote) for totals in fitting}
-            best = (max if promote else min)(bits.values())
-            return min(reachable[totals] for totals in fitting if bits[totals] == best)
+        fitting = reach[vectors] & holding(counts, vectors, reach.width)
+    n4, n2 = members(fitting, reach.width)
+    chunks = (n4, n2, vectors * CHUNKS - n4 - n2)
+    granted = _granted([n * PER_CHUNK[p] for p, n in zip(PRECISIONS, chunks, strict=True)], counts, promote)
+    bits_of = sum(p * n for p, n in zip(PRECISIONS, granted, strict=True))
+    best = bits_of == (bits_of.max() if promote else bits_of.min())
+    return first_list(set_of(n4[best], n2[best], reach.width), vectors, ids, reach)
