@@ -74,7 +74,7 @@ class Allocation:
         if bits is None and cost is None:
             return {name: self.cover(name, 0.0, True) for name in self.scores}
         self.bits, self.cost = bits or math.inf, cost or math.inf
-        common = _largest(lambda shift: self.fits(self.least(shift)))
+        common = largest_shift(lambda shift: self.fits(self.least(shift)))
         if common is None:
             raise self.out_of_reach()
         covers = self.least(common)
@@ -92,7 +92,7 @@ class Allocation:
 
     def enlarge(self, covers: dict[str, Cover], name: str, shift: float) -> dict[str, Cover]:
         """The covers with as many bits for one domain as the limits leave it."""
-        own = _largest(lambda x: self.fits(covers | {name: self.cover(name, x, False)}), shift)
+        own = largest_shift(lambda x: self.fits(covers | {name: self.cover(name, x, False)}), shift)
         own = shift if own is None else own
         for promote in (True, False):
             tried = covers | {name: self.cover(name, own, promote)}
@@ -112,7 +112,7 @@ class Allocation:
         return SysmolError(f"a cost of {self.cost:g} cannot be reached: the least is {cost:g}; raise the limit")
 
 
-def _largest(fits: Callable[[float], bool], low: float = -REACH) -> float | None:
+def largest_shift(fits: Callable[[float], bool], low: float = -REACH) -> float | None:
     """The largest shift up to REACH that fits, to a thousandth of a bit; None where ``low`` does not."""
     if not fits(low):
         return None

@@ -32,7 +32,7 @@ from sysmol.network import (
 from sysmol.packing import pack, slot_precisions
 from train.data import PIXEL_SCALE, PIXEL_ZERO
 from train.graph import Unit, Value
-from train.prepared import FROZEN, Key, Prepared, activate
+from train.prepared import FROZEN, SYMMETRIC, Key, Prepared, activate
 from train.quantiser import codes
 
 WIDE_MARGIN = 1.25
@@ -60,6 +60,11 @@ def export(prepared: Prepared, name: str, calibration: torch.Tensor, description
     """
     if not prepared.is_float and prepared.mode != FROZEN:
         raise SysmolError("freeze the prepared module before the export")
+    if prepared.weight_domains or prepared.grid == SYMMETRIC:
+        raise SysmolError(
+            "a network with precisions of their own for weights, or with activation functions on a symmetric grid, is "
+            "for comparison only: no SMOL instruction computes it"
+        )
     net = _Exporter(prepared, name, calibration).build()
     net.description = description
     validate(net)

@@ -39,6 +39,14 @@ UNIFORM = {4: pattern_id(8, 0, 0), 2: pattern_id(0, 8, 0), 1: pattern_id(0, 0, 8
 FLOAT, NOISE, FROZEN = "float", "noise", "frozen"
 """What the forward pass computes: full precision, SMOL's phase 1, SMOL's phase 2."""
 
+OFFSET, SYMMETRIC, CLAMP = GRIDS = ("offset", "symmetric", "clamp")
+"""How SMOL codes, whose grid is symmetric about zero, meet activation functions that leave nothing below it.
+
+``offset``: the grid has a learned offset, folded into the next layer's constants; its lower end plays the part of the
+activation function. ``symmetric``: activation function and no offset, so that half of the grid is lost (for comparison;
+not exported). ``clamp``: no offset and no activation function, both ends of the grid limit the sum.
+"""
+
 Key = tuple[str, str, str]
 """A stored tensor: unit, activation function, format (smol, s8 or s16)."""
 
@@ -77,10 +85,10 @@ class Activation(nn.Module):
     The offset is learned in units of the scale, which is learned as a logarithm.
     """
 
-    def __init__(self, count: int, learned: bool = True) -> None:
+    def __init__(self, count: int, learned: bool = True, shifted: bool = True) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(count), requires_grad=learned)
-        self.ratio = nn.Parameter(torch.zeros(count), requires_grad=learned)
+        self.ratio = nn.Parameter(torch.zeros(count), requires_grad=learned and shifted)
 
     def set(self, index: int, scale: float, offset: float) -> None:
         """Set one scale and offset (real units)."""
@@ -121,6 +129,10 @@ class Domain(nn.Module):
     def set_extra_state(self, state: Any) -> None:
         self.patterns = tuple(state)
 
+    def noise(self) -> torch.Tensor:
+        """``s`` of every channel, that of its fixed precision where none is learned."""
+        return self.s if self.bits == LEARNED else torch.full_like(self.s, s_of(max(float(self.bits), 1.001)))
+
     def row(self) -> torch.Tensor:
         """Index of every channel's precision in an :class:`Activation`: 4 bits 0, 2 bits 1, 1 bit 2."""
         return 2 - torch.div(self.precisions, 2, rounding_mode="floor")
@@ -133,8 +145,11 @@ class Prepared(nn.Module):
     with :meth:`size_penalty`, :meth:`freeze`, :meth:`calibrate`, training, export.
     """
 
-    def __init__(self, graph: Graph, bits: dict[str, Bits], supported: Sequence[int]) -> None:
+    def __init__(self, graph: Graph, bits: dict[str, Bits], supported: Sequence[int], grid: str = OFFSET) -> None:
         super().__init__()
+        if grid not in GRIDS:
+            raise SysmolError(f"unknown activation grid '{grid}': choose one of {', '.join(GRIDS)}")
+        self.grid = grid
         self.graph = graph
         self.bits = bits
         self.supported = tuple(supported)
@@ -146,6 +161,7 @@ class Prepared(nn.Module):
         self.keys = self._keys()
         self.domain_of = self._domains()
         self.domains = nn.ModuleDict()
+        self.weight_domains = nn.ModuleDict()
         self.activations = nn.ModuleDict()
         if not self.is_float:
             self._add_domains()
@@ -230,7 +246,9 @@ class Prepared(nn.Module):
             fixed = Activation(1, learned=False)
             fixed.set(0, PIXEL_SCALE, 0.0)
             return fixed
-        return Activation(3 if key[2] == "smol" else 1)
+        if key[2] == "smol":
+            return Activation(3, shifted=self.grid == OFFSET)
+        return Activation(1)
 
     def convolution(self, name: str) -> Convolution:
         """The convolution of a unit."""
@@ -249,6 +267,13 @@ class Prepared(nn.Module):
         module = self.domains[self.domain_of[unit]]
         assert isinstance(module, Domain)
         return module
+
+    def _weight_domain(self, unit: Unit) -> Domain:
+        """The precisions of a convolution's weights: those of its input (:mod:`train.separate` apart)."""
+        assert unit.input is not None
+        own = self.weight_domains[unit.name] if unit.name in self.weight_domains else self.domain(unit.input.unit)
+        assert isinstance(own, Domain)
+        return own
 
     # --- forward -----------------------------------------------------------------------------------------------------
 
@@ -320,12 +345,17 @@ class Prepared(nn.Module):
             return real if self.mode == NOISE else quantise(real, module.scale, module.offset, byte_levels())
         domain = self.domain(value.unit)
         if self.mode == NOISE:
-            s = domain.s if domain.bits == LEARNED else torch.full_like(domain.s, s_of(max(float(domain.bits), 1.001)))
-            return add_noise(activate(x, value.act), module.scale[:1], module.offset[:1], _channels(s))
+            sigma = _channels(domain.noise())
+            return add_noise(self._code_input(x, value.act), module.scale[:1], module.offset[:1], sigma)
         # The lower end of the grid plays the part of ReLU: it sees the sum before the activation function.
+        x = activate(x, value.act) if self.grid == SYMMETRIC else x
         row = domain.row()
         scale, offset = _channels(module.scale[row]), _channels(module.offset[row])
         return quantise(x, scale, offset, _channel_levels(domain.precisions))
+
+    def _code_input(self, x: torch.Tensor, act: str) -> torch.Tensor:
+        """What a SMOL grid is fitted to, and what noise is added to."""
+        return x if self.grid == CLAMP else activate(x, act)
 
     def _weight(self, unit: Unit, module: Convolution) -> torch.Tensor:
         if self.mode == FLOAT or (self.mode == NOISE and self.input_format(unit) == "s8"):
@@ -333,10 +363,7 @@ class Prepared(nn.Module):
         scale, levels = self.weight_grid(unit)
         zero = torch.zeros(())
         if self.mode == NOISE:
-            assert unit.input is not None
-            domain = self.domain(unit.input.unit)
-            s = domain.s if domain.bits == LEARNED else torch.full_like(domain.s, s_of(max(float(domain.bits), 1.001)))
-            return add_noise(module.weight, scale, zero, self._input_channels(unit, s))
+            return add_noise(module.weight, scale, zero, self._input_channels(unit, self._weight_domain(unit).noise()))
         return quantise(module.weight, scale, zero, levels)
 
     def _input_channels(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
@@ -364,8 +391,7 @@ class Prepared(nn.Module):
         scale = self.convolution(unit.name).log_scale.exp().view(-1, 1, 1, 1) / self.unit_scale(unit)
         if self.input_format(unit) == "s8":
             return scale, byte_levels(-127)
-        assert unit.input is not None
-        return scale, smol_levels(self._input_channels(unit, self.domain(unit.input.unit).precisions))
+        return scale, smol_levels(self._input_channels(unit, self._weight_domain(unit).precisions))
 
     # --- phases ------------------------------------------------------------------------------------------------------
 
@@ -387,7 +413,10 @@ class Prepared(nn.Module):
         self.train(training)
         for key in self.keys:
             if key[2] != "s16":
-                self._fit_activation(key, activate(results[key[0]], key[1]))
+                found = results[key[0]]
+                self._fit_activation(
+                    key, self._code_input(found, key[1]) if key[2] == "smol" else activate(found, key[1])
+                )
         for unit in self.graph.convolutions:
             self._fit_weight(unit)
 
@@ -409,7 +438,7 @@ class Prepared(nn.Module):
         for row, precision in enumerate((4, 2, 1)):
             channels = (rows == row).nonzero().flatten() if frozen else torch.arange(x.shape[1])
             if len(channels):
-                scale, offset = fit_range(x[:, channels], precision)
+                scale, offset = fit_range(x[:, channels], precision, centred=self.grid != OFFSET)
                 module.set(row, scale, offset)
         if not frozen or not bool((rows == 0).any()):
             # Noise knows one grid per tensor: the one of the highest precision in use.
@@ -525,7 +554,8 @@ class Prepared(nn.Module):
             assert unit.input is not None
             domain, cost = self.domain(unit.input.unit), self._vector_cost(unit)
             if domain.bits == LEARNED:
-                total = total + cost * (precision_of(domain.s) - 1).sum()
+                for s in (domain.s, self._weight_domain(unit).s):
+                    total = total + cost / 2 * (precision_of(s) - 1).sum()
                 count += cost * len(domain.s)
         return total / max(count, 1e-9)
 
@@ -551,16 +581,18 @@ def prepare(
     example_input: torch.Tensor,
     policy: Policy | str = "mixed",
     pattern_set: str | Sequence[int] = "P4",
+    grid: str = OFFSET,
 ) -> Prepared:
     """Make a module ready for SMOL; the module itself is not changed, its weights are copied.
 
     ``example_input`` is a real image batch ``[n, C, H, W]`` (:func:`train.data.to_real`), ``policy`` a
     :class:`Policy` or one of mixed, w4, w2, w1, int8, fp32, ``pattern_set`` the patterns that the hardware supports:
-    P4, P8, P45 or ids. A layer that cannot be exported raises one :class:`SysmolError` that names it.
+    P4, P8, P45 or ids, ``grid`` one of :data:`GRIDS`. A layer that cannot be exported raises one
+    :class:`SysmolError` that names it.
     """
     graph = trace(model, example_input)
     bits = named_policy(policy).bits(graph)
-    return Prepared(graph, bits, resolve_patterns(pattern_set))
+    return Prepared(graph, bits, resolve_patterns(pattern_set), grid)
 
 
 def resolve_patterns(pattern_set: str | Sequence[int]) -> tuple[int, ...]:

@@ -142,21 +142,26 @@ def nearest_precision(precision: torch.Tensor) -> torch.Tensor:
 # --- first guesses ---------------------------------------------------------------------------------------------------
 
 
-def fit_range(sample: torch.Tensor, precision: int) -> tuple[float, float]:
-    """Scale and offset with the smallest squared error over ``sample`` on the grid of that precision (by search)."""
+def fit_range(sample: torch.Tensor, precision: int, centred: bool = False) -> tuple[float, float]:
+    """Scale and offset with the smallest squared error over ``sample`` on the grid of that precision (by search).
+
+    ``centred``: the offset is 0.
+    """
     x = sample.detach().flatten().float()
     if x.numel() > 5_000:
         x = x[:: x.numel() // 5_000 + 1]
     low, high = float(x.min()), float(x.max())
     if high - low < 1e-6:
-        return max(abs(high), 1e-3), low
+        return max(abs(high), 1e-3), 0.0 if centred else low
     levels = smol_levels(torch.tensor(precision))
     reach = 2 * (2 - 2.0 ** (1 - precision))
     lows = torch.quantile(x, torch.tensor([0.0, 0.02, 0.1, 0.2, 0.3, 0.4, 0.5])).unique().tolist()
     highs = torch.quantile(x, torch.tensor([0.6, 0.7, 0.8, 0.87, 0.92, 0.96, 0.98, 0.99, 0.997, 1.0])).unique().tolist()
     best = (float("inf"), 1.0, 0.0)
-    for bottom in lows:
-        for top in highs:
+    if centred:
+        highs = x.abs().quantile(torch.tensor([0.5, 0.7, 0.8, 0.87, 0.92, 0.96, 0.98, 0.99, 0.997, 1.0])).tolist()
+    for top in highs:
+        for bottom in [-top] if centred else lows:
             if top - bottom > 1e-6:
                 scale, offset = torch.tensor((top - bottom) / reach), torch.tensor((top + bottom) / 2)
                 q = codes(x, scale, offset, levels) * levels.step + levels.start
