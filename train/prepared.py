@@ -154,7 +154,7 @@ class Prepared(nn.Module):
         self.bits = bits
         self.supported = tuple(supported)
         self.costs: dict[str, float] = {}
-        """Cycles of a register of a layer's input, by the layer's name in the user's module (``sysmol costs``)."""
+        """Cycles of a register of a layer's input, by the layer's name in the network file (``sysmol costs``)."""
         self.mode = FLOAT
         self.is_float = set(bits.values()) == {32}
         self.convolutions = nn.ModuleDict({u.name: Convolution(u) for u in graph.convolutions})
@@ -536,7 +536,7 @@ class Prepared(nn.Module):
     def _vector_cost(self, unit: Unit) -> float:
         """Cost of one register of a pixel of a convolution's input: cycles where :attr:`costs` know, else registers of
         weights."""
-        return self.costs.get(unit.path, 0.0) if self.costs else float(self.weight_vectors(unit))
+        return self.costs.get(unit.name, 0.0) if self.costs else float(self.weight_vectors(unit))
 
     def _weights_per_channel(self) -> Iterable[tuple[Domain, float]]:
         """Every SMOL convolution's input domain with its number of weights per input channel."""

@@ -51,7 +51,7 @@ def test_a_cost_is_met(noisy: Prepared) -> None:
     noisy.freeze(cost=limit)
     assert sum(costs[n] * len(d.patterns) for n, d in noisy.learned_domains().items()) <= limit
     layer = next(u for u in noisy.graph.convolutions if noisy.input_format(u) == "smol")
-    noisy.costs = {layer.path: 100.0}
+    noisy.costs = {layer.name: 100.0}
     assert sum(noisy.domain_costs().values()) == 100.0
     assert vector_cost(noisy, {}) == 0
 
