@@ -1,7 +1,7 @@
 """The network file: what training exports and code generation reads (docs/network-format.md).
 
-A safetensors file. Its metadata key ``sysmol`` holds a versioned JSON description; the arrays are named after the
-layers. Arrays are in logical channel order, except the input side of packed SMOL weights, which is in slot order.
+The bytes are :mod:`sysmol.network_file`'s. Arrays are in logical channel order, except the input side of packed SMOL
+weights, which is in slot order.
 
 The integer value ``x`` of a stored element is the odd ``g`` of a SMOL code, the number itself in every other format.
 Every layer but ``maxpool`` accumulates and then writes one or more outputs::
@@ -12,7 +12,6 @@ with an arithmetic shift; ``r`` is the layer's optional residual input. All inte
 proves it from the weights. In ``f32`` networks ``y = clamp(acc * M + B + r, lo, hi)`` in float32, ``M`` absent for 1.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,17 +19,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import safetensors.numpy
 
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_bytes, check_version
-from sysmol.grid import PRODUCT_SHIFT, integer
+from sysmol.files import atomic_write_bytes
+from sysmol.grid import PRECISIONS, PRODUCT_SHIFT, integer
 from sysmol.packing import slot_precisions, unpack
 from sysmol.patterns import REGISTER_BYTES, capacity, check_id
-
-FORMAT = "sysmol-network"
-VERSION = 1
 
 Array = npt.NDArray[Any]
 
@@ -39,6 +33,8 @@ RANGES = {"u8": (0, 255), "s8": (-128, 127), "s16": (-32768, 32767), "s32": (-(2
 FORMATS = (*RANGES, "smol", "f32")
 OPS = ("rescale", "conv2d", "depthwise", "maxpool", "avgpool")
 INT32_MAX = 2**31 - 1
+ZERO_POINT_SHIFT = 16
+"""Fraction bits of a tensor's zero points."""
 
 
 @dataclass
@@ -47,6 +43,10 @@ class Tensor:
 
     ``patterns`` (one id per 16-byte vector of a pixel) and ``slots`` (int64 ``[channels]``, slot of every logical
     channel) belong to the format ``smol``; unused slots hold code 0.
+
+    ``zero_point`` are the integer values x that stand for the real number 0, in units of ``2**-ZERO_POINT_SHIFT``: one
+    for each of 4, 2 and 1 bits in SMOL tensors, one otherwise, none where x is proportional to the real value. Padding
+    means real zeros, so :func:`border_constants` needs them.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Tensor:
     format: str
     patterns: tuple[int, ...] = ()
     slots: Array | None = None
+    zero_point: tuple[int, ...] = ()
 
     @property
     def precisions(self) -> Array:
@@ -292,6 +293,41 @@ def accumulator_bound(net: Network, layer: Layer) -> Array:
     return each.sum(axis=(0, 1)) if layer.op == "depthwise" else each.sum(axis=(1, 2, 3))
 
 
+def border_sums(net: Network, layer: Layer) -> Array:
+    """What the taps outside the image would add to acc if they held real zeros, int64 ``[row classes, column classes,
+    K]`` in units of ``2**-ZERO_POINT_SHIFT``.
+
+    Raises :class:`SysmolError` where weights and zero points are so large that the sum could leave 64 bits.
+    """
+    x, channels = net.tensors[layer.input], net.tensors[layer.targets[0]].channels
+    (_, rows), (_, columns) = layer_classes(net, layer)
+    if not any(x.zero_point) or layer.weight is None or not any(layer.padding):
+        return np.zeros((len(rows), len(columns), channels), dtype=np.int64)
+    by_bits = dict(zip(PRECISIONS, x.zero_point, strict=True)) if x.format == "smol" else {}
+    bits = x.precisions if x.format == "smol" else np.zeros(x.channels, dtype=np.int64)
+    each = np.array([by_bits.get(int(p), x.zero_point[0]) for p in bits], dtype=np.int64) << alignment(x)
+    weight = dense_weight(net, layer)
+    largest = float(np.abs(each).max()) * float(np.abs(weight).max()) * weight[0].size
+    _need(largest < 2**62, f"layer {layer.name}: the zero point {x.zero_point} of {x.name} is too large")
+    if layer.op == "depthwise":
+        taps = (weight * each).transpose(2, 0, 1)
+    else:
+        grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
+        taps = (grouped * each.reshape(layer.groups, 1, 1, 1, -1)).sum(-1).reshape(channels, *layer.kernel)
+    inside = [[taps[:, top:bottom, left:right].sum((1, 2)) for left, right in columns] for top, bottom in rows]
+    return taps.sum((1, 2)) - np.array(inside)
+
+
+def border_constants(net: Network, layer: Layer, M: Array) -> Array:
+    """What B holds at an image's border beyond its value where every tap counts, int64 ``[row classes, column classes,
+    C]``: ``M`` (int ``[C]``) times :func:`border_sums`, rounded to whole numbers.
+    """
+    sums, factor = border_sums(net, layer), M.astype(np.int64)
+    largest = float(np.abs(sums).max(initial=0)) * float(np.abs(factor).max(initial=0))
+    _need(largest < 2**62, f"layer {layer.name}: the zero point of {layer.input} and M are too large")
+    return (factor * sums + (1 << (ZERO_POINT_SHIFT - 1))) >> ZERO_POINT_SHIFT
+
+
 def upper_codes(tensor: Tensor, hi: float) -> Array:
     """Upper clamp per logical channel: ``hi``, in SMOL tensors limited to the channel's codes."""
     if tensor.format == "smol":
@@ -307,9 +343,14 @@ def _need(condition: bool, what: str) -> None:
         raise SysmolError(f"network: {what}")
 
 
-def _check_tensor(t: Tensor) -> None:
+def check_tensor(t: Tensor) -> None:
+    """Refuse a tensor whose format, shape, patterns, slots or zero points make no sense, with :class:`SysmolError`."""
     _need(t.format in FORMATS, f"tensor {t.name} has the unknown format {t.format!r}")
     _need(min(t.shape) >= 1, f"tensor {t.name} has the empty shape {t.shape}")
+    _need(
+        len(t.zero_point) in (0, 3 if t.format == "smol" else 1) and all(abs(z) < 2**48 for z in t.zero_point),
+        f"tensor {t.name} of format {t.format} has the bad zero point {t.zero_point}",
+    )
     if t.format != "smol":
         _need(not t.patterns and t.slots is None, f"tensor {t.name} of format {t.format} has patterns or slots")
         return
@@ -389,7 +430,11 @@ def _check_output(net: Network, layer: Layer, out: Output, bound: Array | None) 
     _need(bool((total <= INT32_MAX).all()), f"{where}: the requantisation can leave 32 bits; lower M and the shift")
 
 
-def _check_layer(net: Network, layer: Layer, known: set[str]) -> None:
+def check_geometry(net: Network, layer: Layer, known: set[str]) -> None:
+    """Refuse a layer that reads what is not ``known`` yet, or whose shapes do not fit, with :class:`SysmolError`.
+
+    Weights and constants are not looked at.
+    """
     where = f"layer {layer.name}"
     _need(layer.op in OPS, f"{where} has the unknown operation {layer.op!r}")
     for name in filter(None, (layer.input, layer.residual)):
@@ -426,6 +471,12 @@ def _check_layer(net: Network, layer: Layer, known: set[str]) -> None:
         if layer.residual:
             r = net.tensors[layer.residual]
             _need(r.shape == t.shape, f"{where}: residual {r.name} has shape {r.shape}, the output {t.shape}")
+    _check_groups(net, layer)
+
+
+def _check_layer(net: Network, layer: Layer, known: set[str]) -> None:
+    check_geometry(net, layer, known)
+    where, x = f"layer {layer.name}", net.tensors[layer.input]
     if layer.op == "maxpool":
         t = net.tensors[layer.output]
         same = (
@@ -438,7 +489,6 @@ def _check_layer(net: Network, layer: Layer, known: set[str]) -> None:
             f"{where}: a maximum keeps format, patterns and slots of its input, and has no residual",
         )
         return
-    _check_groups(net, layer)
     if layer.op in ("conv2d", "depthwise"):
         _need(x.format in ("smol", "s8", "f32"), f"{where} cannot convolve format {x.format}")
         _need(layer.weight is not None, f"{where} has no weights")
@@ -458,7 +508,7 @@ def validate(net: Network) -> None:
     Raises :class:`SysmolError` with the first fault.
     """
     for t in net.tensors.values():
-        _check_tensor(t)
+        check_tensor(t)
     for name in (net.input, net.output):
         _need(name in net.tensors, f"the tensor {name!r} is not declared")
     _need(net.tensors[net.input].format == "u8", "the input must be a u8 image")
@@ -480,167 +530,29 @@ def validate(net: Network) -> None:
 # --- file ------------------------------------------------------------------------------------------------------------
 
 
-def save(path: str | Path, net: Network) -> Path:
-    """Validate and write a network, atomically. The same network gives the same bytes."""
+def save(path: str | Path, net: Network, deploy: bool = False) -> Path:
+    """Validate and write a network, atomically. The same network gives the same bytes.
+
+    ``deploy``: only what inference needs, without samples, provenance (but for ``logit_scale``) and metrics.
+    """
+    from sysmol.network_file import encode  # it needs the classes of this module
+
     validate(net)
-    arrays: dict[str, Array] = {}
-    layers = []
-    for layer in net.layers:
-        if layer.weight is not None:
-            arrays[f"{layer.name}.weight"] = layer.weight
-        outputs = []
-        for number, out in enumerate(layer.outputs):
-            for key in ("M", "B", "R"):
-                constant = getattr(out, key)
-                if constant is not None:
-                    arrays[f"{layer.name}.out{number}.{key}"] = (
-                        constant if constant.dtype == np.float32 else constant.astype(np.int32)
-                    )
-            limits = [None if np.isinf(v) else v for v in (out.lo, out.hi)]
-            outputs.append({"tensor": out.tensor, "shift": out.shift, "lo": limits[0], "hi": limits[1]})
-        layers.append(
-            {
-                "name": layer.name,
-                "op": layer.op,
-                "input": layer.input,
-                "residual": layer.residual,
-                "output": layer.output,
-            }
-            | {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding, "outputs": outputs}
-            | ({"groups": layer.groups} if layer.groups > 1 else {})
-        )
-    tensors = []
-    for t in net.tensors.values():
-        if t.slots is not None:
-            arrays[f"{t.name}.slots"] = np.asarray(t.slots).astype(np.int32)
-        tensors.append({"name": t.name, "shape": t.shape, "format": t.format, "patterns": list(t.patterns)})
-    if net.samples is not None:
-        arrays |= {
-            "samples.images": net.samples.images,
-            "samples.labels": net.samples.labels.astype(np.int64),
-            "samples.logits": net.samples.logits,
-        }
-    description = {
-        "format": FORMAT,
-        "version": VERSION,
-        "name": net.name,
-        "description": net.description,
-        "input": net.input,
-        "output": net.output,
-        "tensors": tensors,
-        "layers": layers,
-        "provenance": net.provenance,
-        "metrics": net.metrics,
-    }
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return atomic_write_bytes(path, safetensors.numpy.save(contiguous, {"sysmol": json.dumps(description)}))
-
-
-def read_description(path: str | Path) -> dict[str, Any]:
-    """The JSON description of a network file alone, its format and version checked."""
-    try:
-        with safetensors.safe_open(str(path), framework="numpy") as stream:
-            text = (stream.metadata() or {}).get("sysmol")
-    except FileNotFoundError:
-        raise SysmolError(f"there is no network file {path}") from None
-    except OSError as error:
-        raise SysmolError(f"cannot read {path}: {error.strerror or error}") from None
-    except safetensors.SafetensorError:
-        raise SysmolError(f"{path} is no network file, or was cut short: export it again") from None
-    try:
-        description = json.loads(text or "")
-    except ValueError:
-        description = None
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise SysmolError(f"{path} is a safetensors file, but no sysmol network")
-    check_version(path, FORMAT, description.get("version"), VERSION)
-    return description
+    return atomic_write_bytes(path, encode(net, deploy))
 
 
 def load(path: str | Path) -> Network:
     """Read and validate a network file.
 
-    Raises :class:`SysmolError` on a file that is absent, cut short, of another format, of a newer version, or invalid.
+    Raises :class:`SysmolError` on a file that is absent, cut short, damaged, of another format, of a newer version, or
+    invalid.
     """
-    description = read_description(path)
+    from sysmol.network_file import decode, read
+
+    description, arrays = read(path)
     try:
-        arrays = safetensors.numpy.load_file(str(path))
-        net = _build(description, arrays)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise SysmolError(f"{path}: the description lacks or garbles {error}") from None
-    try:
+        net = decode(description, arrays)
         validate(net)
     except SysmolError as error:
         raise SysmolError(f"{path}: {error}") from None
     return net
-
-
-def _limit(found: float | None, otherwise: float) -> float:
-    return otherwise if found is None else found
-
-
-def _pair(values: Sequence[int]) -> tuple[int, int]:
-    first, second = (int(v) for v in values)
-    return first, second
-
-
-def _build(description: dict[str, Any], arrays: dict[str, Array]) -> Network:
-    tensors = {}
-    for row in description["tensors"]:
-        height, width, channels = (int(v) for v in row["shape"])
-        slots = arrays.get(f"{row['name']}.slots")
-        patterns = tuple(int(p) for p in row["patterns"])
-        tensors[row["name"]] = Tensor(
-            row["name"],
-            height,
-            width,
-            channels,
-            row["format"],
-            patterns,
-            None if slots is None else slots.astype(np.int64),
-        )
-    layers = []
-    for row in description["layers"]:
-        name = row["name"]
-        top, left, bottom, right = (int(v) for v in row["padding"])
-        outputs = [
-            Output(
-                tensor=out["tensor"],
-                B=arrays[f"{name}.out{number}.B"],
-                lo=_limit(out["lo"], -np.inf),
-                hi=_limit(out["hi"], np.inf),
-                M=arrays.get(f"{name}.out{number}.M"),
-                R=arrays.get(f"{name}.out{number}.R"),
-                shift=int(out["shift"]),
-            )
-            for number, out in enumerate(row["outputs"])
-        ]
-        layers.append(
-            Layer(
-                name=name,
-                op=row["op"],
-                input=row["input"],
-                outputs=outputs,
-                output=row["output"],
-                residual=row["residual"],
-                kernel=_pair(row["kernel"]),
-                stride=_pair(row["stride"]),
-                padding=(top, left, bottom, right),
-                weight=arrays.get(f"{name}.weight"),
-                groups=int(row.get("groups", 1)),
-            )
-        )
-    samples = None
-    if "samples.images" in arrays:
-        samples = Samples(arrays["samples.images"], arrays["samples.labels"], arrays["samples.logits"])
-    return Network(
-        name=description["name"],
-        tensors=tensors,
-        layers=layers,
-        input=description["input"],
-        output=description["output"],
-        samples=samples,
-        description=description["description"],
-        provenance=description["provenance"],
-        metrics=description["metrics"],
-    )

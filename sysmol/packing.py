@@ -52,6 +52,50 @@ def unpack(registers: npt.ArrayLike, ids: Sequence[int]) -> npt.NDArray[np.int64
     return (codes & ((1 << precisions) - 1).astype(np.uint8)).astype(np.int64)
 
 
+def filler_codes(ids: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Codes of weight slots that no channel uses, int64 ``[slots]``.
+
+    They alternate between the two smallest weights, so that what unused slots add to a sum nearly cancels.
+    """
+    precisions = slot_precisions(ids)
+    return np.asarray((1 << (precisions - 1)) - np.arange(len(precisions)) % 2, dtype=np.int64)
+
+
+def _used_bits(ids: Sequence[int], slots: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Which bits of the vectors belong to these slots, bool ``[V * 128]``."""
+    precisions = slot_precisions(ids)
+    used = np.zeros(len(precisions), dtype=bool)
+    used[np.asarray(slots)] = True
+    return np.repeat(used, precisions)
+
+
+def drop_fillers(registers: npt.ArrayLike, ids: Sequence[int], slots: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """The bits of registers ``uint8[..., V, 16]`` that belong to used ``slots``, end to end: uint8 ``[bytes]``.
+
+    Bits of the last byte that no slot needs are 0.
+    """
+    bits = np.unpackbits(
+        np.asarray(registers, dtype=np.uint8).reshape(-1, len(ids) * REGISTER_BYTES), 1, None, "little"
+    )
+    return np.packbits(bits[:, _used_bits(ids, slots)], bitorder="little")
+
+
+def restore_fillers(
+    data: npt.ArrayLike, shape: Sequence[int], ids: Sequence[int], slots: npt.ArrayLike
+) -> npt.NDArray[np.uint8]:
+    """Inverse of :func:`drop_fillers`: registers uint8 ``[*shape, V, 16]``, :func:`filler_codes` in unused slots."""
+    used, count = _used_bits(ids, slots), int(np.prod(shape))
+    bits = np.tile(np.unpackbits(pack(filler_codes(ids), ids).reshape(-1), bitorder="little"), (count, 1))
+    stored = np.unpackbits(np.asarray(data, dtype=np.uint8), count=count * int(used.sum()), bitorder="little")
+    bits[:, used] = stored.reshape(count, -1)
+    return np.packbits(bits, 1, "little").reshape(*shape, len(ids), REGISTER_BYTES)
+
+
+def stored_bytes(weights: int, ids: Sequence[int], slots: npt.ArrayLike) -> int:
+    """Bytes that :func:`drop_fillers` makes of ``weights`` rows of V registers."""
+    return -(-weights * int(_used_bits(ids, slots).sum()) // 8)
+
+
 def assign_slots(precisions: npt.ArrayLike, ids: Sequence[int]) -> npt.NDArray[np.int64]:
     """Slot of every channel: channels of one precision fill the slots of that precision in order, int64 ``[channels]``.
 

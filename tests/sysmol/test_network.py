@@ -1,10 +1,7 @@
-"""The network file: round trip, the arbiter's exactness, and what a loader must refuse."""
-
-import json
+"""The network in memory: the arbiter's exactness, border classes, zero points. Its file: test_network_file.py."""
 
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from sysmol import builder, network, reference
 from sysmol.errors import SysmolError
@@ -15,82 +12,6 @@ from sysmol.packing import slot_precisions, unpack
 @pytest.fixture(scope="module")
 def net():
     return builder.random_network(3)
-
-
-def _rewrite(source, target, change):
-    """Copy a network file with its description changed."""
-    description = network.read_description(source)
-    arrays = safetensors.numpy.load_file(str(source))
-    change(description, arrays)
-    target.write_bytes(safetensors.numpy.save(arrays, {"sysmol": json.dumps(description)}))
-    return target
-
-
-def test_round_trip_keeps_everything(net, tmp_path):
-    path = network.save(tmp_path / "a.safetensors", net)
-    again = network.load(path)
-    assert (reference.evaluate(again, again.samples.images) == net.samples.logits).all()
-    assert network.save(tmp_path / "b.safetensors", again).read_bytes() == path.read_bytes()
-
-
-@pytest.mark.parametrize("keep", [0, 7, 100, -1, -1000])
-def test_truncated_file(net, tmp_path, keep):
-    data = network.save(tmp_path / "a.safetensors", net).read_bytes()
-    (tmp_path / "cut.safetensors").write_bytes(data[:keep])
-    with pytest.raises(SysmolError, match="cut short"):
-        network.load(tmp_path / "cut.safetensors")
-
-
-def test_newer_foreign_and_missing_files(net, tmp_path):
-    path = network.save(tmp_path / "a.safetensors", net)
-    newer = _rewrite(path, tmp_path / "newer.safetensors", lambda d, _: d.update(version=network.VERSION + 1))
-    with pytest.raises(SysmolError, match="newer than version"):
-        network.load(newer)
-    foreign = tmp_path / "foreign.safetensors"
-    foreign.write_bytes(safetensors.numpy.save({"x": np.zeros(3)}))
-    with pytest.raises(SysmolError, match="no sysmol network"):
-        network.load(foreign)
-    with pytest.raises(SysmolError, match="no network file"):
-        network.load(tmp_path / "absent.safetensors")
-
-
-def _drop_layers(d, _):
-    del d["layers"]
-
-
-def _drop_weight(_, arrays):
-    del arrays["conv2d1.weight"]
-
-
-def _unknown_op(d, _):
-    d["layers"][1]["op"] = "attention"
-
-
-def _backwards(d, _):
-    d["layers"].reverse()
-
-
-def _overflow(_, arrays):
-    arrays["conv2d1.out0.M"][:] = 2**30
-
-
-def _double_slot(_, arrays):
-    arrays["t2_0.slots"][:2] = 0
-
-
-def _wide_clamp(d, _):
-    d["layers"][0]["outputs"][0]["hi"] = 128
-
-
-@pytest.mark.parametrize(
-    "change", [_drop_layers, _drop_weight, _unknown_op, _backwards, _overflow, _double_slot, _wide_clamp]
-)
-def test_garbled_content_is_refused_in_one_line(net, tmp_path, change):
-    path = network.save(tmp_path / "a.safetensors", net)
-    with pytest.raises(SysmolError) as caught:
-        network.load(_rewrite(path, tmp_path / "bad.safetensors", change))
-    assert "\n" not in str(caught.value)
-    assert "bad.safetensors" in str(caught.value)
 
 
 def test_padding_with_code_zero_is_a_known_constant(net):
@@ -126,3 +47,51 @@ def test_border_classes_of_a_padded_3x3():
     assert classes == [(1, 3), (0, 3), (0, 2)]
     assert network.border_classes(5, 3, 2, 1, 1) == ([0, 1, 2], [(1, 3), (0, 3), (0, 2)])
     assert network.border_classes(1, 3, 1, 1, 1) == ([0], [(1, 2)])
+
+
+def _padded_layer(rng, op, form, groups):
+    """A layer with random kernel, stride and uneven padding over a random input, and its network."""
+    b = builder.Builder(rng, 5, 6, 4)
+    precisions = builder.random_precisions(rng, 6)
+    b.layer("rescale", "image", ["s8"])
+    kernel = tuple(int(k) for k in rng.integers(2, 4, 2))
+    padding = tuple(int(p) for p in rng.integers(0, [*kernel, *kernel]))
+    stride = tuple(int(k) for k in rng.integers(1, 3, 2))
+    (x,) = b.layer("conv2d", "t0_0", ["s8" if form == "s8" else precisions], 6, apart=groups)
+    (y,) = b.layer(op, x, ["s16"], 6, kernel, stride, padding, groups=groups)
+    b.classifier(y if b.net.tensors[y].format == "s8" else b.layer("rescale", y, ["s8"])[0])
+    return b.finish(1), b.net.layers[2]
+
+
+@pytest.mark.parametrize("form", ["s8", "smol"])
+@pytest.mark.parametrize(("op", "groups"), [("conv2d", 1), ("conv2d", 2), ("depthwise", 1)])
+def test_border_constants_are_what_padding_with_the_zero_point_adds(op, groups, form, seed):
+    """Every pixel of the padded image, computed with zero points written into the margin, against B's classes."""
+    rng = np.random.default_rng(seed)
+    net, layer = _padded_layer(rng, op, form, groups)
+    x, (out,) = net.tensors[layer.input], layer.outputs
+    points = rng.integers(-100, 100, 3 if form == "smol" else 1)
+    x.zero_point = tuple(int(z) << network.ZERO_POINT_SHIFT for z in points)
+    border = network.border_constants(net, layer, out.M)
+    stored = reference.run(net, net.samples.images[0])
+    values = reference.values(net, layer.input, stored)
+    top, left, bottom, right = layer.padding
+    margin = np.pad(values, ((top, bottom), (left, right), (0, 0)))
+    held = np.array([points[[4, 2, 1].index(p)] for p in x.precisions]) if form == "smol" else points[0]
+    inside = np.zeros(margin.shape, dtype=bool)
+    inside[top : top + x.height, left : left + x.width] = True
+    margin = np.where(inside, margin, held)
+    short = reference.accumulate(net, layer, values)
+    x.height, x.width, layer.padding = x.height + top + bottom, x.width + left + right, (0, 0, 0, 0)
+    whole = reference.accumulate(net, layer, margin)
+    x.height, x.width, layer.padding = x.height - top - bottom, x.width - left - right, (top, left, bottom, right)
+    (rows, _), (columns, _) = network.layer_classes(net, layer)
+    assert ((whole - short) * out.M == border[rows][:, columns]).all()
+
+
+def test_border_constants_refuse_what_could_leave_64_bits(seed):
+    net, layer = _padded_layer(np.random.default_rng(seed), "conv2d", "smol", 1)
+    layer.padding = (1, 1, 1, 1)
+    net.tensors[layer.input].zero_point = (2**47, 2**47, 2**47)
+    with pytest.raises(SysmolError, match="too large"):
+        network.border_constants(net, layer, np.full(6, 2**30))
