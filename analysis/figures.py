@@ -88,7 +88,8 @@ def _layers_panel(axes: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> No
     axes.set_ylim(top=axes.get_ylim()[1] * 3)
 
 
-def _svg(figure: Figure, title: str) -> str:
+def svg_of(figure: Figure, title: str) -> str:
+    """A figure as SVG text, the same for the same content."""
     stream = io.StringIO()
     style: dict[Any, Any] = {
         "svg.fonttype": "none",
@@ -100,7 +101,8 @@ def _svg(figure: Figure, title: str) -> str:
     return stream.getvalue()
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """Two spines and a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="both", alpha=0.25, linewidth=0.5)
     axes.set_axisbelow(True)
@@ -117,9 +119,9 @@ def cycles_figure(layers: pd.DataFrame, variants: Sequence[str]) -> str:
     for column, rows in enumerate(groups):
         _totals_panel(grid[0, column], rows, variants)
         _layers_panel(grid[1, column], rows, variants)
-        _tidy(grid[0, column])
-        _tidy(grid[1, column])
-    return _svg(figure, "cycles per layer")
+        tidy(grid[0, column])
+        tidy(grid[1, column])
+    return svg_of(figure, "cycles per layer")
 
 
 def precision_figure(precisions: pd.DataFrame) -> str:
@@ -148,5 +150,5 @@ def precision_figure(precisions: pd.DataFrame) -> str:
     axes.invert_yaxis()
     axes.set_xlabel("input channels")
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _tidy(axes)
-    return _svg(figure, "precision of the input channels")
+    tidy(axes)
+    return svg_of(figure, "precision of the input channels")

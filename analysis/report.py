@@ -73,11 +73,21 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
 
 
-def _image(svg: str, caption: str) -> str:
+def image(svg: str, caption: str) -> str:
+    """A figure inside the page."""
     data = base64.b64encode(svg.encode()).decode()
     return (
         f'<figure><img alt="{html.escape(caption)}" src="data:image/svg+xml;base64,{data}">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """The whole page around its parts (HTML)."""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{STYLE}</style></head>"
+        f"<body>{''.join(parts)}<script>{SORT}</script></body></html>\n"
     )
 
 
@@ -244,9 +254,7 @@ def render(results: Results, facts: dict[str, Any], title: str) -> str:
     precisions = precision_table(main)
     if len(precisions):
         parts.append(
-            _image(
-                figures.precision_figure(precisions), f"Precision of the input channels, network {facts['network']}."
-            )
+            image(figures.precision_figure(precisions), f"Precision of the input channels, network {facts['network']}.")
         )
         patterns = precisions[precisions["patterns"] != ""].drop_duplicates("layer")
         if len(patterns):
@@ -264,7 +272,7 @@ def render(results: Results, facts: dict[str, Any], title: str) -> str:
             parts.append(
                 f'<p class="note">Rows with source “{ESTIMATE}” were not simulated: {html.escape(FORMULA)}</p>'
             )
-        parts.append(_image(figures.cycles_figure(best, results.variants), f"Cycles per image; source: {sources}."))
+        parts.append(image(figures.cycles_figure(best, results.variants), f"Cycles per image; source: {sources}."))
         parts.append(_totals_table(results))
         parts.append(
             '<p class="note">cycles/image: mean over the images after the first one where there are several; '
@@ -281,11 +289,7 @@ def render(results: Results, facts: dict[str, Any], title: str) -> str:
     if results.machines:
         parts.append("<h2>Machines</h2>" + "".join(_machine_section(machine) for machine in results.machines.values()))
     parts.append("<h2>Provenance</h2>" + _provenance(results, facts))
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style></head>"
-        f"<body>{''.join(parts)}<script>{SORT}</script></body></html>\n"
-    )
+    return page(title, parts)
 
 
 def write_report(results: Results, out: str | Path, command: str, main_variant: str = "mixed") -> dict[str, Any]:
