@@ -14,8 +14,7 @@ OBJECTIVES = ("accuracy_integer", "file_bytes", "cycles")
 
 def pareto(table: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES) -> list[bool]:
     """Whether a row is on the front: no other is as good in every objective and better in one."""
-    values = table[list(objectives)].astype(float).to_numpy()
-    values[:, 0] *= -1
+    values = table[list(objectives)].to_numpy(float) * ([-1] + [1] * (len(objectives) - 1))
     return [not any((other <= row).all() and (other < row).any() for other in values) for row in values]
 
 
