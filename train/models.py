@@ -79,8 +79,8 @@ class DigitsNet(nn.Module):
 
 
 class MnistNet(nn.Module):
-    """Three 3x3 convolutions, each at half the size of the one before: 1.3 M multiply-accumulates and 56,224 weights at
-    28x28, 1.7% of them in the first and the last layer. 32 channels of 4 bits fill a register, as do 64 of 2 bits.
+    """Four 3x3 convolutions from 28x28 pixels to one: 1.3 M multiply-accumulates and 93,088 weights, 1% of them in the
+    first and the last layer. 32 channels of 4 bits fill a register, as do 64 of 2 bits.
     """
 
     def __init__(self, channels: int = 1, classes: int = 10) -> None:
@@ -88,12 +88,12 @@ class MnistNet(nn.Module):
         self.stem = nn.Sequential(conv_bn(channels, 32, 3, stride=2), nn.ReLU())
         self.conv1 = nn.Sequential(conv_bn(32, 64, 3, stride=2), nn.ReLU())
         self.conv2 = nn.Sequential(nn.Conv2d(64, 64, 3, stride=2, bias=False), nn.BatchNorm2d(64), nn.ReLU())
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.conv3 = nn.Sequential(nn.Conv2d(64, 64, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU())
         self.classifier = nn.Linear(64, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.conv2(self.conv1(self.stem(x)))
-        return self.classifier(torch.flatten(self.pool(x), 1))
+        x = self.conv3(self.conv2(self.conv1(self.stem(x))))
+        return self.classifier(torch.flatten(x, 1))
 
 
 class ResNet20(nn.Module):

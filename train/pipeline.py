@@ -1,5 +1,5 @@
-"""The whole training of one network: full precision once, then int8, uniform 4-bit and mixed precision from it,
-exported.
+"""The whole training of one network: full precision once, the noise that learns precisions once, and from them any
+number of variants, exported.
 """
 
 from __future__ import annotations
@@ -7,7 +7,6 @@ from __future__ import annotations
 import copy
 import datetime
 import platform
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,11 +20,15 @@ from sysmol.errors import SysmolError
 from sysmol.files import make_folder, sha256_file
 from sysmol.network import Network, Samples, save
 from train import integer
+from train.allocate import random_scores, ranked_scores, sensitivity, stored_bits
 from train.data import Dataset, load, to_real
 from train.export import export, sizes
 from train.models import build
-from train.prepared import LEARNED, Prepared, prepare
+from train.prepared import OFFSET, Prepared, prepare, resolve_patterns
+from train.separate import freeze as freeze_separate
+from train.separate import separate, weight_bits
 from train.trainer import Phase, Trainer, accuracy, settle_statistics
+from train.variants import LEARNED, RANDOM, SEPARATE, Variant, exportable, variant
 
 VARIANTS = ("fp32", "int8", "w4", "mixed")
 """The networks of one run, in the order in which they are made; all but fp32 start from fp32's weights."""
@@ -34,7 +37,9 @@ VARIANTS = ("fp32", "int8", "w4", "mixed")
 @dataclass(frozen=True)
 class Schedule:
     """Phases of a run. ``calibration`` training images set first scales and the ranges of 16-bit streams,
-    ``statistics`` images settle batch normalisation, ``samples`` test images go into the network files."""
+    ``statistics`` images settle batch normalisation and measure sensitivity, ``samples`` test images go into the
+    network files.
+    """
 
     float: Phase
     int8: Phase
@@ -84,32 +89,60 @@ def run(
 ) -> dict[str, dict[str, Any]]:
     """Train a built-in network and write ``out_dir/VARIANT.network.safetensors``; returns the metrics per variant.
 
+    ``variants`` are names as :func:`train.variants.variant` reads them, all of networks that can be exported.
     Checkpoints under ``out_dir/checkpoints`` let a killed run go on where it stood; ``resume=False`` starts anew.
     """
     if isinstance(preset, str) and preset not in PRESETS:
         raise SysmolError(f"unknown preset '{preset}': choose one of {', '.join(PRESETS)}")
-    unknown = [variant for variant in variants if variant not in VARIANTS]
-    if unknown:
-        raise SysmolError(f"unknown variant '{unknown[0]}': choose from {', '.join(VARIANTS)}")
+    wanted = [exportable(variant(name)) for name in variants]
     schedule = PRESETS[preset] if isinstance(preset, str) else preset
     folder = make_folder(out_dir)
     checkpoints = make_folder(folder / "checkpoints")
+    pipeline = build_pipeline(dataset, model, schedule, seed, checkpoints, pattern_set, resume, quiet)
+    metrics: dict[str, dict[str, Any]] = {}
+    for each in wanted:
+        network = pipeline.network(each)
+        path = save(folder / f"{each.name}.network.safetensors", network)
+        metrics[each.name] = network.metrics | {"path": str(path), "sha256": sha256_file(path)}
+    return metrics
+
+
+def build_pipeline(
+    dataset: str, model: str, schedule: Schedule, seed: int, checkpoints: Path,
+    pattern_set: str | Sequence[int] = "P4", resume: bool = True, quiet: bool = False,
+) -> Pipeline:  # fmt: skip
+    """The pipeline of a built-in network on a named data set; ``seed`` decides first weights and all randomness."""
     data = load(dataset)
     torch.manual_seed(seed)
     module = build(model, data.shape[2], len(data.classes))
     pipeline = Pipeline(data, module, schedule, Trainer(data, seed, checkpoints, quiet), pattern_set, resume)
     pipeline.name = f"{model}-{dataset}"
     pipeline.facts = {"dataset": data.name, "source": data.source, "model": model, "seed": seed}
-    metrics: dict[str, dict[str, Any]] = {}
-    for variant in variants:
-        network = pipeline.network(variant)
-        path = save(folder / f"{variant}.network.safetensors", network)
-        metrics[variant] = network.metrics | {"path": str(path), "sha256": sha256_file(path)}
-    return metrics
+    return pipeline
+
+
+@dataclass
+class Trained:
+    """A variant behind its training. ``phases``: settings and log of every phase, the full-precision one first."""
+
+    variant: Variant
+    prepared: Prepared
+    phases: list[dict[str, Any]]
+
+    @property
+    def epochs(self) -> list[int]:
+        """Epochs of every phase."""
+        return [int(phase["epochs"]) for phase in self.phases]
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of all epochs of all phases; None where a checkpoint of an older version did not note them."""
+        each = [row.get("seconds") for phase in self.phases for row in phase["log"]]
+        return None if None in each else float(sum(each))
 
 
 class Pipeline:
-    """Variants of one module, in any order; full precision is trained once and shared."""
+    """Variants of one module, in any order; full precision and phase 1 are trained once and shared."""
 
     name = "network"
     facts: dict[str, Any]
@@ -131,73 +164,115 @@ class Pipeline:
         for policy in VARIANTS:
             prepare(module, self.calibration[:1], policy, pattern_set)
         self.fp32_accuracy: float | None = None
+        self._fp32_phase: dict[str, Any] = {}
+        self._noise: dict[str, tuple[Prepared, dict[str, Any]]] = {}
+
+    # --- training ----------------------------------------------------------------------------------------------------
 
     def fp32(self) -> nn.Module:
         """The module trained in full precision (once)."""
         if self.fp32_accuracy is None:
-            self.trainer.fit(self.module, self.schedule.float, resume=self.resume)
+            self._fp32_phase = self._fit(self.module, self.schedule.float)
             self.fp32_accuracy = accuracy(self.module, self.data.test_images, self.data.test_labels)
             self.console.print(f"fp32: {self.fp32_accuracy:.2%} of the test images")
         return self.module
 
-    def network(self, variant: str) -> Network:
-        """One variant, trained, exported, evaluated and with its samples."""
-        start = time.monotonic()
-        prepared = prepare(copy.deepcopy(self.fp32()), self.calibration[:1], variant, self.pattern_set)
-        phases = self._train(prepared, variant)
-        prepared.eval()
-        network = export(prepared, f"{self.name}-{variant}", self.calibration, self._describe(variant))
-        self._measure(network, prepared, phases, time.monotonic() - start)
-        return network
-
-    def _train(self, prepared: Prepared, variant: str) -> list[dict[str, Any]]:
-        if variant == "fp32":
-            return [asdict(self.schedule.float)]
-        logs: list[dict[str, Any]] = []
-
-        def fit(phase: Phase) -> None:
-            log = self.trainer.fit(prepared, phase, resume=self.resume)
-            logs.append(asdict(phase) | {"log": log})
-
-        prepared.calibrate(self.calibration)
-        if any(bits == LEARNED for bits in prepared.bits.values()):
+    def noise(self, grid: str = OFFSET, shared: bool = True) -> tuple[Prepared, dict[str, Any]]:
+        """A copy of the network behind phase 1, and the phase; trained once for all pattern sets and sizes."""
+        name = "-".join([
+            self.schedule.noise.name, *([] if shared else [SEPARATE]), *([] if grid == OFFSET else [grid]),
+        ])  # fmt: skip
+        if name not in self._noise:
+            prepared = self._prepare("mixed", grid)
+            if not shared:
+                separate(prepared)
             prepared.start_noise()
-            fit(self.schedule.noise)
-        prepared.freeze()
-        if logs:
-            prepared.calibrate(self.calibration)
-        fit({"int8": self.schedule.int8, "w4": self.schedule.uniform, "mixed": self.schedule.tune}[variant])
+            self._noise[name] = prepared, self._fit(prepared, replace(self.schedule.noise, name=name))
+        prepared, phase = self._noise[name]
+        return copy.deepcopy(prepared), phase
+
+    def train(self, wanted: str | Variant) -> Trained:
+        """One variant, trained, rounded, its batch normalisation settled."""
+        chosen = variant(wanted) if isinstance(wanted, str) else wanted
+        self.fp32()
+        if chosen.policy == "fp32":
+            return Trained(chosen, self._prepare("fp32", chosen.grid).eval(), [self._fp32_phase])
+        prepared, phases, tune = self._rounded(chosen)
+        phases = [self._fp32_phase, *phases, self._fit(prepared, tune)]
         settle_statistics(prepared, self.data.train_images[: self.schedule.statistics])
-        return logs
+        return Trained(chosen, prepared.eval(), phases)
 
-    def _describe(self, variant: str) -> str:
-        return {
-            "fp32": "full precision",
-            "int8": "all layers at 8 bits",
-            "w4": "uniform 4-bit codes; first and last layer at 8 bits",
-            "mixed": "learned 1/2/4-bit codes per input channel; first and last layer at 8 bits",
-        }[variant]
+    def _rounded(self, chosen: Variant) -> tuple[Prepared, list[dict[str, Any]], Phase]:
+        """A variant's network with its precisions, not fine-tuned yet; the phase that gave them; the phase to come."""
+        if chosen.policy != "mixed":
+            prepared = self._prepare(chosen.policy, chosen.grid)
+            prepared.freeze()
+            tune = self.schedule.int8 if chosen.policy == "int8" else self.schedule.uniform
+            return prepared, [], replace(tune, name=chosen.name)
+        tune = replace(self.schedule.tune, name=f"{chosen.name}-tune")
+        phases = []
+        if chosen.scores == LEARNED:
+            prepared, phase = self.noise(chosen.grid, chosen.shared)
+            phases.append(phase)
+            if chosen.shared:
+                prepared.freeze(chosen.bits, patterns=self._patterns(chosen))
+            else:
+                freeze_separate(prepared, chosen.bits or 4.0)
+        else:
+            prepared = self._prepare("mixed", chosen.grid)
+            prepared.freeze(chosen.bits, patterns=self._patterns(chosen), scores=self._scores(chosen, prepared))
+            # Phase 1 is left out, and its epochs go into fine-tuning: as much training in all.
+            tune = replace(tune, epochs=tune.epochs + self.schedule.noise.epochs)
+        prepared.calibrate(self.calibration)
+        return prepared, phases, tune
 
-    def _measure(self, network: Network, prepared: Prepared, phases: list[dict[str, Any]], seconds: float) -> None:
+    def _prepare(self, policy: str, grid: str) -> Prepared:
+        """The full-precision network with first scales."""
+        prepared = prepare(copy.deepcopy(self.fp32()), self.calibration[:1], policy, self.pattern_set, grid)
+        prepared.calibrate(self.calibration)
+        return prepared
+
+    def _fit(self, module: nn.Module, phase: Phase) -> dict[str, Any]:
+        return asdict(phase) | {"log": self.trainer.fit(module, phase, resume=self.resume)}
+
+    def _patterns(self, chosen: Variant) -> tuple[int, ...]:
+        return resolve_patterns(chosen.pattern_set or self.pattern_set)
+
+    def _scores(self, chosen: Variant, prepared: Prepared) -> dict[str, torch.Tensor]:
+        """Precisions to compare the learned ones with."""
+        if chosen.scores == RANDOM:
+            return random_scores(prepared, self.trainer.seed)
+        count = self.schedule.statistics
+        images, labels = self.data.train_images[:count], torch.from_numpy(self.data.train_labels[:count])
+        torch.manual_seed(self.trainer.seed)
+        prepared.start_noise()
+        slopes = sensitivity(prepared, to_real(images), labels)
+        # What a stored bit saves: a channel costs as many of them as it has weights.
+        weights = prepared.domain_costs()
+        return ranked_scores({name: slope / weights[name] for name, slope in slopes.items()})
+
+    # --- products ----------------------------------------------------------------------------------------------------
+
+    def network(self, wanted: str | Variant) -> Network:
+        """One variant, trained, exported, evaluated and with its samples."""
+        return self.export(self.train(exportable(variant(wanted) if isinstance(wanted, str) else wanted)))
+
+    def export(self, trained: Trained) -> Network:
+        """The network of a trained variant, with metrics, provenance and samples."""
+        chosen, prepared = exportable(trained.variant), trained.prepared
+        network = export(prepared, f"{self.name}-{chosen.name}", self.calibration, chosen.description)
         images, labels = self.data.test_images, self.data.test_labels
         logits = integer.evaluate(network, images)
-        parameters = sum(
-            prepared.convolution(unit.name).weight.numel() + unit.shape[0] for unit in prepared.graph.convolutions
-        )
         network.metrics = {
-            "accuracy_fp32": self.fp32_accuracy,
-            "accuracy_float": accuracy(prepared, images, labels),
+            **self.measure(trained),
             "accuracy_integer": float((logits.argmax(1) == labels).mean()),
-            "test_images": len(images),
-            **sizes(network, parameters),
+            **sizes(network, self._parameters(prepared)),
         }
-        if not prepared.is_float:
-            network.metrics["mean_smol_bits"] = prepared.mean_bits()
         network.provenance |= {
             **self.facts,
-            "phases": phases,
+            "phases": [phase | {"log": phase["log"][-1:]} for phase in trained.phases],
             "patterns_supported": list(prepared.supported),
-            "seconds": round(seconds, 1),
+            "seconds": trained.seconds,
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
         }
@@ -208,3 +283,21 @@ class Pipeline:
             f"{network.name}: float {found['accuracy_float']:.2%}, integers {found['accuracy_integer']:.2%}, "
             f"{found['bits_per_parameter']:.2f} bits per parameter, {found['compression']:.1f}x smaller"
         )
+        return network
+
+    def measure(self, trained: Trained) -> dict[str, Any]:
+        """What can be said of a variant without an export: accuracies (shares of the test images) and bits."""
+        prepared = trained.prepared
+        found = {
+            "accuracy_fp32": self.fp32_accuracy,
+            "accuracy_float": accuracy(prepared, self.data.test_images, self.data.test_labels),
+            "test_images": len(self.data.test_images),
+            "parameters": self._parameters(prepared),
+            "bits_per_parameter": stored_bits(prepared) if trained.variant.shared else weight_bits(prepared),
+        }
+        return found if prepared.is_float else found | {"mean_smol_bits": prepared.mean_bits()}
+
+    @staticmethod
+    def _parameters(prepared: Prepared) -> int:
+        """Weights and one bias per output channel (batch normalisation folded)."""
+        return sum(prepared.convolution(u.name).weight.numel() + u.shape[0] for u in prepared.graph.convolutions)

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,8 +132,9 @@ class Trainer:
         steps = -(-count // phase.batch)
         with self._bar(phase, done, steps) as advance:
             for epoch in range(done, phase.epochs):
+                begin = time.perf_counter()
                 row = self._epoch(model, phase, epoch, count, optimiser, peaks, advance)
-                log.append(row)
+                log.append(row | {"seconds": round(time.perf_counter() - begin, 2)})
                 if path is not None:
                     self._save(path, fingerprint, model, optimiser, epoch + 1, log)
         return log

@@ -66,7 +66,7 @@ def test_a_killed_run_resumes_bit_for_bit(digits: Dataset, tmp_path: Path) -> No
         trainer.fit(start(digits), NOISE)
     resumed = start(digits)
     again = Trainer(digits, 7, tmp_path / "cut", quiet=True).fit(resumed, NOISE)
-    assert again == log and len(log) == 3
+    assert len(log) == 3 and [row | {"seconds": 0} for row in again] == [row | {"seconds": 0} for row in log]
     for name, tensor in whole.state_dict().items():
         other = resumed.state_dict()[name]
         assert torch.equal(tensor, other) if isinstance(tensor, torch.Tensor) else tensor == other, name
