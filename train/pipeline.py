@@ -183,7 +183,7 @@ class Pipeline:
             self.schedule.noise.name, *([] if shared else [SEPARATE]), *([] if grid == OFFSET else [grid]),
         ])  # fmt: skip
         if name not in self._noise:
-            prepared = self._prepare("mixed", grid)
+            prepared = self.prepared("mixed", grid)
             if not shared:
                 separate(prepared)
             prepared.start_noise()
@@ -196,7 +196,7 @@ class Pipeline:
         chosen = variant(wanted) if isinstance(wanted, str) else wanted
         self.fp32()
         if chosen.policy == "fp32":
-            return Trained(chosen, self._prepare("fp32", chosen.grid).eval(), [self._fp32_phase])
+            return Trained(chosen, self.prepared("fp32", chosen.grid).eval(), [self._fp32_phase])
         prepared, phases, tune = self._rounded(chosen)
         phases = [self._fp32_phase, *phases, self._fit(prepared, tune)]
         settle_statistics(prepared, self.data.train_images[: self.schedule.statistics])
@@ -205,7 +205,7 @@ class Pipeline:
     def _rounded(self, chosen: Variant) -> tuple[Prepared, list[dict[str, Any]], Phase]:
         """A variant's network with its precisions, not fine-tuned yet; the phase that gave them; the phase to come."""
         if chosen.policy != "mixed":
-            prepared = self._prepare(chosen.policy, chosen.grid)
+            prepared = self.prepared(chosen.policy, chosen.grid)
             prepared.freeze()
             tune = self.schedule.int8 if chosen.policy == "int8" else self.schedule.uniform
             return prepared, [], replace(tune, name=chosen.name)
@@ -219,14 +219,14 @@ class Pipeline:
             else:
                 freeze_separate(prepared, chosen.bits or 4.0)
         else:
-            prepared = self._prepare("mixed", chosen.grid)
+            prepared = self.prepared("mixed", chosen.grid)
             prepared.freeze(chosen.bits, patterns=self._patterns(chosen), scores=self._scores(chosen, prepared))
             # Phase 1 is left out, and its epochs go into fine-tuning: as much training in all.
             tune = replace(tune, epochs=tune.epochs + self.schedule.noise.epochs)
         prepared.calibrate(self.calibration)
         return prepared, phases, tune
 
-    def _prepare(self, policy: str, grid: str) -> Prepared:
+    def prepared(self, policy: str, grid: str = OFFSET) -> Prepared:
         """The full-precision network with first scales."""
         prepared = prepare(copy.deepcopy(self.fp32()), self.calibration[:1], policy, self.pattern_set, grid)
         prepared.calibrate(self.calibration)
