@@ -63,7 +63,8 @@ class Allocation:
         requested = nearest_precision(scores).numpy()
         key = name, requested.tobytes(), promote
         if key not in self.found:
-            self.found[key] = cover(requested, self.patterns, scores.double().numpy(), promote)
+            groups = self.prepared.domain(name).groups
+            self.found[key] = cover(requested, self.patterns, scores.double().numpy(), promote, groups)
         return self.found[key]
 
     def solve(self, bits: float | None = None, cost: float | None = None) -> dict[str, Cover]:

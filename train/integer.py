@@ -18,6 +18,7 @@ from sysmol.network import (
     accumulator_bound,
     alignment,
     dense_weight,
+    group_parts,
     layer_classes,
     upper_codes,
 )
@@ -46,12 +47,18 @@ class Evaluator:
                 self.weights[layer.name] = self._weight(layer)
 
     def _weight(self, layer: Layer) -> torch.Tensor:
-        """Aligned weights ``[K, C, KH, KW]`` (depthwise ``[C, 1, KH, KW]``) in the type that keeps the sums exact."""
+        """Aligned weights ``[K, C / groups, KH, KW]`` (depthwise: one channel per group), of a type that keeps sums
+        exact.
+        """
         weight = dense_weight(self.net, layer)
         if self.net.is_float:
             kind = torch.float32
         else:
-            weight = weight << alignment(self.net.tensors[layer.input])
+            if layer.op == "depthwise":
+                weight = weight << alignment(self.net.tensors[layer.input])
+            else:
+                parts = group_parts(self.net, layer)
+                weight = np.concatenate([weight[own] << alignment(part) for part, own in parts])
             small = int(accumulator_bound(self.net, layer).max()) < 1 << 24
             kind = torch.float32 if small else torch.float64
         tensor = torch.as_tensor(np.asarray(weight)).to(kind)
@@ -84,7 +91,7 @@ class Evaluator:
             kind = torch.float32 if self.net.is_float else torch.float64
             return F.avg_pool2d(_pad(x.to(kind), layer), layer.kernel, layer.stride, divisor_override=1).to(self.real)
         weight = self.weights[layer.name]
-        groups = x.shape[1] if layer.op == "depthwise" else 1
+        groups = x.shape[1] if layer.op == "depthwise" else layer.groups
         padded = _pad(x.to(weight.dtype), layer)
         return F.conv2d(padded, weight, stride=layer.stride, groups=groups).to(self.real)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from sysmol.patterns import pattern_id
 from train.allocate import Allocation, learned_scores
 from train.cover import Cover, cover
 from train.data import PIXEL_SCALE, PIXEL_ZERO
-from train.graph import Graph, Unit, Value, trace
+from train.graph import Graph, Unit, Value
 from train.policy import LEARNED, Bits, Policy, named_policy
 from train.quantiser import (
     Levels,
@@ -29,6 +30,7 @@ from train.quantiser import (
     s_of,
     smol_levels,
 )
+from train.trace import trace
 
 if TYPE_CHECKING:
     from train.choice import Demand
@@ -47,17 +49,25 @@ activation function. ``symmetric``: activation function and no offset, so that h
 not exported). ``clamp``: no offset and no activation function, both ends of the grid limit the sum.
 """
 
+CHANNELWISE = ("depthwise", "avgpool", "maxpool", "add", "norm")
+"""What keeps every channel by itself."""
+
 Key = tuple[str, str, str]
 """A stored tensor: unit, activation function, format (smol, s8 or s16)."""
 
 
 class Convolution(nn.Module):
-    """Weights, bias and batch normalisation of one unit, and the logarithm of its weight scale per output channel."""
+    """Weights, bias and batch normalisation of one unit, and the logarithm of its weight scale per output channel.
+
+    ``mask`` is False where weights must stay 0.
+    """
 
     def __init__(self, unit: Unit) -> None:
         super().__init__()
         assert unit.weight is not None
         self.weight = nn.Parameter(unit.weight.clone())
+        self.mask: torch.Tensor | None
+        self.register_buffer("mask", unit.mask, persistent=False)
         self.bias = None if unit.bias is None else nn.Parameter(unit.bias.clone())
         self.bn = unit.bn
         self.log_scale = nn.Parameter(torch.zeros(unit.weight.shape[0]))
@@ -66,17 +76,15 @@ class Convolution(nn.Module):
         """Factor and addend per output channel, float64 ``[K]``, of bias and batch normalisation (running
         statistics).
         """
-        count = self.weight.shape[0]
-        bias = torch.zeros(count).double() if self.bias is None else self.bias.detach().double()
+        bias = torch.zeros(len(self.weight)).double() if self.bias is None else self.bias.detach().double()
         if self.bn is None:
-            return torch.ones(count).double(), bias
-        assert self.bn.running_mean is not None and self.bn.running_var is not None
-        factor = (self.bn.running_var.double() + self.bn.eps).rsqrt()
-        addend = (bias - self.bn.running_mean.double()) * factor
-        if self.bn.affine:
-            factor = factor * self.bn.weight.detach().double()
-            addend = addend * self.bn.weight.detach().double() + self.bn.bias.detach().double()
-        return factor, addend
+            return torch.ones(len(self.weight)).double(), bias
+        factor, addend = norm_affine(self.bn)
+        return factor, addend + bias * factor
+
+    def kept(self) -> torch.Tensor:
+        """The weights; those that must be 0 have no gradient and stay it."""
+        return self.weight if self.mask is None else self.weight * self.mask
 
 
 class Activation(nn.Module):
@@ -110,12 +118,13 @@ class Activation(nn.Module):
 class Domain(nn.Module):
     """Channels that share one order and one precision each: a residual stream with what pooling and depthwise
     convolutions make of it. ``s`` float32 ``[C]`` is trained in phase 1, ``precisions`` int64 ``[C]`` hold after
-    freezing.
+    freezing. ``groups`` equal runs of channels lie in vectors of their own.
     """
 
-    def __init__(self, channels: int, bits: Bits) -> None:
+    def __init__(self, channels: int, bits: Bits, groups: int = 1) -> None:
         super().__init__()
         self.bits = bits
+        self.groups = groups
         self.s = nn.Parameter(torch.full((channels,), s_of(4.0)), requires_grad=bits == LEARNED)
         self.precisions: torch.Tensor
         self.slots: torch.Tensor
@@ -158,6 +167,7 @@ class Prepared(nn.Module):
         self.mode = FLOAT
         self.is_float = set(bits.values()) == {32}
         self.convolutions = nn.ModuleDict({u.name: Convolution(u) for u in graph.convolutions})
+        self.norms = nn.ModuleDict({u.name: u.bn for u in graph.units.values() if u.op == "norm" and u.bn is not None})
         self.keys = self._keys()
         self.domain_of = self._domains()
         self.domains = nn.ModuleDict()
@@ -182,7 +192,7 @@ class Prepared(nn.Module):
         for unit in self.graph.units.values():
             if unit.has_weights:
                 need(unit.input, self.input_format(unit))
-            elif unit.op in ("avgpool", "add"):
+            elif unit.op in ("avgpool", "add", "norm"):
                 need(unit.input, "s16")
             if unit.op != "maxpool":
                 need(unit.residual, "s16")
@@ -210,7 +220,7 @@ class Prepared(nn.Module):
         order = list(self.graph.units)
         for unit in self.graph.units.values():
             tied = [unit.residual] if unit.residual else []
-            tied += [unit.input] if unit.op in ("depthwise", "avgpool", "maxpool", "add") and unit.input else []
+            tied += [unit.input] if unit.op in CHANNELWISE and unit.input else []
             for value in tied:
                 a, b = sorted((find(unit.name), find(value.unit)), key=order.index)
                 parent[b] = a
@@ -229,10 +239,12 @@ class Prepared(nn.Module):
                 raise SysmolError(
                     f"policy: layers that read one residual stream must share their bits, but have {listed}"
                 )
-            domain = Domain(self.graph.units[name].shape[0], bits.pop())
+            # Every convolution's groups are unions of those that the least common multiple makes.
+            groups = math.lcm(*(unit.groups for unit in units if unit.op == "conv2d"))
+            domain = Domain(self.graph.units[name].shape[0], bits.pop(), groups)
             if domain.bits != LEARNED:
                 pattern = UNIFORM[int(domain.bits)]
-                self._place(domain, cover(domain.precisions.numpy(), [pattern]))
+                self._place(domain, cover(domain.precisions.numpy(), [pattern], groups=groups))
             self.domains[name] = domain
 
     @staticmethod
@@ -307,18 +319,19 @@ class Prepared(nn.Module):
                 y = module.bn(y)
         else:
             y = self._read(unit.input, "f32", results, stored)
-            if unit.op == "avgpool":
+            if unit.op == "norm":
+                y = self.norms[unit.name](y)
+            elif unit.op == "avgpool":
                 y = F.avg_pool2d(_pad(y, unit.padding), unit.kernel, unit.stride, divisor_override=unit.divisor)
         if unit.residual is not None:
             y = y + self._read(unit.residual, "f32", results, stored)
         return y
 
     def _convolve(self, unit: Unit, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        groups = weight.shape[0] if unit.op == "depthwise" else 1
         top, left, bottom, right = unit.padding
         if (top, left) == (bottom, right):
-            return F.conv2d(x, weight, bias, unit.stride, (top, left), 1, groups)
-        return F.conv2d(_pad(x, unit.padding), weight, bias, unit.stride, 0, 1, groups)
+            return F.conv2d(x, weight, bias, unit.stride, (top, left), 1, unit.groups)
+        return F.conv2d(_pad(x, unit.padding), weight, bias, unit.stride, 0, 1, unit.groups)
 
     def _read(
         self, value: Value, form: str, results: dict[str, torch.Tensor], stored: dict[tuple[Value, str], torch.Tensor]
@@ -359,16 +372,19 @@ class Prepared(nn.Module):
 
     def _weight(self, unit: Unit, module: Convolution) -> torch.Tensor:
         if self.mode == FLOAT or (self.mode == NOISE and self.input_format(unit) == "s8"):
-            return module.weight
+            return module.kept()
         scale, levels = self.weight_grid(unit)
         zero = torch.zeros(())
         if self.mode == NOISE:
-            return add_noise(module.weight, scale, zero, self._input_channels(unit, self._weight_domain(unit).noise()))
-        return quantise(module.weight, scale, zero, levels)
+            return add_noise(module.kept(), scale, zero, self.input_channels(unit, self._weight_domain(unit).noise()))
+        return quantise(module.kept(), scale, zero, levels)
 
-    def _input_channels(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
+    def input_channels(self, unit: Unit, x: torch.Tensor) -> torch.Tensor:
         """A vector over a convolution's input channels, shaped to meet its weight."""
-        return x.view(-1, 1, 1, 1) if unit.op == "depthwise" else x.view(1, -1, 1, 1)
+        if unit.groups == 1:
+            return x.view(1, -1, 1, 1)
+        per_group = x.view(unit.groups, -1)
+        return per_group.repeat_interleave(unit.shape[0] // unit.groups, 0)[..., None, None]
 
     def unit_scale(self, unit: Unit) -> torch.Tensor:
         """Scale of a convolution's input per channel, shaped to meet its weight (1 for bytes, whose scale is one
@@ -380,7 +396,7 @@ class Prepared(nn.Module):
         scales = self.activation(self.key(unit.input, "smol")).scale
         domain = self.domain(unit.input.unit)
         per_channel = scales[:1].expand(len(domain.precisions)) if self.mode == NOISE else scales[domain.row()]
-        return self._input_channels(unit, per_channel)
+        return self.input_channels(unit, per_channel)
 
     def weight_grid(self, unit: Unit) -> tuple[torch.Tensor, Levels]:
         """Scale (real units, broadcastable over the weight) and levels of a convolution's weights.
@@ -391,7 +407,7 @@ class Prepared(nn.Module):
         scale = self.convolution(unit.name).log_scale.exp().view(-1, 1, 1, 1) / self.unit_scale(unit)
         if self.input_format(unit) == "s8":
             return scale, byte_levels(-127)
-        return scale, smol_levels(self._input_channels(unit, self._weight_domain(unit).precisions))
+        return scale, smol_levels(self.input_channels(unit, self._weight_domain(unit).precisions))
 
     # --- phases ------------------------------------------------------------------------------------------------------
 
@@ -530,8 +546,7 @@ class Prepared(nn.Module):
     def weight_vectors(self, unit: Unit) -> int:
         """Registers of weights that a convolution holds per register of a pixel of its input."""
         assert unit.weight is not None
-        taps = unit.kernel[0] * unit.kernel[1]
-        return taps if unit.op == "depthwise" else taps * unit.weight.shape[0]
+        return unit.kernel[0] * unit.kernel[1] * (unit.weight.shape[0] // unit.groups)
 
     def _vector_cost(self, unit: Unit) -> float:
         """Cost of one register of a pixel of a convolution's input: cycles where :attr:`costs` know, else registers of
@@ -602,6 +617,17 @@ def resolve_patterns(pattern_set: str | Sequence[int]) -> tuple[int, ...]:
     from sysmol.design import pattern_set as named
 
     return tuple(named(pattern_set))
+
+
+def norm_affine(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factor and addend per channel, float64 ``[C]``, of batch normalisation with its running statistics."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    factor = (norm.running_var.double() + norm.eps).rsqrt()
+    addend = -norm.running_mean.double() * factor
+    if norm.affine:
+        factor = factor * norm.weight.detach().double()
+        addend = addend * norm.weight.detach().double() + norm.bias.detach().double()
+    return factor, addend
 
 
 def activate(x: torch.Tensor, act: str) -> torch.Tensor:

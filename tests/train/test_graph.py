@@ -7,9 +7,10 @@ from networks import Mixture, Rectified
 from torch import nn
 
 from sysmol.errors import SysmolError
-from train.graph import Value, trace
+from train.graph import Value
 from train.policy import Policy
 from train.prepared import prepare
+from train.trace import trace
 
 
 class Around(nn.Module):
@@ -46,16 +47,17 @@ X = torch.zeros(2, 3, 8, 8)
     [
         (nn.Sigmoid(), "Sigmoid"),
         (nn.GELU(), "GELU"),
-        (nn.Conv2d(8, 8, 3, padding=1, groups=2), "groups=2"),
-        (nn.Sequential(nn.Conv2d(8, 16, 3, padding=1, groups=8), nn.Conv2d(16, 8, 1)), "groups=8"),
+        (nn.Hardtanh(), "-1.0 .. 1.0"),
+        (nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(8, 8, 3)), "Upsample"),
+        (nn.PixelShuffle(2), "PixelShuffle"),
         (nn.Conv2d(8, 8, 3, padding=2, dilation=2), "dilation"),
         (nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"), "reflect"),
         (nn.Conv2d(8, 8, 1, padding=1), "padding"),
         (nn.ConvTranspose2d(8, 8, 2), "ConvTranspose2d"),
-        (nn.Sequential(nn.ReLU(), nn.BatchNorm2d(8)), "directly follow a convolution"),
+        (nn.InstanceNorm2d(8), "InstanceNorm2d"),
         (nn.MaxPool2d(2, ceil_mode=True), "ceil_mode"),
         (nn.AvgPool2d(3, padding=1, count_include_pad=False), "count_include_pad"),
-        (nn.AdaptiveAvgPool2d(2), "output size"),
+        (nn.AdaptiveAvgPool2d((None, 3)), "output size 8x3"),
         (nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8, track_running_stats=False)), "running statistics"),
     ],
 )
@@ -78,6 +80,9 @@ def test_unsupported_layers(layer: nn.Module, words: str) -> None:
         lambda x: x + x.mean((2, 3), keepdim=True),
         lambda x: x.permute(0, 1, 3, 2),
         lambda x: F.interpolate(x, scale_factor=2),
+        lambda x: torch.cat([x, x], 2),
+        lambda x: torch.cat(x.chunk(2, 1), 1),
+        lambda x: torch.clamp(x, -1, 1),
     ],
 )
 def test_unsupported_functions(function) -> None:
