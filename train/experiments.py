@@ -135,7 +135,7 @@ def _schedule(data: dict[str, Any], path: str | Path) -> Schedule:
         _typed(own, settings, where)
         if "epochs" not in own:
             raise SysmolError(f"{where}: epochs are missing")
-        made[field] = Phase(_PHASE_NAMES[field], **own)
+        made[field] = Phase(_PHASE_NAMES[field], **{key: settings[key](value) for key, value in own.items()})
     return Schedule(**made, **counts)
 
 
