@@ -293,38 +293,45 @@ def accumulator_bound(net: Network, layer: Layer) -> Array:
     return each.sum(axis=(0, 1)) if layer.op == "depthwise" else each.sum(axis=(1, 2, 3))
 
 
-def border_sums(net: Network, layer: Layer) -> Array:
-    """What the taps outside the image would add to acc if they held real zeros, int64 ``[row classes, column classes,
-    K]`` in units of ``2**-ZERO_POINT_SHIFT``.
+def zero_point_taps(net: Network, layer: Layer) -> Array:
+    """What each tap of a layer's weights adds to acc where the input holds real zeros, int64 ``[K, KH, KW]`` in units
+    of ``2**-ZERO_POINT_SHIFT``.
 
-    Raises :class:`SysmolError` where weights and zero points are so large that the sum could leave 64 bits.
+    Raises :class:`SysmolError` where weights and zero points are so large that a sum could leave 64 bits.
     """
-    x, channels = net.tensors[layer.input], net.tensors[layer.targets[0]].channels
-    (_, rows), (_, columns) = layer_classes(net, layer)
-    if not any(x.zero_point) or layer.weight is None or not any(layer.padding):
-        return np.zeros((len(rows), len(columns), channels), dtype=np.int64)
+    x = net.tensors[layer.input]
+    channels = len(layer.weight) if layer.op == "conv2d" and layer.weight is not None else x.channels
+    if not any(x.zero_point) or layer.weight is None:
+        return np.zeros((channels, *layer.kernel), dtype=np.int64)
     by_bits = dict(zip(PRECISIONS, x.zero_point, strict=True)) if x.format == "smol" else {}
     bits = x.precisions if x.format == "smol" else np.zeros(x.channels, dtype=np.int64)
     each = np.array([by_bits.get(int(p), x.zero_point[0]) for p in bits], dtype=np.int64) << alignment(x)
     weight = dense_weight(net, layer)
-    largest = float(np.abs(each).max()) * float(np.abs(weight).max()) * weight[0].size
+    largest = float(np.abs(each).max()) * float(np.abs(weight).max()) * weight.size / channels
     _need(largest < 2**62, f"layer {layer.name}: the zero point {x.zero_point} of {x.name} is too large")
     if layer.op == "depthwise":
-        taps = (weight * each).transpose(2, 0, 1)
-    else:
-        grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
-        taps = (grouped * each.reshape(layer.groups, 1, 1, 1, -1)).sum(-1).reshape(channels, *layer.kernel)
+        return np.asarray(weight * each).transpose(2, 0, 1)
+    grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
+    return np.asarray((grouped * each.reshape(layer.groups, 1, 1, 1, -1)).sum(-1)).reshape(channels, *layer.kernel)
+
+
+def border_sums(net: Network, layer: Layer) -> Array:
+    """What the taps outside the image would add to acc if they held real zeros: int64 ``[row classes, column classes,
+    K]`` in units of ``2**-ZERO_POINT_SHIFT`` (:func:`zero_point_taps`).
+    """
+    (_, rows), (_, columns) = layer_classes(net, layer)
+    taps = zero_point_taps(net, layer)
     inside = [[taps[:, top:bottom, left:right].sum((1, 2)) for left, right in columns] for top, bottom in rows]
     return taps.sum((1, 2)) - np.array(inside)
 
 
-def border_constants(net: Network, layer: Layer, M: Array) -> Array:
+def border_constants(sums: Array, M: Array) -> Array:
     """What B holds at an image's border beyond its value where every tap counts, int64 ``[row classes, column classes,
     C]``: ``M`` (int ``[C]``) times :func:`border_sums`, rounded to whole numbers.
     """
-    sums, factor = border_sums(net, layer), M.astype(np.int64)
+    factor = M.astype(np.int64)
     largest = float(np.abs(sums).max(initial=0)) * float(np.abs(factor).max(initial=0))
-    _need(largest < 2**62, f"layer {layer.name}: the zero point of {layer.input} and M are too large")
+    _need(largest < 2**62, "the zero point of a layer's input and its M are too large")
     return (factor * sums + (1 << (ZERO_POINT_SHIFT - 1))) >> ZERO_POINT_SHIFT
 
 

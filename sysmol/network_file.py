@@ -27,6 +27,7 @@ from sysmol.network import (
     Samples,
     Tensor,
     border_constants,
+    border_sums,
     check_geometry,
     check_tensor,
     group_tensor,
@@ -300,7 +301,7 @@ def _encode_output(net: Network, layer: Layer, out: Output, writer: _Writer) -> 
     base = out.B
     if t.format != "f32":
         assert out.M is not None
-        base = out.B.astype(np.int64) - border_constants(net, layer, out.M)
+        base = out.B.astype(np.int64) - border_constants(border_sums(net, layer), out.M)
     if (base == base[:1, :1]).all():
         row["B"] = _put_constant(writer, base[0, 0], t)
     else:
@@ -393,7 +394,7 @@ class _Version2:
             out.B = base.reshape(1, 1, -1)
         else:
             assert out.M is not None
-            out.B = _int32(base + border_constants(net, layer, out.M))
+            out.B = _int32(base + border_constants(border_sums(net, layer), out.M))
 
     def finish(self) -> None:
         for reader in self.readers.values():

@@ -1,9 +1,10 @@
 """From a prepared module to a network file: every real constant becomes an integer here, once.
 
 A unit's real result is ``factor * acc + addend`` (weight, activation and batch-normalisation scales in ``factor``;
-bias and activation offsets in ``addend``, which differs per border class because taps outside the image add
-nothing). A target asks for ``floor(slope * real + shift)``. The product of the two, times ``2**S``, rounded, gives
-M, B and R; S is the largest that provably fits 32 bits.
+bias and activation offsets in ``addend``) where every tap counts. At an image's border taps add nothing: what they lack
+is derived from the zero points of the input (:func:`sysmol.network.border_constants`), here as when a file is read. A
+target asks for ``floor(slope * real + shift)``. The product of the two, times ``2**S``, rounded, gives M, B and R; S is
+the largest that provably fits 32 bits and 16 bits of M.
 """
 
 from __future__ import annotations
@@ -15,24 +16,28 @@ import numpy as np
 import torch
 
 from sysmol.errors import SysmolError
-from sysmol.grid import ACC_UNIT
+from sysmol.grid import ACC_UNIT, PRECISIONS
 from sysmol.network import (
     INT32_MAX,
     RANGES,
+    ZERO_POINT_SHIFT,
     Layer,
     Network,
     Output,
     Tensor,
     accumulator_bound,
-    layer_classes,
+    border_constants,
+    border_sums,
     magnitude,
     save,
     validate,
+    zero_point_taps,
 )
-from sysmol.packing import pack, slot_precisions
+from sysmol.network_file import breakdown
+from sysmol.packing import filler_codes, pack
 from train.data import PIXEL_SCALE, PIXEL_ZERO
 from train.graph import Unit, Value
-from train.prepared import FROZEN, SYMMETRIC, Key, Prepared, activate
+from train.prepared import FROZEN, SYMMETRIC, Activation, Key, Prepared, activate
 from train.quantiser import codes
 
 WIDE_MARGIN = 1.25
@@ -43,7 +48,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass
 class Real:
-    """A unit's real result per channel, ``factor[c] * acc + addend[row class, column class, c]``, float64.
+    """A unit's real result per channel where every tap counts, ``factor[c] * acc + addend[c]``, float64.
 
     ``mean_acc`` is the accumulator's mean in training where batch normalisation knows it, else None.
     """
@@ -114,8 +119,18 @@ class _Exporter:
         if form == "smol":
             domain = self.prepared.domain(value.unit)
             tensor.patterns, tensor.slots = domain.patterns, domain.slots.numpy().astype(np.int64)
+        if form in ("smol", "s8"):
+            tensor.zero_point = self._zero_point(tensor, self.prepared.activation(self.prepared.key(value, form)))
         self.net.tensors[tensor.name] = tensor
         return tensor
+
+    def _zero_point(self, tensor: Tensor, activation: Activation) -> tuple[int, ...]:
+        """The integers that stand for the real 0: ``-offset`` over the real value of one step of x."""
+        points = -(activation.offset.detach().double() / activation.scale.detach().double()).numpy()
+        if tensor.format == "smol":
+            bits = np.array(PRECISIONS)
+            points = points * np.exp2(bits - 1.0) * np.isin(bits, tensor.precisions)
+        return tuple(int(point) for point in np.rint(points * 2.0**ZERO_POINT_SHIFT))
 
     def readers(self, unit: Unit) -> list[tuple[Value, str]]:
         """The (value, format) pairs of a unit's result that later units read, max pooling passing on its own
@@ -212,11 +227,9 @@ class _Exporter:
         if self.prepared.input_format(unit) == "s8":
             return _kernel_last(unit, code).astype(np.int8)
         domain = self.prepared.domain(unit.input.unit)
-        precisions = slot_precisions(domain.patterns)
         logical = _kernel_last(unit, code).astype(np.int64)
-        # Unused slots alternate between the two smallest weights, so that their constant contributions nearly cancel.
-        filler = (1 << (precisions - 1)) - np.arange(len(precisions)) % 2
-        slots = np.broadcast_to(filler, (*logical.shape[:-1], len(precisions))).copy()
+        filler = filler_codes(domain.patterns)
+        slots = np.broadcast_to(filler, (*logical.shape[:-1], len(filler))).copy()
         slots[..., domain.slots.numpy()] = logical
         return pack(slots, domain.patterns)
 
@@ -231,55 +244,26 @@ class _Exporter:
     def _real(self, unit: Unit, layer: Layer) -> Real:
         """How a unit's accumulator reads as a real number."""
         channels = unit.shape[0]
-        flat = np.zeros((1, 1, channels))
         if unit.op == "input":
-            return Real(np.full(channels, PIXEL_SCALE), flat - PIXEL_ZERO * PIXEL_SCALE)
+            return Real(np.full(channels, PIXEL_SCALE), np.full(channels, -PIXEL_ZERO * PIXEL_SCALE))
         assert unit.input is not None
         key = self.prepared.key(unit.input, self.input_form(unit))
         if not unit.has_weights:
-            (_, rows), (_, columns) = layer_classes(self.net, layer)
-            return Real(np.full(channels, self.wide[key] / unit.divisor), np.zeros((len(rows), len(columns), channels)))
-        factor, taps = self._products(unit, key)
-        addend = self._over_classes(layer, taps)
+            return Real(np.full(channels, self.wide[key] / unit.divisor), np.zeros(channels))
         module = self.prepared.convolution(unit.name)
+        step = float(self.prepared.activation(key).scale.detach()[0]) if key[2] == "s8" else ACC_UNIT
+        factor = module.log_scale.detach().exp().double().numpy() * step
+        unit_of_sums = factor * 2.0**-ZERO_POINT_SHIFT
+        addend = -zero_point_taps(self.net, layer).sum((1, 2)) * unit_of_sums
         scale, shift = (x.numpy() for x in module.affine())
         mean_acc = None
         if module.bn is not None and module.bn.running_mean is not None:
             bias = 0.0 if module.bias is None else module.bias.detach().double().numpy()
+            sums = border_sums(self.net, layer)
             # The class with the most pixels stands for all of them in this correction.
-            inner = addend[addend.shape[0] // 2, addend.shape[1] // 2]
+            inner = addend + sums[sums.shape[0] // 2, sums.shape[1] // 2] * unit_of_sums
             mean_acc = (module.bn.running_mean.double().numpy() - bias - inner) / factor
         return Real(factor * scale, addend * scale + shift, mean_acc)
-
-    def _products(self, unit: Unit, key: Key) -> tuple[Array, Array]:
-        """Real value of one accumulator step, ``[K]``, and what the input's offset adds through every tap, ``[K, KH,
-        KW]``.
-        """
-        with torch.no_grad():
-            module = self.prepared.convolution(unit.name)
-            activation = self.prepared.activation(key)
-            grid, levels = self.prepared.weight_grid(unit)
-            code = self._weight_codes(unit).double()
-            real = (code * levels.step.double() + levels.start.double()) * grid.double()
-            weight_scale = module.log_scale.exp().double()
-            if key[2] == "s8":
-                factor = weight_scale * activation.scale.double()
-                offset = activation.offset.double().view(1, 1, 1, 1)
-            else:
-                factor = weight_scale * ACC_UNIT
-                row = self.prepared.domain(key[0]).row()
-                shape = (-1, 1, 1, 1) if unit.op == "depthwise" else (1, -1, 1, 1)
-                offset = activation.offset.double()[row].view(shape)
-            return factor.numpy(), (real * offset).sum(1).numpy()
-
-    def _over_classes(self, layer: Layer, taps: Array) -> Array:
-        """Sum of per-tap constants ``[K, KH, KW]`` over the valid taps of every border class, ``[rows, columns,
-        K]``.
-        """
-        (_, rows), (_, columns) = layer_classes(self.net, layer)
-        return np.stack([
-            np.stack([taps[:, top:bottom, left:right].sum((1, 2)) for left, right in columns]) for top, bottom in rows
-        ])  # fmt: skip
 
     def _output(self, unit: Unit, layer: Layer, real: Real, target: Tensor, value: Value, form: str) -> Output:
         """Constants of one requantisation."""
@@ -316,19 +300,22 @@ class _Exporter:
         self, unit: Unit, layer: Layer, target: Tensor, real: Real, slope: Array, shift: Array, R: Array | None,
         clamp: tuple[int, int], shifts: range = range(31, -1, -1),
     ) -> Output:  # fmt: skip
-        """Round constants at the largest shift whose proof of 32 bits (:func:`sysmol.network.validate`) goes
-        through.
+        """Round constants at the largest shift whose proof of 32 bits (:func:`sysmol.network.validate`) goes through,
+        and at which M fits 16 bits (logits apart, whose shift is 0).
         """
         multiplier, addend = real.factor * slope, real.addend * slope + shift
-        bound = accumulator_bound(self.net, layer)
+        bound, sums = accumulator_bound(self.net, layer), border_sums(self.net, layer)
+        widest = INT32_MAX if target.format == "s32" else 32767
         reach = None if R is None else magnitude(self.net.tensors[layer.residual])
         for S in shifts:
             M = np.rint(multiplier * 2.0**S)
-            B = addend * 2.0**S
+            if np.abs(M).max() > widest:
+                continue
+            base = addend * 2.0**S
             if real.mean_acc is not None:
                 # Rounding M moves the mean; B takes that back.
-                B = B + (multiplier * 2.0**S - M) * real.mean_acc
-            B = np.rint(B)
+                base = base + (multiplier * 2.0**S - M) * real.mean_acc
+            B = _rounded(base, S, target.format) + border_constants(sums, M)
             total = 2 * bound * np.abs(M) + np.abs(B).max((0, 1))
             scaled = None if R is None else np.rint(R * 2.0**S)
             if scaled is not None and reach is not None:
@@ -347,7 +334,7 @@ class _Exporter:
     def _logits(self, unit: Unit, layer: Layer, real: Real, target: Tensor) -> Output:
         """Logits as 32-bit integers without a shift, in the finest real unit that provably fits."""
         R = None if unit.residual is None else np.full(target.channels, self._residual_scale(unit))
-        total = 2 * accumulator_bound(self.net, layer) * np.abs(real.factor) + np.abs(real.addend).max((0, 1))
+        total = 2 * accumulator_bound(self.net, layer) * np.abs(real.factor) + np.abs(real.addend)
         if R is not None:
             total = total + 32768 * R
         unit_value = max(float(total.max()), 1e-30) / (INT32_MAX * 0.98)
@@ -364,6 +351,15 @@ class _Exporter:
             return out
 
 
+def _rounded(base: Array, shift: int, form: str) -> Array:
+    """Biases as whole numbers: multiples of a power of two that leaves 16 bits of them, where that moves an output by
+    at most 1/256 of a code (of a 16-bit stream: half a step)."""
+    spare = shift if form == "s16" else shift - 7
+    zeros = next(z for z in range(64) if np.abs(np.rint(base / 2.0**z)).max() <= 32767)
+    zeros = zeros if zeros <= spare else 0
+    return np.rint(base / 2.0**zeros) * 2.0**zeros
+
+
 def _kernel_last(unit: Unit, weight: torch.Tensor) -> Array:
     """``[K, C, KH, KW]`` to ``[K, KH, KW, C]``; depthwise ``[C, 1, KH, KW]`` to ``[KH, KW, C]``."""
     if unit.op == "depthwise":
@@ -374,29 +370,27 @@ def _kernel_last(unit: Unit, weight: torch.Tensor) -> Array:
 def sizes(net: Network, parameters: int) -> dict[str, float]:
     """Size metrics of a network whose fp32 original has ``parameters`` parameters (batch normalisation folded).
 
-    ``bits_per_parameter``: stored bits of all weight arrays, fillers of unused slots included, over the number of
-    weights. ``payload_bytes``: weights and everything that inference reads beside them (M, B, R, slots, one byte per
-    pattern id). ``compression``: 4 bytes per parameter over ``payload_bytes``.
+    ``weight_bytes``: all weight arrays as registers hold them, fillers of unused slots included, and
+    ``bits_per_parameter``: their bits over the number of weights. ``file_bytes``: the whole deployment file
+    (:func:`sysmol.network.save`), which has no fillers, and ``file_bits_per_weight``: the bits of its weights alone
+    over their number. ``compression``: 4 bytes per parameter over ``file_bytes``.
     """
     weights = sum(layer.weight.nbytes for layer in net.layers if layer.weight is not None)
     count = 0
     for layer in net.layers:
         if layer.weight is not None:
-            inputs = net.tensors[layer.input].channels
+            inputs = net.tensors[layer.input].channels // layer.groups
             outputs = net.tensors[layer.targets[0]].channels if layer.op == "conv2d" else 1
             count += inputs * outputs * layer.kernel[0] * layer.kernel[1]
-    constants = 0
-    for layer in net.layers:
-        for out in layer.outputs:
-            constants += sum(array.size * 4 for array in (out.M, out.B, out.R) if array is not None)
-    layout = sum(len(t.patterns) + 4 * t.channels for t in net.tensors.values() if t.format == "smol")
-    payload = weights + constants + layout
+    parts = breakdown(net)
+    file_bytes = sum(parts.values())
     return {
         "parameters": parameters,
         "weight_bytes": weights,
-        "payload_bytes": payload,
         "bits_per_parameter": 8 * weights / count,
-        "compression": 4 * parameters / payload,
+        "file_bytes": file_bytes,
+        "file_bits_per_weight": 8 * parts["weights"] / count,
+        "compression": 4 * parameters / file_bytes,
     }
 
 

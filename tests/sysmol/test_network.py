@@ -72,7 +72,7 @@ def test_border_constants_are_what_padding_with_the_zero_point_adds(op, groups, 
     x, (out,) = net.tensors[layer.input], layer.outputs
     points = rng.integers(-100, 100, 3 if form == "smol" else 1)
     x.zero_point = tuple(int(z) << network.ZERO_POINT_SHIFT for z in points)
-    border = network.border_constants(net, layer, out.M)
+    border = network.border_constants(network.border_sums(net, layer), out.M)
     stored = reference.run(net, net.samples.images[0])
     values = reference.values(net, layer.input, stored)
     top, left, bottom, right = layer.padding
@@ -92,6 +92,12 @@ def test_border_constants_are_what_padding_with_the_zero_point_adds(op, groups, 
 def test_border_constants_refuse_what_could_leave_64_bits(seed):
     net, layer = _padded_layer(np.random.default_rng(seed), "conv2d", "smol", 1)
     layer.padding = (1, 1, 1, 1)
-    net.tensors[layer.input].zero_point = (2**47, 2**47, 2**47)
+    net.tensors[layer.input].zero_point = (2**38, 2**38, 2**38)
+    sums = network.border_sums(net, layer)
+    assert network.border_constants(sums, np.full(6, 2)).shape == sums.shape
     with pytest.raises(SysmolError, match="too large"):
-        network.border_constants(net, layer, np.full(6, 2**30))
+        network.border_constants(sums, np.full(6, 2**30))
+    layer.weight, net.tensors[layer.input].format = np.full((6, 8, 8, 6), 127, np.int8), "s8"
+    net.tensors[layer.input].zero_point = (2**47,)
+    with pytest.raises(SysmolError, match="too large"):
+        network.zero_point_taps(net, layer)

@@ -44,7 +44,9 @@ def as_exported(net, rng):
             x.zero_point = tuple(int(z) for z in rng.uniform(-1, 1, len(reach)) * (reach << network.ZERO_POINT_SHIFT))
         for out in layer.outputs:
             if out.M is not None and net.tensors[out.tensor].format != "f32":
-                out.B = (out.B[:1, :1] + network.border_constants(net, layer, out.M)).astype(np.int32)
+                out.B = (out.B[:1, :1] + network.border_constants(network.border_sums(net, layer), out.M)).astype(
+                    np.int32
+                )
         if x.format == "smol" and layer.weight is not None and layer.groups == 1:
             codes = drop_fillers(layer.weight, x.patterns, x.slots)
             layer.weight = restore_fillers(codes, layer.weight.shape[:-2], x.patterns, x.slots)
