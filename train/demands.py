@@ -1,0 +1,51 @@
+"""What a network file asks of a set of patterns: one demand per channel order, for :func:`train.choice.choose`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sysmol.errors import SysmolError
+from sysmol.grid import PRECISIONS
+from sysmol.network import Layer, Network
+from train.choice import Demand
+
+
+def network_demands(net: Network, per_vector: Mapping[str, float] | None = None) -> list[Demand]:
+    """Demands of a trained network, of the precisions that its channels have.
+
+    SMOL tensors with the same patterns and slots are one order. A vector costs the sum of ``per_vector`` (cycles by
+    layer name, :mod:`analysis.costs`) over the layers that read it; without that, their SMOL multiply-accumulate
+    instructions. Tensors whose vectors cost nothing (pooling alone reads them) are left out. :class:`SysmolError` where
+    the network has no SMOL tensor, or the costs are those of another network.
+    """
+    costs = {layer.name: _instructions(net, layer) for layer in net.layers} if per_vector is None else per_vector
+    readers = [layer for layer in net.layers if net.tensors[layer.input].format == "smol"]
+    if not readers:
+        raise SysmolError(
+            f"network {net.name} has no tensors of 1, 2 or 4 bits: there is nothing to choose patterns for"
+        )
+    missing = [layer.name for layer in readers if layer.name not in costs]
+    if missing:
+        raise SysmolError(f"the costs lack the layers {', '.join(missing)} of {net.name}: make them from this network")
+    orders: dict[tuple[tuple[int, ...], bytes], list[Layer]] = {}
+    for layer in readers:
+        x = net.tensors[layer.input]
+        assert x.slots is not None
+        orders.setdefault((x.patterns, x.slots.tobytes()), []).append(layer)
+    demands = []
+    for layers in orders.values():
+        cycles = sum(costs[layer.name] for layer in layers)
+        precisions = net.tensors[layers[0].input].precisions
+        c4, c2, c1 = (int((precisions == p).sum()) for p in PRECISIONS)
+        if cycles > 0:
+            demands.append(Demand(f"{net.name}/{layers[0].input}", (c4, c2, c1), cycles))
+    return demands
+
+
+def _instructions(net: Network, layer: Layer) -> float:
+    """SMOL multiply-accumulates per vector of a layer's input, of one image."""
+    out = net.tensors[layer.targets[0]]
+    taps = out.height * out.width * layer.kernel[0] * layer.kernel[1]
+    if layer.op == "depthwise":
+        return 4.0 * taps  # parts of a vector of 4 or 2 bits
+    return float(taps * out.channels // layer.groups) if layer.op == "conv2d" else 0.0
