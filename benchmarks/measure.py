@@ -15,14 +15,10 @@ Programs that come out equal share one simulation.
 """
 
 import contextlib
-import hashlib
 import json
 import math
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -42,7 +38,15 @@ from kernels_c.codegen.targets import TARGETS
 from sysmol.demo import source_digest
 from sysmol.design import load_machine
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import atomic_write_json, atomic_write_text, make_folder, sha256_file
+from sysmol.files import (
+    atomic_write_json,
+    atomic_write_text,
+    content_key,
+    make_folder,
+    making,
+    remove_unfinished,
+    sha256_file,
+)
 from sysmol.network import load, save
 
 NAME = "bench"
@@ -107,11 +111,6 @@ class Job:
         return f"{self.shape.name} {self.variant.name} {self.isa} {self.machine}"
 
 
-def digest(content: Any) -> str:
-    """SHA-256 of anything that JSON can hold (other things by their ``repr``)."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=repr).encode()).hexdigest()
-
-
 def memory_of(manifest: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """Bytes of activations that the program needs, and what they were if no buffer was used twice, where it says."""
     memory = manifest.get("memory", {})
@@ -130,39 +129,14 @@ class Store:
         }
         self._gem5: dict[Path, str] = {}
 
-    # --- folders -----------------------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _making(self, folder: Path) -> Iterator[Path]:
-        """A temporary neighbour of ``folder`` that takes its name when the block ends well, else goes."""
-        make_folder(folder.parent)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}.", dir=folder.parent))
-        try:
-            yield scratch
-            os.chmod(scratch, 0o755)
-            try:
-                os.rename(scratch, folder)
-            except OSError as error:
-                if not folder.is_dir():  # else another thread was faster, with the same content
-                    raise SysmolError(f"cannot create the folder {folder}: {error.strerror}") from None
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-    def clean(self) -> None:
-        """Remove what killed processes left half made."""
-        for scratch in self.root.glob("*/.*"):
-            owner = scratch.name.split(".")[1]
-            if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-                shutil.rmtree(scratch, ignore_errors=True)
-
     # --- the three steps ---------------------------------------------------------------------------------------------
 
     def network(self, job: Job) -> Path:
         """The network file of a job."""
-        key = digest([self.sources["network"], job.shape, job.variant.network, job.seed, job.images])
+        key = content_key([self.sources["network"], job.shape, job.variant.network, job.seed, job.images])
         folder = self.root / "networks" / key[:20]
         if not folder.is_dir():
-            with self._making(folder) as scratch:
+            with making(folder) as scratch:
                 net = make_network(job.shape, job.variant.network, job.seed, job.images)
                 save(scratch / "bench.network.safetensors", net)
         return folder / "bench.network.safetensors"
@@ -171,10 +145,10 @@ class Store:
         """Manifest of a job's executable, and how it was made (``generation_seconds``: processor time)."""
         network = self.network(job)
         options = job.variant.generator_options()
-        key = digest([self.sources["program"], sha256_file(network), job.isa, repr(options)])
+        key = content_key([self.sources["program"], sha256_file(network), job.isa, repr(options)])
         folder = self.root / "programs" / key[:20]
         if not folder.is_dir():
-            with self._making(folder) as scratch:
+            with making(folder) as scratch:
                 net, target = load(network), TARGETS[job.isa]
                 start = time.thread_time()
                 generate(net, target, f"{NAME}.{job.isa}", "a benchmark", options)
@@ -210,10 +184,12 @@ class Store:
         images = manifest.parent / facts["reference"]["images"]
         machine = load_machine(job.machine).to_json()
         settings = [job.patterns, job.images, job.seed, "o3"]
-        key = digest([self.sources["run"], facts["elf"]["sha256"], sha256_file(images), gem5_sha256, machine, settings])
+        key = content_key(
+            [self.sources["run"], facts["elf"]["sha256"], sha256_file(images), gem5_sha256, machine, settings]
+        )
         folder = self.root / "runs" / key[:20]
         if not folder.is_dir():
-            with self._making(folder) as scratch:
+            with making(folder) as scratch:
                 run_gem5(
                     manifest,
                     job.isa,
@@ -277,7 +253,7 @@ def layer_rows(
     hashes = {
         "network_sha256": manifest["network"]["sha256"],
         "elf_sha256": manifest["elf"]["sha256"],
-        "machine_sha256": digest(run["machine"]),
+        "machine_sha256": content_key(run["machine"]),
         "gem5_sha256": gem5_sha256,
     }
     common = {"gem5": run["gem5"]["version"]} | {name: value[:HASH_DIGITS] for name, value in hashes.items()}
@@ -344,7 +320,7 @@ def measure_all(
     """Measure all jobs, ``workers`` at a time; ``path`` is written anew after each. Rows stand in the jobs' order."""
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
-    store.clean()
+    remove_unfinished(store.root)
     found: dict[int, list[dict[str, Any]]] = {}
     pool = ThreadPoolExecutor(max_workers=workers)
     try:

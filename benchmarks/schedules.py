@@ -16,7 +16,7 @@ from kernels_c import schedules as stored
 from kernels_c.tune import search
 from sysmol.design import load_machine
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_text
+from sysmol.files import atomic_write_text, remove_unfinished
 from sysmol.measuring import measured_cycles
 
 SEARCHES = (("convolutions", (UNIFORM[0], MIX, FP32, INT8)), ("resnet8", (UNIFORM[0],)))
@@ -78,7 +78,7 @@ def search_one(store: Store, job: Job, out: Path) -> list[dict[str, Any]]:
 def search_all(jobs: list[Job], out: Path, say: Callable[[str], None]) -> int:
     """Search all, one after the other; ``schedules.csv`` is written anew after each. Returns how many failed."""
     store = Store(out)
-    store.clean()
+    remove_unfinished(store.root)
     rows: list[dict[str, Any]] = []
     failed = 0
     for number, job in enumerate(jobs, 1):

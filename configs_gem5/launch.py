@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import REPO_ROOT, make_folder, sha256_file
+from sysmol.files import REPO_ROOT, making, sha256_file
 
 RUN_NET = REPO_ROOT / "configs_gem5" / "run_net.py"
 BOOT_LINUX = REPO_ROOT / "configs_gem5" / "boot_linux.py"
@@ -155,16 +155,10 @@ def boot_linux(
     folder = Path(out).resolve() if out is not None else source / "boot"
     if is_booted(source, folder):
         return folder
-    # Into a folder of its own first: the place holds a whole boot or none, whoever else boots or is killed.
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=make_folder(folder.parent)))
-    try:
+    shutil.rmtree(folder, ignore_errors=True)  # another Linux, or no whole boot
+    with making(folder) as scratch:
         options = ["--linux", str(source), "--outdir", str(scratch), "--machine", str(machine)]
         run_script(binary, BOOT_LINUX, options, str(source), timeout)
-        if not is_booted(source, folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 

@@ -7,15 +7,13 @@ layers of one shape share an entry, in any network. An entry holds that descript
 the cycles (a gem5 version, or ``estimate``).
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kernels_c.codegen.schedule import Schedule
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_json, read_json
+from sysmol.files import atomic_write_json, content_key, read_json
 from sysmol.network import Layer, Network
 
 FORMAT, VERSION = "sysmol-schedules", 1
@@ -43,7 +41,7 @@ def description(net: Network, layer: Layer, isa: str, machine: str) -> dict[str,
 
 def key(facts: Mapping[str, Any]) -> str:
     """16 hexadecimal digits that identify a :func:`description`."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return content_key(facts)[:16]
 
 
 def convolutions(net: Network) -> list[Layer]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from sysmol.design import load_machine
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import REPO_ROOT, atomic_write_json, make_folder, sha256_file
+from sysmol.files import REPO_ROOT, atomic_write_json, content_key, make_folder, sha256_file
 from sysmol.network import load
 
 VARIANTS = ("fp32", "int8", "w4", "mixed")
@@ -54,7 +54,7 @@ class Stages:
 
         ``action`` returns the files that it made; their hashes are kept beside the inputs' in ``.stages/<name>.json``.
         """
-        key = hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
+        key = content_key(inputs)
         stamp = self.folder / ".stages" / f"{name}.json"
         if self._stands(stamp, key):
             self.say(f"{name}: unchanged, skipped")

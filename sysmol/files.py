@@ -3,10 +3,13 @@
 Standard library only.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,41 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise SysmolError(f"cannot create the folder {folder}: {error.strerror}; name another one") from None
     return folder
+
+
+@contextlib.contextmanager
+def making(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A scratch folder beside ``folder`` that takes its name when the block ends well, else goes.
+
+    A folder that stands there by then stays, unless ``replace``: another process was faster with the same content.
+    """
+    make_folder(folder.parent)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}.", dir=folder.parent))
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        if replace:
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            os.rename(scratch, folder)
+        except OSError as error:
+            if not folder.is_dir():
+                raise SysmolError(f"cannot create the folder {folder}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_unfinished(root: Path) -> None:
+    """Remove what :func:`making` left in the folders of ``root`` when its process was killed."""
+    for scratch in root.glob("*/.*"):
+        owner = scratch.name.split(".")[1]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def content_key(content: Any) -> str:
+    """SHA-256, in hexadecimal, of anything that JSON can hold; other things by their ``repr``."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=repr).encode()).hexdigest()
 
 
 def atomic_write_bytes(path: str | os.PathLike[str], data: bytes, *, executable: bool = False) -> Path:

@@ -6,8 +6,6 @@ own region is counted. Its input then comes from the layer before as in the whol
 things: the sum over the layers is close to the whole network's cycles, not equal.
 """
 
-import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sysmol.builder import Builder, Format
+from sysmol.files import content_key
 from sysmol.network import Layer, Network, Tensor
 
 LAYER = "layer"
@@ -50,7 +49,7 @@ def signature(net: Network, layer: Layer) -> str:
         "first": layer.input == net.input,
         "last": net.output in layer.targets,
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    return content_key(facts)[:12]
 
 
 def content(tensor: Tensor) -> tuple[Format, list[int]]:

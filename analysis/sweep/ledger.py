@@ -6,8 +6,6 @@ time.
 """
 
 import fcntl
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_json, atomic_write_text, make_folder, read_json
+from sysmol.files import atomic_write_json, atomic_write_text, content_key, make_folder, read_json
 
 RECORD_FORMAT, RECORD_VERSION = "sysmol-sweep-record", 1
 
@@ -37,9 +35,9 @@ COLUMNS = (
 """Columns of ``ledger.csv``; ``status``: ok, failed, time limit, unsupported."""
 
 
-def content_key(inputs: Mapping[str, Any]) -> str:
+def point_key(inputs: Mapping[str, Any]) -> str:
     """Name of a point: 20 hexadecimal digits over what its figures depend on."""
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:20]
+    return content_key(inputs)[:20]
 
 
 class Ledger:

@@ -4,14 +4,9 @@ Below the sweep's folder: ``programs/<hash>/`` (C, executable, manifest), ``runs
 and ``ledger.csv`` (:mod:`analysis.sweep.ledger`). Programs and runs have their names from the moment they are whole.
 """
 
-import contextlib
 import json
-import os
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,13 +15,13 @@ from typing import Any
 
 from analysis.stats import load_run, totals
 from analysis.sweep.layers import Single, split
-from analysis.sweep.ledger import FIGURES, LAYER, NETWORK, SUM, Ledger, content_key
+from analysis.sweep.ledger import FIGURES, LAYER, NETWORK, SUM, Ledger, point_key
 from analysis.sweep.spec import Point, Spec
 from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from kernels_c.build import compile_network
 from sysmol.demo import source_digest
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import make_folder, sha256_file
+from sysmol.files import make_folder, making, remove_unfinished, sha256_file
 from sysmol.network import load, save
 from sysmol.patterns import pattern_name
 
@@ -49,7 +44,7 @@ class Task:
 
     @property
     def key(self) -> str:
-        return content_key(self.inputs)
+        return point_key(self.inputs)
 
 
 @dataclass
@@ -97,7 +92,7 @@ class Sweep:
     def run(self, progress: Progress, retry: bool = False) -> Tally:
         """Run all points that the ledger lacks; with ``retry`` also those that did not end well."""
         with self.ledger.alone():
-            self._remove_remains()
+            remove_unfinished(self.folder)
             singles = self._singles() if self.spec.layers_once else {}
             points = self.spec.points() if not singles else self._layer_points(singles)
             regions = {self._layer_file(single): single.region for each in singles.values() for single in each}
@@ -118,24 +113,6 @@ class Sweep:
             self.ledger.write_table()
         return tally
 
-    def _remove_remains(self) -> None:
-        """What a killed sweep left half made; nobody else writes here."""
-        for folder in self.folder.glob("*/.making-*"):
-            shutil.rmtree(folder, ignore_errors=True)
-
-    @contextlib.contextmanager
-    def _making(self, target: Path) -> Iterator[Path]:
-        """A folder beside ``target`` that takes its name when the block ends well, else goes."""
-        make_folder(target.parent)
-        scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
-        try:
-            yield scratch
-            scratch.chmod(0o755)
-            shutil.rmtree(target, ignore_errors=True)
-            os.rename(scratch, target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
     # --- programs ----------------------------------------------------------------------------------------------------
 
     def _tasks(self, points: list[Point], regions: dict[Path, int], progress: Progress) -> dict[Point, Task]:
@@ -155,11 +132,11 @@ class Sweep:
         """Manifest of a network's executable, and why there is none (else empty)."""
         network, isa = wanted
         variant = network.name.removesuffix(".safetensors").removesuffix(".network")
-        digest = content_key({"sources": self.program_sources, "network": sha256_file(network), "isa": isa})
+        digest = point_key({"sources": self.program_sources, "network": sha256_file(network), "isa": isa})
         folder = self.folder / "programs" / f"{variant}-{isa}-{digest}"
         try:
             if not folder.is_dir():
-                with self._making(folder) as scratch:
+                with making(folder, replace=True) as scratch:
                     compile_network(network, isa, scratch, variant)
         except SysmolError as error:
             return folder, str(error)
@@ -225,7 +202,7 @@ class Sweep:
                 figures[name] = figures[over] / figures["cycles"] if figures["cycles"] else None
         alike = {name: records[0][0].get(name) for name in ("machine", "gem5", "gem5_sha256", "machine_sha256")}
         self.ledger.add(
-            content_key(inputs),
+            point_key(inputs),
             {
                 "kind": SUM,
                 "network": net.name,
@@ -297,7 +274,7 @@ class Sweep:
         """One run of gem5; the last lines of the program and of gem5 go into ``figures`` where it fails."""
         point = task.point
         machine = point.hardware()
-        with self._making(folder) as scratch:
+        with making(folder, replace=True) as scratch:
             try:
                 run_gem5(
                     task.manifest,
@@ -338,7 +315,7 @@ class Sweep:
             "time_limit": self.spec.time_limit,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "gem5_sha256": task.inputs["gem5"],
-            "machine_sha256": content_key(task.inputs["machine"]),
+            "machine_sha256": point_key(task.inputs["machine"]),
             "network_sha256": task.inputs["network"],
             "elf_sha256": task.inputs["elf"],
             **figures,

@@ -121,7 +121,7 @@ def test_killed_three_times_and_complete(folder: Path) -> None:
     # Started again: at most the three that were under way at each kill.
     started = starts(folder)
     assert len(set(started)) == 24 and len(started) <= 24 + 3 * 3
-    assert not list((folder / "out").glob("*/.making-*"))
+    assert not list((folder / "out").glob("*/.[0-9]*"))
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
     assert starts(folder) == started
 
