@@ -446,6 +446,38 @@ def sweep_(
     say(f"{tally.points} points: {tally.known} known before; ran {tally.ran}: {ended}; ledger {folder / 'ledger.csv'}")
 
 
+@app.command()
+def codesign(
+    out: Annotated[Path, typer.Option(help="Folder for all products.")] = Path("build/codesign"),
+    dataset: Annotated[str, typer.Option(help="digits, mnist or cifar10.")] = "digits",
+    model: Annotated[str, typer.Option(help="A built-in network (`sysmol train --help`).")] = "digits_net",
+    isa: Annotated[str, typer.Option(help="arm or riscv.")] = "arm",
+    machine: MachineName = DEFAULT_MACHINE,
+    patterns: Annotated[int, typer.Option(min=1, max=45, help="How many patterns the hardware has.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds at most.")] = 4,
+    drop: Annotated[float, typer.Option(min=0, help="Points of accuracy that may be lost against fp32.")] = 1.5,
+    noise_epochs: Annotated[int, typer.Option(min=1, help="Epochs with noise, each round.")] = 6,
+    tune_epochs: Annotated[int, typer.Option(min=1, help="Epochs under the patterns, each round.")] = 10,
+    gem5: Annotated[bool, typer.Option("--gem5/--no-gem5", help=GEM5_HELP)] = True,
+    seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
+) -> None:
+    """Alternate training, choice of patterns, code and measurement until the trade-off stops improving. Resumes."""
+    from sysmol.codesign import page
+    from sysmol.codesign.loop import Loop, Row
+    from sysmol.codesign.settings import Settings
+
+    settings = Settings(
+        dataset=dataset, model=model, isa=isa, machine=machine, patterns=patterns, rounds=rounds, drop=drop, seed=seed,
+        noise_epochs=noise_epochs, tune_epochs=tune_epochs, use_gem5=gem5,
+    )  # fmt: skip
+    rows: list[Row] = []
+    for row in Loop(out, settings, say).rows():
+        rows.append(row)
+        page.write(out, settings, rows, finished=False)
+    show_table(list(page.COLUMNS), page.shown(page.write(out, settings, rows, finished=True)))
+    say(f"wrote {out / 'rounds.csv'} and {out / 'codesign.html'}")
+
+
 @app.command("estimate")
 def estimate_(
     manifest: ManifestFile,
@@ -542,8 +574,9 @@ def report(
 
 @app.command()
 def info(network: NetworkFile) -> None:
-    """Describe a network file: layers, formats, patterns, metrics, provenance."""
+    """Describe a network file: layers, formats, patterns, where its bytes go, metrics, provenance."""
     from sysmol.network import load
+    from sysmol.network_file import breakdown
     from sysmol.patterns import pattern_name
 
     net = load(network)
@@ -570,9 +603,25 @@ def info(network: NetworkFile) -> None:
         rows,
         title=f"{net.name}: {net.description}",
     )
+    parts = breakdown(net)
+    total = sum(parts.values())
+    shares = [[part, size, f"{size / total:.1%}"] for part, size in parts.items()]
+    show_table(["part of the deployment file", "bytes", "share"], [*shares, ["all", total, ""]])
     for heading, facts in (("metric", net.metrics), ("provenance", net.provenance)):
         if facts:
             show_table([heading, "value"], [[key, brief(value)] for key, value in facts.items()])
+
+
+@app.command()
+def strip(
+    network: NetworkFile, out: Annotated[Path, typer.Argument(metavar="OUT", help="The deployment file to write.")]
+) -> None:
+    """Write the deployment file of a network: only what inference needs (docs/network-format.md)."""
+    from sysmol.network import load, save
+
+    before = load(network)
+    path = save(out, before, deploy=True)
+    say(f"wrote {path}: {path.stat().st_size:,} bytes of {network.stat().st_size:,}")
 
 
 def brief(value: object) -> str:

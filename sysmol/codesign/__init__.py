@@ -1,0 +1,1 @@
+"""The co-design loop: training, choice of patterns, generated code and measured cycles feed one another."""

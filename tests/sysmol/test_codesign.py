@@ -1,0 +1,80 @@
+"""The co-design loop on the digits: rounds, limits, figures that repeat; killed at any time, it goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sysmol.codesign.loop import STEP, Loop, Row, hold_out
+from sysmol.codesign.page import write
+from sysmol.codesign.settings import Settings
+from sysmol.errors import SysmolError
+from train.data import load
+
+QUICK = Settings(rounds=2, noise_epochs=1, tune_epochs=1, preset="quick", use_gem5=False, drop=60.0)
+
+
+def first_rows(folder: Path, count: int) -> list[Row]:
+    rows = Loop(folder, QUICK, lambda line: None, quiet=True).rows()
+    return [next(rows) for _ in range(count)]
+
+
+def test_nothing_is_decided_on_what_was_trained_or_tested() -> None:
+    data = load("digits")
+    training, held = hold_out(data, 0.1, seed=3)
+    assert len(training.train_images) + len(held.test_images) == len(data.train_images)
+    known = {image.tobytes() for image in training.train_images}
+    distinct = [image for image in held.test_images if image.tobytes() not in known]
+    assert len(distinct) > 0.9 * len(held.test_images)
+    assert training.test_images is data.test_images
+
+
+@pytest.mark.slow
+def test_rounds_and_their_page(tmp_path: Path) -> None:
+    rows = first_rows(tmp_path, 3)
+    uniform, first, second = rows
+    assert (uniform.design, first.design, second.design) == ("P1", "P4", "P4")
+    assert first.cycles < uniform.cycles and first.bits_per_parameter < uniform.bits_per_parameter
+    # With so much accuracy to lose every limit is kept, and the next is smaller.
+    assert first.kept and second.share == pytest.approx(first.share * STEP)
+    assert second.improved == (second.kept and second.cycles < min(uniform.cycles, first.cycles))
+    costs = json.loads((tmp_path / "bin" / "round-1.arm.json").read_text())["patterns"]
+    assert set(costs) <= set(first.patterns)
+    frame = write(tmp_path, QUICK, rows, finished=True)
+    assert frame["front"].any()
+    assert pd.read_csv(tmp_path / "rounds.csv")["name"].tolist() == ["w4", "round-1", "round-2"]
+    page = (tmp_path / "codesign.html").read_text()
+    assert "round-2" in page and "<script src" not in page and page.count("data:image/svg+xml") == 1
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_with_the_same_figures(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from tests_codesign import QUICK, Loop\n"
+        "for row in Loop(Path(sys.argv[1]), QUICK, print, quiet=True).rows(): print(row.name, flush=True)"
+    )
+    module = tmp_path / "tests_codesign.py"
+    module.write_text(Path(__file__).read_text())
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", script, str(killed)], env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (killed / "checkpoints" / "round-1-noise.checkpoint.pt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    assert first_rows(killed, 2) == first_rows(tmp_path / "whole", 2)
+
+
+def test_settings_that_make_no_sense() -> None:
+    with pytest.raises(SysmolError, match="46 patterns"):
+        Settings(patterns=46)
+    with pytest.raises(SysmolError, match="rounds"):
+        Settings(rounds=0)
+    assert Settings(rounds=3).key == Settings(rounds=9).key != Settings(drop=2).key
