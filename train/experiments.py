@@ -75,7 +75,8 @@ class Spec:
 
     def key(self, chosen: Variant, seed: int) -> str:
         """20 hexadecimal digits over what a row's figures depend on, the program and the data's files apart."""
-        facts = [self.dataset, self.model, seed, asdict(chosen), asdict(self.schedule)]
+        schedule = asdict(self.schedule) | {name: getattr(self.schedule, name).settings() for name in PHASES.values()}
+        facts = [self.dataset, self.model, seed, asdict(chosen), schedule]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
 
 
@@ -126,7 +127,9 @@ def _schedule(data: dict[str, Any], path: str | Path) -> Schedule:
     _typed(counts, kinds, f"{path}: [schedule]")
     phases = data.get("phases", {})
     _known(phases, PHASES, f"{path}: [phases]")
-    settings = {f.name: type(f.default) for f in fields(Phase) if f.name not in ("name", "epochs")} | {"epochs": int}
+    settings: dict[str, type] = {f.name: type(f.default) for f in fields(Phase) if f.name not in ("name", "epochs")} | {
+        "epochs": int
+    }
     common = data.get("phase", {})
     made: dict[str, Any] = {}
     for name, field in PHASES.items():

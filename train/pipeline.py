@@ -8,7 +8,7 @@ import copy
 import datetime
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +233,8 @@ class Pipeline:
         return prepared
 
     def _fit(self, module: nn.Module, phase: Phase) -> dict[str, Any]:
-        return asdict(phase) | {"log": self.trainer.fit(module, phase, resume=self.resume)}
+        teacher = None if module is self.module else self.module
+        return phase.settings() | {"log": self.trainer.fit(module, phase, resume=self.resume, teacher=teacher)}
 
     def _patterns(self, chosen: Variant) -> tuple[int, ...]:
         return resolve_patterns(chosen.pattern_set or self.pattern_set)

@@ -355,7 +355,9 @@ class Prepared(nn.Module):
         module = self.activation((value.unit, value.act, form))
         if form == "s8":
             real = activate(x, value.act)
-            return real if self.mode == NOISE else quantise(real, module.scale, module.offset, byte_levels())
+            if self.mode == NOISE:
+                return real
+            return quantise(real, module.scale, module.offset, byte_levels(device=x.device))
         domain = self.domain(value.unit)
         if self.mode == NOISE:
             sigma = _channels(domain.noise())
@@ -392,7 +394,7 @@ class Prepared(nn.Module):
         """
         assert unit.input is not None
         if self.input_format(unit) == "s8":
-            return torch.ones(1, 1, 1, 1)
+            return self.convolution(unit.name).weight.new_ones(1, 1, 1, 1)
         scales = self.activation(self.key(unit.input, "smol")).scale
         domain = self.domain(unit.input.unit)
         per_channel = scales[:1].expand(len(domain.precisions)) if self.mode == NOISE else scales[domain.row()]
@@ -406,7 +408,7 @@ class Prepared(nn.Module):
         """
         scale = self.convolution(unit.name).log_scale.exp().view(-1, 1, 1, 1) / self.unit_scale(unit)
         if self.input_format(unit) == "s8":
-            return scale, byte_levels(-127)
+            return scale, byte_levels(-127, scale.device)
         return scale, smol_levels(self.input_channels(unit, self._weight_domain(unit).precisions))
 
     # --- phases ------------------------------------------------------------------------------------------------------

@@ -40,9 +40,9 @@ def smol_levels(precisions: torch.Tensor) -> Levels:
     )  # fmt: skip
 
 
-def byte_levels(low: int = -128) -> Levels:
+def byte_levels(low: int = -128, device: torch.device | None = None) -> Levels:
     """Levels of signed bytes from ``low`` to 127."""
-    one = torch.ones(())
+    one = torch.ones((), device=device)
     return Levels(one, one / 2, one * low, one * 127, one, one * 0)
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,11 @@ from train.data import PIXEL_ZERO, Dataset, to_real
 from train.prepared import NOISE, Activation, Convolution, Domain, Prepared
 
 CHECKPOINT = "sysmol-checkpoint-1"
+LATER = ("distil",)
+"""Settings that younger versions know: at their defaults they change neither training nor fingerprints, so that
+checkpoints of older versions stay good."""
+TEMPERATURE = 4.0
+"""Of soft labels (Hinton et al., 2015)."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Phase:
     ``lr`` for weights, ``scale_lr`` for logarithmic scales and offsets, ``precision_lr`` for SMOL's s,
     ``size_weight`` (lambda) for the size penalty in bits per weight. ``shift`` pixels of random translation,
     ``flip`` mirrors half of the images; ``limit`` images per epoch (0: all); ``warmup`` is the share of the steps
-    with a rising learning rate.
+    with a rising learning rate; ``distil`` is the share of the loss that a teacher's soft labels have.
     """
 
     name: str
@@ -51,6 +56,12 @@ class Phase:
     flip: bool = False
     limit: int = 0
     warmup: float = 0.1
+    distil: float = 0.0
+
+    def settings(self) -> dict[str, Any]:
+        """All fields, but for those of :data:`LATER` at their defaults."""
+        later = {f.name: f.default for f in fields(self) if f.name in LATER}
+        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
 
 def augment(images: torch.Tensor, phase: Phase, generator: torch.Generator) -> torch.Tensor:
@@ -59,12 +70,13 @@ def augment(images: torch.Tensor, phase: Phase, generator: torch.Generator) -> t
     d = phase.shift
     if d:
         padded = F.pad(images, (0, 0, d, d, d, d), value=PIXEL_ZERO)
-        moves = torch.randint(0, 2 * d + 1, (n, 2), generator=generator)
-        rows = moves[:, :1] + torch.arange(height)
-        columns = moves[:, 1:] + torch.arange(width)
-        images = padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        moves = torch.randint(0, 2 * d + 1, (n, 2), generator=generator).to(images.device)
+        rows = moves[:, :1] + torch.arange(height, device=images.device)
+        columns = moves[:, 1:] + torch.arange(width, device=images.device)
+        each = torch.arange(n, device=images.device)
+        images = padded[each[:, None, None], rows[:, :, None], columns[:, None, :]]
     if phase.flip:
-        mirrored = torch.rand(n, generator=generator) < 0.5
+        mirrored = (torch.rand(n, generator=generator) < 0.5).to(images.device)
         images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
     return images
 
@@ -102,27 +114,45 @@ def parameter_groups(model: nn.Module, phase: Phase) -> list[dict[str, Any]]:
 class Trainer:
     """Trains a module on a data set, phase after phase; every epoch's randomness follows from (seed, phase, epoch)
     alone.
+
+    ``device`` is where it computes (``auto``: a GPU where PyTorch finds one); modules come from the CPU and are there
+    again afterwards. ``amp``: products in bfloat16, sums and parameters in float32 (None: on GPUs).
     """
 
-    def __init__(self, dataset: Dataset, seed: int = 0, folder: Path | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self, dataset: Dataset, seed: int = 0, folder: Path | None = None, quiet: bool = False, device: str = "auto",
+        amp: bool | None = None,
+    ) -> None:  # fmt: skip
         self.dataset = dataset
         self.seed = seed
         self.folder = folder
         self.quiet = quiet
-        self.images = torch.from_numpy(dataset.train_images)
-        self.labels = torch.from_numpy(dataset.train_labels)
+        self.device = _device(device)
+        self.amp = self.device.type != "cpu" if amp is None else amp
+        self.images = torch.from_numpy(dataset.train_images).to(self.device)
+        self.labels = torch.from_numpy(dataset.train_labels).to(self.device)
 
-    def fit(self, model: nn.Module, phase: Phase, key: str = "", resume: bool = True) -> list[dict[str, float]]:
+    def fit(
+        self, model: nn.Module, phase: Phase, key: str = "", resume: bool = True, teacher: nn.Module | None = None
+    ) -> list[dict[str, float]]:
         """Run a phase, from its last checkpoint if there is one with the same settings; returns the log, a row per
-        epoch.
+        epoch: ``epoch``, ``loss``, ``accuracy`` (share of the augmented training images), ``bits``, ``seconds``.
 
         ``key`` distinguishes runs of one phase from different starts, and goes into the checkpoint's fingerprint.
+        ``teacher`` gives the soft labels that ``phase.distil`` asks for.
         """
+        if phase.distil and teacher is None:
+            raise SysmolError(f"phase {phase.name}: distil is {phase.distil:g}, but no teacher is given")
+        if not phase.distil:
+            teacher = None
         model.train()
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fingerprint = self._fingerprint(model, phase, key, teacher)
+        model.to(self.device)
+        if teacher is not None:
+            teacher.to(self.device).eval()
         optimiser = torch.optim.AdamW(parameter_groups(model, phase))
         peaks = [group["lr"] for group in optimiser.param_groups]
-        fingerprint = self._fingerprint(model, phase, key)
         path = None if self.folder is None else self.folder / f"{phase.name}.checkpoint.pt"
         done = 0
         log: list[dict[str, float]] = []
@@ -133,15 +163,18 @@ class Trainer:
         with self._bar(phase, done, steps) as advance:
             for epoch in range(done, phase.epochs):
                 begin = time.perf_counter()
-                row = self._epoch(model, phase, epoch, count, optimiser, peaks, advance)
+                row = self._epoch(model, phase, epoch, count, optimiser, peaks, advance, teacher)
                 log.append(row | {"seconds": round(time.perf_counter() - begin, 2)})
                 if path is not None:
                     self._save(path, fingerprint, model, optimiser, epoch + 1, log)
+        model.cpu()
+        if teacher is not None:
+            teacher.cpu()
         return log
 
     def _epoch(
         self, model: nn.Module, phase: Phase, epoch: int, count: int, optimiser: torch.optim.Optimizer,
-        peaks: list[float], advance: Callable[[str], None],
+        peaks: list[float], advance: Callable[[str], None], teacher: nn.Module | None,
     ) -> dict[str, float]:  # fmt: skip
         generator = torch.Generator().manual_seed(_seed(self.seed, phase.name, epoch))
         torch.manual_seed(_seed(self.seed, phase.name, epoch, "noise"))
@@ -151,14 +184,20 @@ class Trainer:
         model.train()
         for step in range(steps):
             self._schedule(optimiser, peaks, (epoch * steps + step) / (phase.epochs * steps), phase)
-            pick = order[step * phase.batch : (step + 1) * phase.batch]
+            pick = order[step * phase.batch : (step + 1) * phase.batch].to(self.device)
             x = to_real(augment(self.images[pick], phase, generator)).to(memory_format=torch.channels_last)
             y = self.labels[pick]
-            logits = model(x)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+                logits = model(x).float()
+                soft = None if teacher is None else _soft_labels(teacher, x)
             loss = F.cross_entropy(logits, y)
             total = loss
+            if soft is not None:
+                # The square makes up for the temperature's effect on the gradient.
+                imitation = F.cross_entropy(logits / TEMPERATURE, soft) * TEMPERATURE**2
+                total = (1 - phase.distil) * loss + phase.distil * imitation
             if phase.size_weight and isinstance(model, Prepared):
-                total = loss + phase.size_weight * model.size_penalty()
+                total = total + phase.size_weight * model.size_penalty()
             optimiser.zero_grad(set_to_none=True)
             total.backward()
             optimiser.step()
@@ -182,15 +221,18 @@ class Trainer:
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
-    def _fingerprint(self, model: nn.Module, phase: Phase, key: str) -> str:
+    def _fingerprint(self, model: nn.Module, phase: Phase, key: str, teacher: nn.Module | None = None) -> str:
         """Of everything that decides a phase's course, the weights at its start included."""
-        digest = hashlib.sha256(json.dumps([asdict(phase), self.seed, self.dataset.name, key]).encode())
+        digest = hashlib.sha256(json.dumps([phase.settings(), self.seed, self.dataset.name, key]).encode())
         digest.update(self.dataset.source.encode())
-        for name, tensor in sorted(model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(
-                tensor.contiguous().numpy().tobytes() if isinstance(tensor, torch.Tensor) else str(tensor).encode()
-            )
+        if self.amp or self.device.type != "cpu":
+            digest.update(f"{self.device.type}, bfloat16: {self.amp}".encode())
+        for module in (model,) if teacher is None else (model, teacher):
+            for name, tensor in sorted(module.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(
+                    tensor.contiguous().numpy().tobytes() if isinstance(tensor, torch.Tensor) else str(tensor).encode()
+                )
         return digest.hexdigest()
 
     def _save(
@@ -207,7 +249,7 @@ class Trainer:
     ) -> tuple[int, list[dict[str, float]]]:
         """Continue from a checkpoint; one of other settings, or a damaged one, counts as none."""
         try:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, map_location=self.device, weights_only=True)
         except Exception:  # torch.load raises many kinds on a damaged file
             return 0, []
         if not isinstance(state, dict) or state.get("format") != CHECKPOINT or state.get("fingerprint") != fingerprint:
@@ -223,6 +265,22 @@ class Trainer:
         with Progress(*columns, console=Console(stderr=True), disable=self.quiet) as progress:
             task = progress.add_task(phase.name, total=phase.epochs * steps, completed=done * steps, note="")
             yield lambda note: progress.update(task, advance=1, note=note)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise SysmolError(f"this PyTorch cannot compute on device '{name}': choose cpu ({why})") from None
+
+
+@torch.no_grad()
+def _soft_labels(teacher: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What a trained module makes of real images, as probabilities ``[n, classes]`` at :data:`TEMPERATURE`."""
+    return (teacher(x).float() / TEMPERATURE).softmax(1)
 
 
 def _seed(*parts: object) -> int:
