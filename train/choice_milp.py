@@ -25,7 +25,7 @@ from train.choice import Part, Programme
 Found = tuple[tuple[int, ...], float]
 """Pattern ids and the objective."""
 
-ORDERS = 12
+ORDERS = 32
 """Cuts per underestimated demand and value: F depends on the order in which patterns are tried."""
 STEPS = 4
 """So many values between a demand's lower bound and its true value get cuts of their own."""
