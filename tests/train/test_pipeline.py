@@ -42,7 +42,7 @@ def test_four_networks_from_one_training(tmp_path: Path) -> None:
 
     begin = time.monotonic()
     second = run(out_dir=tmp_path, preset=tiny(), quiet=True, variants=("mixed",))
-    same = ("accuracy_integer", "accuracy_float", "payload_bytes")
+    same = ("accuracy_integer", "accuracy_float", "file_bytes")
     assert all(second["mixed"][key] == first["mixed"][key] for key in same)
     assert time.monotonic() - begin < 60
 
