@@ -15,9 +15,9 @@ other inputs        8-bit and float tensors have no such vectors; their layers a
 The fixed part is what :func:`analysis.estimate.bounds` gives for the instructions that are left without the
 accumulation. Of the manifest's mix that is ``macs / C * V`` SMOL instructions (one for every output, tap and vector)
 with (K + P) / (K P) loads each, for a tile of K channels and P pixels; in depthwise layers ``macs / C`` times the
-vectors' parts, whose loads hardly count; and scalar instructions and branches in proportion. gem5 counts whole
-layers; the same share of the measured cycles is then fixed. What the *producer* of a tensor saves by packing fewer
-vectors is not counted.
+vectors' parts, whose loads hardly count; and branches and scalar instructions in proportion, of the latter one per load
+at most. gem5 counts whole layers; the same share of the measured cycles is then fixed. What the *producer* of a tensor
+saves by packing fewer vectors is not counted.
 """
 
 from __future__ import annotations
@@ -133,14 +133,13 @@ def fixed_share(region: Mapping[str, Any], channels: int, patterns: Sequence[int
         loads = min(mix["vload"], multiply * (channels_of_tile + pixels) / (channels_of_tile * pixels))
     else:  # without SMOL instructions a convolution does nothing but multiply, and pooling nothing of it
         return 0.0 if region["op"] == "conv2d" else 1.0
-    kinds = ("smol", "vload", "vstore", "simd")
-    left = 1 - (multiply + loads) / sum(mix[kind] for kind in kinds)
+    done = (multiply + loads) / sum(mix[kind] for kind in ("smol", "vload", "vstore", "simd"))
     rest = {
         **mix,
         "smol": mix["smol"] - multiply,
         "vload": mix["vload"] - loads,
-        "scalar": mix["scalar"] * left,
-        "branch": mix["branch"] * left,
+        "scalar": mix["scalar"] - min(mix["scalar"] * done, loads or multiply),
+        "branch": mix["branch"] * (1 - done),
         "chains": 0,
     }
     return max(bounds({**region, "mix": rest}, machine).values()) / max(bounds(region, machine).values())

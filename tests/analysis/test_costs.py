@@ -64,8 +64,8 @@ def test_costs_foretell_what_another_vector_costs(isa: str) -> None:
         foretold = (1 - fixed_share(first, 64, nets[2].tensors[layer.input].patterns, MACHINE)) * cycles
         if layer.op == "depthwise":  # sums are widened in other ways for other precisions; vectors differ in vmla only
             more = cycles + (second["mix"]["smol"] - first["mix"]["smol"]) / MACHINE.smol_count
-        assert foretold == pytest.approx(more - cycles, rel=0.1 if layer.op == "depthwise" else 0.05), layer.name
-        assert foretold < 0.95 * cycles
+        assert foretold == pytest.approx(more - cycles, rel=0.15), layer.name
+        assert 0 < foretold < cycles
         seen.add((layer.op, layer.kernel))
     assert len(seen) >= 3
 
