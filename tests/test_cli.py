@@ -17,6 +17,8 @@ from sysmol.cli import run_command_line
 from sysmol.demo import Stages, compare
 from sysmol.files import atomic_write_text, sha256_file
 from sysmol.network import load, save
+from sysmol.network_file import breakdown
+from sysmol.reference import evaluate
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -86,6 +88,20 @@ def test_info(run: Run, network: Path) -> None:
     status, out, err = run("info", network)
     assert status == 0 and err == ""
     assert "conv2d" in out and "smol" in out
+    for part, size in breakdown(load(network)).items():
+        assert part in out and f"{size:,}" in out
+
+
+def test_strip(run: Run, network: Path, tmp_path: Path) -> None:
+    status, out, err = run("strip", network, tmp_path / "deploy.safetensors")
+    stripped = load(tmp_path / "deploy.safetensors")
+    size = (tmp_path / "deploy.safetensors").stat().st_size
+    assert status == 0 and err == "" and f"{size:,}" in out
+    assert stripped.samples is None and size == sum(breakdown(stripped).values()) < network.stat().st_size
+    images = load(network).samples.images[:1]  # type: ignore[union-attr]
+    assert np.array_equal(evaluate(stripped, images), evaluate(load(network), images))
+    assert_one_line(run("strip", tmp_path / "absent", tmp_path / "out"), 2, "absent")
+    assert_one_line(run("strip", network, network / "below"), 2, str(network))
 
 
 @pytest.mark.parametrize("command", ["info", "compile"])
