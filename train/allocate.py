@@ -153,6 +153,11 @@ def vector_cost(prepared: Prepared, covers: Mapping[str, Cover]) -> float:
     return sum(costs[name] * len(found.patterns) for name, found in covers.items())
 
 
+def least_cost(prepared: Prepared, patterns: Sequence[int]) -> float:
+    """The smallest limit of :func:`vector_cost` that any precisions can meet in these patterns."""
+    return vector_cost(prepared, Allocation(prepared, patterns, learned_scores(prepared)).least(-REACH))
+
+
 @torch.enable_grad()
 def sensitivity(
     prepared: Prepared, images: torch.Tensor, labels: torch.Tensor, batch: int = 250

@@ -12,7 +12,7 @@ Nothing but files carries over: a run that was killed replays what its checkpoin
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from sysmol.codesign.settings import Settings
 from sysmol.files import make_folder
 from sysmol.network import save
 from sysmol.patterns import PATTERNS
-from train.allocate import Allocation, learned_scores, sensitivity
+from train.allocate import Allocation, learned_scores, least_cost, sensitivity
 from train.choice import Choice, choose
 from train.data import Dataset, load, to_real
 from train.models import build
@@ -40,6 +40,9 @@ GAIN_SHARE = 0.1
 """The accuracy that all promotions together would bring is worth this share of the cycles in the choice of patterns."""
 CLOSE = 0.03
 """Limits closer than this share of uniform 4-bit's cycles are not told apart: the loop ends."""
+
+
+ALL = tuple(range(len(PATTERNS)))
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Loop:
                                "seed": settings.seed, "codesign": settings.key}  # fmt: skip
         self.goal = 0.0
         self.best: Row | None = None
+        self.kept, self.lost, self.least_share = 1.0, 0.0, 0.0
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -108,27 +112,30 @@ class Loop:
             before = copy.deepcopy(state)
             choice = self._learn(state, f"round-{number}", share)
             learned = copy.deepcopy(state)
-            row, measured = self._finish(state, f"round-{number}", choice, share)
+            row, measured = self._finish(state, f"round-{number}", self.settings.patterns, choice, share)
             yield row
             self._feedback(row, share)
-            state.costs = measured.costs
             if row.kept or last is None:
                 last = learned, share
             else:
                 state = before  # what lost too much accuracy is no start for the next round
-                state.costs = measured.costs
+            state.costs = measured.costs
+            self.least_share = least_cost(state, ALL) / uniform_cost(state)
         yield from self._design_points(*last) if last else ()
 
     def _shares(self) -> Iterator[tuple[int, float]]:
-        """Numbers and limits of the rounds, until the limits are close or the rounds are over."""
-        self.kept, self.lost = 1.0, 0.0
+        """Numbers and limits of the rounds, until there is nothing to find out or the rounds are over."""
         share = FIRST_SHARE
         for number in range(1, self.settings.rounds + 1):
             yield number, share
-            share = self.kept * STEP if self.lost == 0 else (self.kept + self.lost) / 2
+            least = self.least_share
             if self.kept - self.lost < CLOSE:
                 self.say(f"the limit is known to {CLOSE:.0%} of uniform 4-bit's cycles: no further round")
                 return
+            if self.kept <= least:
+                self.say("every tensor takes as few registers as it can: no further round")
+                return
+            share = max(self.kept * STEP, least) if self.lost == 0 else (self.kept + self.lost) / 2
 
     def _feedback(self, row: Row, share: float) -> None:
         if row.kept:
@@ -156,27 +163,26 @@ class Loop:
         return self.patterns(state, settings.patterns, share)
 
     def patterns(self, state: Prepared, count: int, share: float) -> Choice:
-        """The best ``count`` patterns for what channels would have with all 45 under the limit of cycles."""
+        """The best patterns, at most ``count``, for what channels would have with all 45 under the limit of cycles."""
         torch.manual_seed(self.settings.seed)
         images = self.data.train_images[: self.pipeline.schedule.statistics]
         labels = torch.from_numpy(self.data.train_labels[: len(images)])
         slopes = sensitivity(state, to_real(images), labels)
-        free = Allocation(state, range(len(PATTERNS)), learned_scores(state)).solve(cost=share * uniform_cost(state))
+        free = Allocation(state, ALL, learned_scores(state)).solve(cost=limit(state, share, ALL))
         asked = {name: torch.from_numpy(found.precisions).float() for name, found in free.items()}
         demands = state.demands(asked, slopes)
         most = sum(g[0] * d.counts[1] + max(g[1:]) * d.counts[2] for d in demands for g in [d.gains])
         cycles = sum(d.cycles for d in demands)
         return choose(demands, count, gain_weight=GAIN_SHARE * cycles / most if most else 0.0)
 
-    def _finish(self, state: Prepared, name: str, choice: Choice, share: float) -> tuple[Row, Measured]:
+    def _finish(self, state: Prepared, name: str, count: int, choice: Choice, share: float) -> tuple[Row, Measured]:
         """Phase 2 under patterns and limit, export, measurement."""
-        state.freeze(cost=share * uniform_cost(state), patterns=choice.patterns)
+        state.freeze(cost=limit(state, share, choice.patterns), patterns=choice.patterns)
         state.calibrate(self.pipeline.calibration)
         phase = replace(self.pipeline.schedule.tune, name=f"{name}-tune", epochs=self.settings.tune_epochs)
         self.pipeline.trainer.fit(state, phase)
         settle_statistics(state, self.data.train_images[: self.pipeline.schedule.statistics])
-        design = f"P{len(choice.patterns)}"
-        return self._measure(Trained(Variant(name), state, []), design, choice.patterns, share)
+        return self._measure(Trained(Variant(name), state, []), f"P{count}", choice.patterns, share)
 
     def _uniform(self, policy: str) -> tuple[Row, Measured]:
         trained = self.pipeline.train(policy)
@@ -189,7 +195,7 @@ class Loop:
         for count in (4, 8, 45):
             if count != self.settings.patterns:
                 state = copy.deepcopy(learned)
-                yield self._finish(state, f"p{count}", self.patterns(state, count, share), share)[0]
+                yield self._finish(state, f"p{count}", count, self.patterns(state, count, share), share)[0]
 
     # --- figures -----------------------------------------------------------------------------------------------------
 
@@ -211,6 +217,11 @@ class Loop:
 
     def _validate(self, module: torch.nn.Module) -> float:
         return accuracy(module, self.validation.test_images, self.validation.test_labels)
+
+
+def limit(prepared: Prepared, share: float, patterns: Sequence[int]) -> float:
+    """The limit of a round, or the least that these patterns allow where that is more."""
+    return max(share * uniform_cost(prepared), least_cost(prepared, patterns))
 
 
 def uniform_cost(prepared: Prepared) -> float:

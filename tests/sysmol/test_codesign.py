@@ -42,10 +42,10 @@ def test_rounds_and_their_page(tmp_path: Path) -> None:
     assert (uniform.design, first.design, second.design) == ("P1", "P4", "P4")
     assert first.cycles < uniform.cycles and first.bits_per_parameter < uniform.bits_per_parameter
     # With so much accuracy to lose every limit is kept, and the next is smaller.
-    assert first.kept and second.share == pytest.approx(first.share * STEP)
+    assert first.kept and first.share * STEP <= second.share < first.share
     assert second.improved == (second.kept and second.cycles < min(uniform.cycles, first.cycles))
-    costs = json.loads((tmp_path / "bin" / "round-1.arm.json").read_text())["patterns"]
-    assert set(costs) <= set(first.patterns)
+    used = json.loads((tmp_path / "bin" / "round-1.arm.json").read_text())["patterns"]
+    assert set(used) <= set(first.patterns) and len(first.patterns) <= 4
     frame = write(tmp_path, QUICK, rows, finished=True)
     assert frame["front"].any()
     assert pd.read_csv(tmp_path / "rounds.csv")["name"].tolist() == ["w4", "round-1", "round-2"]
