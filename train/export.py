@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from sysmol.errors import SysmolError
 from sysmol.grid import ACC_UNIT, PRECISIONS
@@ -28,6 +29,7 @@ from sysmol.network import (
     accumulator_bound,
     border_constants,
     border_sums,
+    group_tensor,
     magnitude,
     save,
     validate,
@@ -37,7 +39,7 @@ from sysmol.network_file import breakdown
 from sysmol.packing import filler_codes, pack
 from train.data import PIXEL_SCALE, PIXEL_ZERO
 from train.graph import Unit, Value
-from train.prepared import FROZEN, SYMMETRIC, Activation, Key, Prepared, activate
+from train.prepared import FROZEN, SYMMETRIC, Activation, Key, Prepared, activate, norm_affine
 from train.quantiser import codes
 
 WIDE_MARGIN = 1.25
@@ -48,7 +50,8 @@ Array = np.ndarray[Any, Any]
 
 @dataclass
 class Real:
-    """A unit's real result per channel where every tap counts, ``factor[c] * acc + addend[c]``, float64.
+    """A unit's real result per channel where every tap counts, float64: ``factor[c] * acc + addend[c]``, and
+    ``residual[c] * r`` with a residual input r.
 
     ``mean_acc`` is the accumulator's mean in training where batch normalisation knows it, else None.
     """
@@ -56,6 +59,13 @@ class Real:
     factor: Array
     addend: Array
     mean_acc: Array | None = None
+    residual: Array | None = None
+
+    def behind(self, norm: nn.BatchNorm2d) -> Real:
+        """The result behind batch normalisation."""
+        factor, addend = (x.numpy() for x in norm_affine(norm))
+        residual = None if self.residual is None else self.residual * factor
+        return Real(self.factor * factor, self.addend * factor + addend, self.mean_acc, residual)
 
 
 def export(prepared: Prepared, name: str, calibration: torch.Tensor, description: str = "") -> Network:
@@ -101,9 +111,25 @@ class _Exporter:
         for unit in self.graph.units.values():
             if unit.op == "maxpool":
                 self._max_pools(unit)
-            else:
+            elif not self.folds(unit):
                 self._layer(unit)
         return self.net
+
+    def folds(self, unit: Unit) -> bool:
+        """Whether a normalisation needs no layer: whoever makes its input writes what it makes of that as well."""
+        if unit.op != "norm":
+            return False
+        assert unit.input is not None
+        maker = self.graph.units[unit.input.unit]
+        # Floating point knows no factor for a residual.
+        scaled = maker.residual is None or not self.prepared.is_float
+        return unit.input.act == "none" and maker.op not in ("maxpool", "norm") and scaled
+
+    def folded(self, unit: Unit) -> list[Unit]:
+        """The normalisations that a unit's layer computes with it."""
+        return [
+            u for u in self.graph.units.values() if self.folds(u) and u.input is not None and u.input.unit == unit.name
+        ]
 
     # --- tensors -----------------------------------------------------------------------------------------------------
 
@@ -138,7 +164,7 @@ class _Exporter:
         """
         found: dict[tuple[Value, str], None] = {}
         for later in self.graph.units.values():
-            for value in (later.input, later.residual):
+            for value in () if self.folds(later) else (later.input, later.residual):
                 if value is not None and value.unit == unit.name:
                     for form in self._forms(later) if value is later.input else ["s16"]:
                         found[value, "f32" if self.prepared.is_float else form] = None
@@ -173,23 +199,25 @@ class _Exporter:
             )
 
     def _layer(self, unit: Unit) -> None:
-        op = {"input": "rescale", "add": "rescale"}.get(unit.op, unit.op)
+        op = {"input": "rescale", "add": "rescale", "norm": "rescale"}.get(unit.op, unit.op)
         source = "image" if unit.input is None else self.tensor_name(unit.input, self.input_form(unit))
         layer = Layer(unit.name, op, source, kernel=unit.kernel, stride=unit.stride, padding=unit.padding)
+        layer.groups = unit.groups if unit.op == "conv2d" else 1
         if unit.residual is not None:
             layer.residual = self.tensor_name(unit.residual, "f32" if self.prepared.is_float else "s16")
         if self.prepared.is_float:
             self._float_layer(unit, layer)
         else:
             if unit.has_weights:
-                layer.weight = self._weight(unit)
-            real = self._real(unit, layer)
-            for value, form in self.readers(unit):
-                target = self.declare(value, form)
-                layer.outputs.append(self._output(unit, layer, real, target, value, form))
-            if unit.name == self.graph.output.unit:
-                logits = self._logits_tensor(unit, "s32")
-                layer.outputs.append(self._logits(unit, layer, real, logits))
+                layer.weight = self._weight(unit, layer)
+            bare = self._real(unit, layer)
+            for made in (unit, *self.folded(unit)):
+                real = bare if made is unit else bare.behind(_norm(made))
+                for value, form in self.readers(made):
+                    target = self.declare(value, form)
+                    layer.outputs.append(self._output(unit, layer, real, target, value, form))
+                if made.name == self.graph.output.unit:
+                    layer.outputs.append(self._logits(unit, layer, real, self._logits_tensor(unit, "s32")))
         self.net.layers.append(layer)
 
     def _logits_tensor(self, unit: Unit, form: str) -> Tensor:
@@ -205,39 +233,49 @@ class _Exporter:
             factor, addend = np.full(channels, PIXEL_SCALE), np.full(channels, -PIXEL_ZERO * PIXEL_SCALE)
         elif unit.op == "avgpool":
             factor = np.full(channels, 1.0 / unit.divisor)
+        elif unit.op == "norm":
+            factor, addend = (x.numpy() for x in norm_affine(_norm(unit)))
         elif unit.has_weights:
             module = self.prepared.convolution(unit.name)
             scale, shift = module.affine()
             weight = module.weight.detach().double() * scale.view(-1, 1, 1, 1)
             layer.weight = _kernel_last(unit, weight).astype(np.float32)
             addend = shift.numpy()
-        bias = addend.astype(np.float32).reshape(1, 1, -1)
-        multiplier = None if factor is None else factor.astype(np.float32)
-        for value, form in self.readers(unit):
-            low = 0.0 if value.act != "none" else -np.inf
-            high = 6.0 if value.act == "relu6" else np.inf
-            layer.outputs.append(Output(self.declare(value, form).name, bias, low, high, multiplier))
-        if unit.name == self.graph.output.unit:
-            layer.outputs.append(Output(self._logits_tensor(unit, "f32").name, bias, -np.inf, np.inf, multiplier))
+        for made in (unit, *self.folded(unit)):
+            multiplier, bias = factor, addend
+            if made is not unit:
+                scale, shift = norm_affine(_norm(made))
+                multiplier = scale.numpy() if factor is None else factor * scale.numpy()
+                bias = addend * scale.numpy() + shift.numpy()
+            B = bias.astype(np.float32).reshape(1, 1, -1)
+            M = None if multiplier is None else multiplier.astype(np.float32)
+            for value, form in self.readers(made):
+                low = 0.0 if value.act != "none" else -np.inf
+                high = 6.0 if value.act == "relu6" else np.inf
+                layer.outputs.append(Output(self.declare(value, form).name, B, low, high, M))
+            if made.name == self.graph.output.unit:
+                layer.outputs.append(Output(self._logits_tensor(unit, "f32").name, B, -np.inf, np.inf, M))
 
-    def _weight(self, unit: Unit) -> Array:
+    def _weight(self, unit: Unit, layer: Layer) -> Array:
         """Integer weights as the file stores them."""
-        assert unit.input is not None
-        code = self._weight_codes(unit)
-        if self.prepared.input_format(unit) == "s8":
-            return _kernel_last(unit, code).astype(np.int8)
-        domain = self.prepared.domain(unit.input.unit)
-        logical = _kernel_last(unit, code).astype(np.int64)
-        filler = filler_codes(domain.patterns)
-        slots = np.broadcast_to(filler, (*logical.shape[:-1], len(filler))).copy()
-        slots[..., domain.slots.numpy()] = logical
-        return pack(slots, domain.patterns)
+        logical = _kernel_last(unit, self._weight_codes(unit))
+        tensor = self.net.tensors[layer.input]
+        if tensor.format == "s8":
+            return logical.astype(np.int8)
+        packed = []
+        for number, own in enumerate(np.split(logical.astype(np.int64), layer.groups)):
+            part = group_tensor(tensor, layer.groups, number)
+            filler = filler_codes(part.patterns)
+            slots = np.broadcast_to(filler, (*own.shape[:-1], len(filler))).copy()
+            slots[..., np.asarray(part.slots)] = own
+            packed.append(pack(slots, part.patterns))
+        return np.concatenate(packed)
 
     def _weight_codes(self, unit: Unit) -> torch.Tensor:
         module = self.prepared.convolution(unit.name)
         with torch.no_grad():
             scale, levels = self.prepared.weight_grid(unit)
-            return codes(module.weight, scale, torch.zeros(()), levels)
+            return codes(module.kept(), scale, torch.zeros(()), levels)
 
     # --- constants ---------------------------------------------------------------------------------------------------
 
@@ -248,8 +286,12 @@ class _Exporter:
             return Real(np.full(channels, PIXEL_SCALE), np.full(channels, -PIXEL_ZERO * PIXEL_SCALE))
         assert unit.input is not None
         key = self.prepared.key(unit.input, self.input_form(unit))
+        residual = None
+        if unit.residual is not None:
+            residual = np.full(channels, self.wide[self.prepared.key(unit.residual, "s16")])
         if not unit.has_weights:
-            return Real(np.full(channels, self.wide[key] / unit.divisor), np.zeros(channels))
+            real = Real(np.full(channels, self.wide[key] / unit.divisor), np.zeros(channels), residual=residual)
+            return real.behind(_norm(unit)) if unit.op == "norm" else real
         module = self.prepared.convolution(unit.name)
         step = float(self.prepared.activation(key).scale.detach()[0]) if key[2] == "s8" else ACC_UNIT
         factor = module.log_scale.detach().exp().double().numpy() * step
@@ -263,7 +305,7 @@ class _Exporter:
             # The class with the most pixels stands for all of them in this correction.
             inner = addend + sums[sums.shape[0] // 2, sums.shape[1] // 2] * unit_of_sums
             mean_acc = (module.bn.running_mean.double().numpy() - bias - inner) / factor
-        return Real(factor * scale, addend * scale + shift, mean_acc)
+        return Real(factor * scale, addend * scale + shift, mean_acc, residual)
 
     def _output(self, unit: Unit, layer: Layer, real: Real, target: Tensor, value: Value, form: str) -> Output:
         """Constants of one requantisation."""
@@ -289,12 +331,8 @@ class _Exporter:
             if value.act == "relu6":
                 high = min(high, int(np.floor(6 / scale + shift[0])))
             low, high = min(low, RANGES[form][1]), max(high, low)
-        R = None if unit.residual is None else slope * self._residual_scale(unit)
+        R = None if real.residual is None else slope * real.residual
         return self._integers(unit, layer, target, real, slope, shift, R, (low, high))
-
-    def _residual_scale(self, unit: Unit) -> float:
-        assert unit.residual is not None
-        return self.wide[self.prepared.key(unit.residual, "s16")]
 
     def _integers(
         self, unit: Unit, layer: Layer, target: Tensor, real: Real, slope: Array, shift: Array, R: Array | None,
@@ -333,7 +371,7 @@ class _Exporter:
 
     def _logits(self, unit: Unit, layer: Layer, real: Real, target: Tensor) -> Output:
         """Logits as 32-bit integers without a shift, in the finest real unit that provably fits."""
-        R = None if unit.residual is None else np.full(target.channels, self._residual_scale(unit))
+        R = real.residual
         total = 2 * accumulator_bound(self.net, layer) * np.abs(real.factor) + np.abs(real.addend)
         if R is not None:
             total = total + 32768 * R
@@ -358,6 +396,11 @@ def _rounded(base: Array, shift: int, form: str) -> Array:
     zeros = next(z for z in range(64) if np.abs(np.rint(base / 2.0**z)).max() <= 32767)
     zeros = zeros if zeros <= spare else 0
     return np.rint(base / 2.0**zeros) * 2.0**zeros
+
+
+def _norm(unit: Unit) -> nn.BatchNorm2d:
+    assert unit.bn is not None
+    return unit.bn
 
 
 def _kernel_last(unit: Unit, weight: torch.Tensor) -> Array:
