@@ -48,12 +48,14 @@ from train.variants import Variant, variant
 FORMAT, VERSION = "sysmol-experiment", 1
 COLUMNS = (
     "network", "dataset", "variant", "seed", "accuracy_fp32", "accuracy_float", "accuracy_integer",
-    "bits_per_parameter", "mean_smol_bits", "parameters", "file_bytes", "compression", "patterns", "epochs", "seconds",
-    "source", "command", "date", "threads", "torch", "network_sha256",
+    "bits_per_parameter", "register_bits", "mean_smol_bits", "parameters", "file_bytes", "compression", "patterns",
+    "epochs", "seconds", "source", "command", "date", "threads", "torch", "network_sha256",
 )  # fmt: skip
-"""Of ``results/training.csv``: a row per network, data set, variant and seed. Accuracies are shares of the test images;
-``bits_per_parameter`` counts all weights without what fills unused slots; ``compression`` is 4 bytes per parameter over
-``file_bytes``; ``epochs`` are those of all phases, ``seconds`` their time; what is empty does not exist for the row."""
+"""Of ``results/training.csv``: a row per network, data set, variant and seed. Accuracies are shares of the test images.
+``bits_per_parameter`` are the bits of all weights as a file stores them over their number, ``register_bits`` those that
+registers hold, with what fills unused slots. ``compression`` is 4 bytes per parameter over ``file_bytes``, the whole
+file without samples and provenance. ``epochs`` are those of all phases from the first weights on, ``seconds`` their
+time. What does not exist for a row is empty."""
 IDENTITY = COLUMNS[:4]
 PHASES = {"fp32": "float", "int8": "int8", "uniform": "uniform", "noise": "noise", "tune": "tune"}
 """Names of phases in a spec, and in :class:`train.pipeline.Schedule`."""
@@ -236,15 +238,13 @@ def _row(pipeline: Pipeline, chosen: Variant, folder: Path, seed: int, command: 
     facts |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
     if chosen.exported:
         network = pipeline.export(trained)
-        path = save(folder / f"{chosen.name}.network.safetensors", network)
         metrics = dict(network.metrics)
-        size = int(metrics.get("file_bytes", path.stat().st_size))
-        metrics |= {"file_bytes": size, "compression": 4 * metrics["parameters"] / size}
+        metrics["register_bits"] = metrics["bits_per_parameter"]
+        metrics["bits_per_parameter"] = metrics["file_bits_per_weight"]
+        path = save(folder / f"{chosen.name}.network.safetensors", network)
         facts["network_sha256"] = sha256_file(path)
     else:
         metrics = pipeline.measure(trained)
-    # Network files count the fillers of unused slots where they store them; what is compared here is without.
-    metrics["bits_per_parameter"] = pipeline.measure(trained)["bits_per_parameter"]
     return {column: _rounded((metrics | facts).get(column)) for column in COLUMNS}
 
 

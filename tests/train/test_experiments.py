@@ -1,0 +1,185 @@
+"""Experiments on a few digits: rows of every kind of variant, a kill at any moment, tables, figures, bad specs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.accuracy import by_variant, draw, markdown
+from sysmol import reference
+from sysmol.errors import SysmolError
+from sysmol.network import load
+from train.data import load_digits
+from train.experiments import COLUMNS, Spec, find_rows, load_spec, read_table, run_experiments, take
+from train.variants import variant
+
+VARIANTS = ["fp32", "w2", "P4-2.0", "P45-2.0-random", "P4-2.0-sensitivity", "P45-2.0-separate", "w2-symmetric",
+            "P8-2.0-clamp"]  # fmt: skip
+TEXT = """
+dataset = "digits"
+model = "digits_net"
+seeds = [0, 1]
+variants = {variants}
+
+[schedule]
+calibration = 64
+statistics = 250
+samples = 4
+
+[phase]
+lr = 4e-3
+limit = {limit}
+
+[phases]
+fp32 = {{ epochs = {epochs} }}
+int8 = {{ epochs = 1 }}
+uniform = {{ epochs = 1 }}
+noise = {{ epochs = {epochs}, size_weight = 1 }}
+tune = {{ epochs = 1 }}
+"""
+
+
+def write(folder: Path, variants: list[str] = VARIANTS, limit: int = 64, epochs: int = 1) -> Spec:
+    path = folder / "spec.toml"
+    path.write_text(TEXT.format(variants=json.dumps(variants), limit=limit, epochs=epochs))
+    return load_spec(path)
+
+
+@pytest.fixture
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = load_digits()
+    few = replace(digits, test_images=digits.test_images[:40], test_labels=digits.test_labels[:40])
+    monkeypatch.setattr("train.pipeline.load", lambda name: few)
+
+
+def test_rows_of_every_kind_of_variant(tmp_path: Path, few_images: None) -> None:
+    spec, said = write(tmp_path), []
+    made = run_experiments(spec, tmp_path / "out", said.append, "a command", seeds=[1], quiet=True)
+    assert [row["variant"] for row in made] == VARIANTS and made == find_rows(spec, tmp_path / "out")
+    assert len(said) == len(VARIANTS)
+    for row in made:
+        chosen = variant(row["variant"])
+        assert tuple(row) == COLUMNS and row["seed"] == 1 and row["command"] == "a command" and row["seconds"] > 0
+        assert row["epochs"] == (1 if row["variant"] == "fp32" else 2 if chosen.policy == "w2" else 3)
+        path = tmp_path / "out" / "digits_net-digits-1" / f"{row['variant']}.network.safetensors"
+        assert path.is_file() == chosen.exported == (row["file_bytes"] is not None)
+        if chosen.bits is not None:
+            assert row["bits_per_parameter"] <= chosen.bits + 1e-6
+        if chosen.exported:
+            net = load(path)
+            assert net.samples is not None and net.metrics["file_bytes"] == row["file_bytes"]
+            if chosen.scores == "random":
+                assert np.array_equal(reference.evaluate(net, net.samples.images[:1]), net.samples.logits[:1])
+    assert run_experiments(spec, tmp_path / "out", said.append, "", seeds=[1], quiet=True) == []
+    only = run_experiments(spec, tmp_path / "out", said.append, "", seeds=[1], only="^w2$", again=True, quiet=True)
+    before = next(row for row in made if row["variant"] == "w2")
+    differs = {name for name in COLUMNS if only[0][name] != before[name]}
+    assert differs <= {"command", "date", "network_sha256"}  # nothing was trained: the checkpoints' seconds stand
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import torch
+from train.experiments import load_spec, run_experiments
+torch.set_num_threads(1)
+run_experiments(load_spec(sys.argv[1]), sys.argv[2], print, "", seeds=[0], quiet=True)
+"""
+
+
+def test_a_process_killed_at_any_moment_goes_on(tmp_path: Path, seed: int) -> None:
+    """kill -9 in the middle of training, started again: the weights are those of a run that was left alone."""
+    spec = write(tmp_path, ["P4-2.0"], limit=256, epochs=4)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run_experiments(spec, whole, lambda _: None, "", seeds=[0], quiet=True)
+    command = [sys.executable, "-c", KILLED, str(spec.path), str(cut)]
+    folder = cut / "digits_net-digits-0"
+    phase = ("fp32", "mixed-noise")[seed % 2]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 100
+    while not (folder / "checkpoints" / f"{phase}.checkpoint.pt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL and not find_rows(spec, cut)
+    run_experiments(spec, cut, lambda _: None, "", seeds=[0], quiet=True)
+    assert find_rows(spec, cut)[0]["accuracy_float"] == find_rows(spec, whole)[0]["accuracy_float"]
+    name = "digits_net-digits-0/checkpoints/P4-2.0-tune.checkpoint.pt"
+    states = [torch.load(out / name, weights_only=True)["model"] for out in (whole, cut)]
+    for key, tensor in states[0].items():
+        other = states[1][key]
+        assert torch.equal(tensor, other) if isinstance(tensor, torch.Tensor) else tensor == other, key
+
+
+def test_two_processes_do_not_take_the_same_seed(tmp_path: Path) -> None:
+    import fcntl
+
+    spec, said = write(tmp_path, ["fp32"]), []
+    folder = tmp_path / "out" / "digits_net-digits-0"
+    folder.mkdir(parents=True)
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run_experiments(spec, tmp_path / "out", said.append, "", seeds=[0], quiet=True) == []
+    assert len(said) == 1 and "another process" in said[0]
+
+
+def fake(name: str, seed: int, accuracy: float, bits: float) -> dict[str, object]:
+    facts = {"network": "n", "dataset": "d", "variant": name, "seed": seed, "accuracy_fp32": 0.9}
+    facts |= {"accuracy_float": accuracy, "accuracy_integer": accuracy, "bits_per_parameter": bits, "file_bytes": 100}
+    return dict.fromkeys(COLUMNS) | facts | {"compression": 16.0, "seconds": 1.0}
+
+
+def test_rows_are_taken_and_shown(tmp_path: Path) -> None:
+    path = tmp_path / "training.csv"
+    rows = [fake("P4-2.0", 0, 0.88, 2.0), fake("P4-2.0", 1, 0.90, 1.9), fake("w4", 0, 0.9, 4.1)]
+    take(rows, path)
+    take([fake("P4-2.0", 1, 0.92, 1.9) | {"accuracy_integer": None, "file_bytes": None}], path)
+    table = by_variant(read_table(path))
+    assert list(table["variant"]) == ["P4-2.0", "w4"] and list(table["seeds"]) == [2, 1]
+    text = markdown(table)
+    assert "| P4-2.0 | 2 | 90.00 ± 2.83 | 88.00 | +0.00 | 1.95 | 100 | 16.0x |" in text
+    assert "| w4 | 1 | 90.00 | 90.00 | +0.00 | 4.10 | 100 | 16.0x |" in text
+    assert draw(table).count("<svg") == 1
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(SysmolError, match="other columns"):
+        take(rows, path)
+
+
+def test_bad_specs_are_one_line(tmp_path: Path) -> None:
+    good = TEXT.format(variants=json.dumps(VARIANTS), limit=1, epochs=1)
+    for old, new, words in (
+        ("digits_net", "vgg", "unknown model 'vgg'"),
+        ('"w2"', '"w3"', "unknown variant 'w3'"),
+        ('"w2"', '"P45-separate"', "needs bits"),
+        ("seeds = [0, 1]", "seeds = []", "seeds must be a list of whole numbers"),
+        ("limit = 1", "limits = 1", "unknown field 'limits'"),
+        ("limit = 1", "batch = 0", "batch is 0, which is too small"),
+        ("lr = 4e-3", 'lr = "fast"', "lr must be a float"),
+        ("tune = { epochs = 1 }", "", "epochs are missing"),
+        ("[phase]", "[phase", "is no TOML"),
+    ):
+        assert old in good
+        path = tmp_path / "spec.toml"
+        path.write_text(good.replace(old, new))
+        with pytest.raises(SysmolError, match=words) as error:
+            load_spec(path)
+        assert "\n" not in str(error.value)
+    with pytest.raises(SysmolError, match="cannot read the spec"):
+        load_spec(tmp_path / "none.toml")
+    with pytest.raises(SysmolError, match="no variant matches"):
+        run_experiments(write(tmp_path), tmp_path, print, "", only="w9")
+
+
+def test_the_specs_here_are_good() -> None:
+    paths = sorted((Path(__file__).parents[2] / "benchmarks" / "training").glob("*.toml"))
+    assert len(paths) >= 4
+    for path in paths:
+        schedule = load_spec(path).schedule
+        assert schedule.noise.epochs + schedule.tune.epochs == schedule.uniform.epochs, path.name
