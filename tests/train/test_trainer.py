@@ -130,3 +130,75 @@ def test_augmentation_moves_whole_images() -> None:
     }
     found = {picture[:, :, 0].numpy().tobytes() for picture in many}
     assert found == legal
+
+
+OLD_FINGERPRINT = "1274ed306793c413829d22220b10d5a37a033c4e1d0a41fbd228cc6a67c9fe82"
+
+
+def test_checkpoints_of_older_versions_stay_good(digits: Dataset) -> None:
+    """Settings that came later leave the fingerprint of settings without them as it was."""
+    model = nn.Linear(2, 1)
+    with torch.no_grad():
+        model.weight.fill_(0.5)
+        model.bias.fill_(0.25)
+    trainer, phase = Trainer(digits, 7), Phase("fp32", 20, lr=4e-3, batch=256, shift=4, flip=True)
+    assert trainer._fingerprint(model, phase, "") == OLD_FINGERPRINT
+    assert trainer._fingerprint(model, replace(phase, distil=0.5), "") != OLD_FINGERPRINT
+    assert Trainer(digits, 7, amp=True)._fingerprint(model, phase, "") != OLD_FINGERPRINT
+
+
+def test_a_teacher_pulls_towards_itself(digits: Dataset) -> None:
+    torch.manual_seed(0)
+    teacher, images = Tiny(), to_real(digits.test_images)
+    Trainer(digits, 3, quiet=True).fit(teacher, Phase("fp32", epochs=4, lr=1e-2, shift=0))
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    distances = []
+    for distil in (0.0, 1.0):
+        torch.manual_seed(1)
+        student = Tiny()
+        phase = Phase("student", epochs=1, lr=5e-3, shift=0, limit=512, distil=distil)
+        Trainer(digits, 3, quiet=True).fit(student, phase, teacher=teacher)
+        with torch.no_grad():
+            differences = student.eval()(images).log_softmax(1) - teacher(images).log_softmax(1)
+            distances.append(float(differences.abs().mean()))
+    assert distances[1] < distances[0]
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+    with pytest.raises(SysmolError, match="no teacher"):
+        Trainer(digits, 3, quiet=True).fit(student, phase)
+
+
+def test_products_in_bfloat16(digits: Dataset) -> None:
+    """Both phases train with them, differently from float32, and parameters stay float32."""
+    losses = []
+    for amp in (False, True):
+        prepared = start(digits)
+        row = Trainer(digits, 7, quiet=True, amp=amp).fit(prepared, replace(NOISE, epochs=1))[-1]
+        prepared.freeze(bits=3.0)
+        row |= Trainer(digits, 7, quiet=True, amp=amp).fit(prepared, replace(NOISE, epochs=1, name="tune"))[-1]
+        losses.append(row["loss"])
+        assert {parameter.dtype for parameter in prepared.parameters()} == {torch.float32}
+    assert losses[0] != losses[1] and abs(losses[0] - losses[1]) < 0.1 * losses[0]
+
+
+@pytest.mark.parametrize(
+    "policy, mode", [("mixed", "noise"), ("mixed", "frozen"), ("w2", "frozen"), ("int8", "frozen")]
+)
+def test_a_prepared_network_stays_on_its_device(digits: Dataset, policy: str, mode: str) -> None:
+    """PyTorch's meta device stands for a GPU: a tensor left on the CPU is an error there too."""
+    images = to_real(digits.train_images[:16])
+    prepared = prepare(Tiny(), images[:1], policy)
+    prepared.calibrate(images)
+    if mode == "noise":
+        prepared.start_noise()
+    else:
+        prepared.freeze()
+    prepared.to("meta")
+    (prepared(images.to("meta")).sum() + prepared.size_penalty()).backward()
+    gradients = [parameter.grad for parameter in prepared.parameters() if parameter.grad is not None]
+    assert gradients and all(gradient.is_meta for gradient in gradients)
+
+
+def test_an_unknown_device_is_one_line(digits: Dataset) -> None:
+    with pytest.raises(SysmolError, match="cannot compute on device 'gpu'") as error:
+        Trainer(digits, device="gpu")
+    assert "\n" not in str(error.value)

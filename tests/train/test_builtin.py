@@ -1,0 +1,57 @@
+"""The built-in networks against the layer lists that the benchmarks measure, and the names of variants."""
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.shapes import load_network
+from sysmol.errors import SysmolError
+from train.models import MODELS, build
+from train.variants import Variant, exportable, variant
+
+Layer = tuple[int, int, tuple[int, ...], int, int]
+
+
+def layers(module: nn.Module) -> list[Layer]:
+    """Channels in and out, kernel, stride and groups of all convolutions and linear layers, sorted."""
+    found = []
+    for each in module.modules():
+        if isinstance(each, nn.Conv2d):
+            stride = each.stride[0]
+            found.append((each.in_channels, each.out_channels, tuple(each.kernel_size), int(stride), each.groups))
+        elif isinstance(each, nn.Linear):
+            found.append((each.in_features, each.out_features, (1, 1), 1, 1))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet20", "mobilenetv2", "mobilenetv2_stem2"])
+def test_networks_are_those_of_the_benchmarks(name: str) -> None:
+    shapes = [s for s in load_network(name).layers if s.op in ("conv", "linear")]
+    wanted = sorted((s.inputs, s.outputs, s.kernel, s.stride, s.groups) for s in shapes)
+    assert layers(build(name, 3, 10)) == wanted
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_runs(name: str) -> None:
+    channels, size = {"digits_net": (1, 8), "mnist_net": (1, 28)}.get(name, (3, 32))
+    module = build(name, channels, 10).eval()
+    with torch.no_grad():
+        assert module(torch.zeros(1, channels, size, size)).shape == (1, 10)
+
+
+def test_names_of_variants() -> None:
+    assert variant("fp32") == Variant("fp32", "fp32")
+    assert variant("w2-clamp") == Variant("w2-clamp", "w2", grid="clamp")
+    assert variant("mixed") == Variant("mixed")
+    assert variant("P8-2.5") == Variant("P8-2.5", pattern_set="P8", bits=2.5)
+    assert variant("P4-2-random") == Variant("P4-2-random", pattern_set="P4", bits=2.0, scores="random")
+    assert variant("P45-1.5-separate") == Variant("P45-1.5-separate", pattern_set="P45", bits=1.5, shared=False)
+    chosen = variant("P4-1.25-sensitivity-clamp")
+    assert (chosen.bits, chosen.scores, chosen.grid) == (1.25, "sensitivity", "clamp") and chosen.exported
+    assert "sensitivity" in chosen.description and "1.25 bits" in chosen.description and "clamp" in chosen.description
+    for name in ("w3", "P5-2.0", "P4-", "P4-2.0-best", "fp32-clamp", "int8-symmetric", "P45-separate"):
+        with pytest.raises(SysmolError, match=f"variant '{name}'"):
+            variant(name)
+    for name in ("w2-symmetric", "P4-2.0-separate", "mixed-symmetric"):
+        with pytest.raises(SysmolError, match="comparison only"):
+            exportable(variant(name))
