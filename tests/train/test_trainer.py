@@ -151,7 +151,7 @@ def test_a_teacher_pulls_towards_itself(digits: Dataset) -> None:
     torch.manual_seed(0)
     teacher, images = Tiny(), to_real(digits.test_images)
     Trainer(digits, 3, quiet=True).fit(teacher, Phase("fp32", epochs=4, lr=1e-2, shift=0))
-    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in teacher.eval().state_dict().items()}
     distances = []
     for distil in (0.0, 1.0):
         torch.manual_seed(1)
