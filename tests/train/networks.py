@@ -5,10 +5,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from sysmol.network import Network
+from train.cover import cover
 from train.data import to_real
 from train.export import export
 from train.policy import Policy
 from train.prepared import LEARNED, Prepared, prepare
+from train.quantiser import nearest_precision, precision_of
 
 
 class Mixture(nn.Module):
@@ -92,13 +94,19 @@ def random_statistics(module: nn.Module, seed: int) -> None:
                 nn.init.normal_(norm.bias, 0, 0.3)
 
 
-def ready(name: str, policy: Policy | str, seed: int, pattern_set: str = "P4") -> tuple[Prepared, torch.Tensor]:
-    """A frozen prepared module with random weights and precisions, and its calibration images (u8)."""
-    torch.manual_seed(seed)
-    make, shape = MODULES[name]
-    module = make()
+def frozen(
+    module: nn.Module,
+    images: torch.Tensor,
+    policy: Policy | str,
+    seed: int,
+    pattern_set: str = "P4",
+    promote: bool = True,
+) -> Prepared:
+    """A module prepared and frozen, with random statistics and precisions; ``images`` u8 ``[n, H, W, C]`` calibrate it.
+
+    ``promote`` as in :func:`train.cover.cover`: without it narrow layers have fewer than 4 bits, too.
+    """
     random_statistics(module, seed)
-    images = random_images(seed, 16, shape)
     prepared = prepare(module, to_real(images), policy, pattern_set)
     if any(bits == LEARNED for bits in prepared.bits.values()):
         prepared.calibrate(to_real(images))
@@ -108,9 +116,20 @@ def ready(name: str, policy: Policy | str, seed: int, pattern_set: str = "P4") -
                 domain.s.normal_(0, 2)
     if not prepared.is_float:
         prepared.freeze()
+        for domain in () if promote else prepared.learned_domains().values():
+            requested = nearest_precision(precision_of(domain.s)).numpy()
+            prepared._place(domain, cover(requested, prepared.supported, None, False, domain.groups))
     prepared.calibrate(to_real(images))
     prepared.eval()
-    return prepared, images
+    return prepared
+
+
+def ready(name: str, policy: Policy | str, seed: int, pattern_set: str = "P4") -> tuple[Prepared, torch.Tensor]:
+    """A frozen prepared module with random weights and precisions, and its calibration images (u8)."""
+    torch.manual_seed(seed)
+    make, shape = MODULES[name]
+    images = random_images(seed, 16, shape)
+    return frozen(make(), images, policy, seed, pattern_set), images
 
 
 def network(
