@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from sysmol.errors import SysmolError
 from sysmol.patterns import PATTERNS, check_id
-from train.reach import PER_CHUNK, Counts, Reach, alone, holding, members, set_of, width_of
+from train.reach import PER_CHUNK, Counts, Reach, alone, holding, members, places_of, set_of, width_of
 
 METHODS = ("milp", "greedy", "exhaustive")
 MOST_SETS = 200_000
@@ -88,6 +88,7 @@ class Part:
         self.start = 1
         """No set of candidates needs fewer vectors."""
         self._holding: dict[tuple[int, int], int] = {}
+        self._gains: dict[tuple[int, int], tuple[npt.NDArray[np.float64], float]] = {}
 
     def limit(self, ceiling: float, candidates: Iterable[int]) -> int:
         """The most vectors that a value below ``ceiling`` may have, with any set of candidates."""
@@ -111,10 +112,14 @@ class Part:
         for vectors in range(self.start, limit + 1):
             if self.cycles * vectors - self.most_gain >= found[0]:
                 break
-            fitting = reach[vectors] & self.holding(vectors, reach.width)
-            if fitting:
-                gain = self.gain_of(fitting, reach.width).max() if self.most_gain else 0.0
-                found = min(found, (self.cycles * vectors - float(gain), vectors))
+            if not self.most_gain:
+                if reach[vectors] & self.holding(vectors, reach.width):
+                    return self.cycles * vectors, vectors
+                continue
+            gains, most = self.gain_table(vectors, reach.width)
+            if self.cycles * vectors - most < found[0]:
+                gain = float(gains[reach.flags(vectors)].max(initial=-np.inf))
+                found = min(found, (self.cycles * vectors - gain, vectors))
         return found
 
     def goals(self, value: float, width: int, limit: int) -> list[tuple[int, int]]:
@@ -125,18 +130,22 @@ class Part:
             return [(vectors, self.holding(vectors, width))]
         goals = []
         for vectors in range(self.start, limit + 1):
-            totals, needed = self.holding(vectors, width), self.cycles * vectors - value
-            if totals and needed < self.most_gain:
-                n4, n2 = members(totals, width)
-                wanted = self.gain_of(totals, width) > needed
-                goals.append((vectors, set_of(n4[wanted], n2[wanted], width)))
-        return [goal for goal in goals if goal[1]]
+            needed = self.cycles * vectors - value
+            if needed < self.most_gain:
+                gains, most = self.gain_table(vectors, width)
+                if most > needed:
+                    goals.append((vectors, set_of(gains > needed)))
+        return goals
 
-    def gain_of(self, totals: int, width: int) -> npt.NDArray[np.float64]:
-        """The most that promotions gain with each of the totals, float64 ``[members]``."""
-        n4, n2 = members(totals, width)
-        p24, p14, p12 = self.promotions(n4, n2)
-        return self.gains[0] * p24 + self.gains[1] * p14 + self.gains[2] * p12
+    def gain_table(self, vectors: int, width: int) -> tuple[npt.NDArray[np.float64], float]:
+        """The most that promotions gain with each of the totals of ``vectors`` vectors, float64 ``[places]``, -inf
+        where they do not hold the channels; and the largest. Kept."""
+        if (vectors, width) not in self._gains:
+            n4, n2 = members(self.holding(vectors, width), width)
+            gains = np.full(places_of(vectors, width), -np.inf)
+            gains[n4 * width + n2] = np.array(self.gains) @ self.promotions(n4, n2)
+            self._gains[vectors, width] = gains, float(gains.max())
+        return self._gains[vectors, width]
 
     def promotions(self, n4: npt.NDArray[np.int64], n2: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Channels to promote from 2 to 4, 1 to 4 and 1 to 2 bits with these totals, int64 ``[3, members]``.

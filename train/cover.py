@@ -17,7 +17,7 @@ from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
 from sysmol.packing import slot_precisions
 from sysmol.patterns import CHUNKS, check_id
-from train.reach import PER_CHUNK, Counts, Reach, alone, first_list, holding, members, set_of, width_of
+from train.reach import PER_CHUNK, Counts, Reach, alone, first_list, holding, members, places_of, set_of, width_of
 
 Number = Any
 """An integer, or an int64 array of them."""
@@ -131,4 +131,6 @@ def _fewest_vectors(counts: Counts, ids: list[int], promote: bool, least: int) -
     granted = _granted([n * PER_CHUNK[p] for p, n in zip(PRECISIONS, chunks, strict=True)], counts, promote)
     bits_of = sum(p * n for p, n in zip(PRECISIONS, granted, strict=True))
     best = bits_of == (bits_of.max() if promote else bits_of.min())
-    return first_list(set_of(n4[best], n2[best], reach.width), vectors, ids, reach)
+    chosen = np.zeros(places_of(vectors, reach.width), dtype=np.bool_)
+    chosen[n4[best] * reach.width + n2[best]] = True
+    return first_list(set_of(chosen), vectors, ids, reach)

@@ -33,6 +33,7 @@ class Reach:
     def __init__(self, width: int, parent: Reach | None = None, step: int = 0) -> None:
         self.width, self._parent, self._step = width, parent, step
         self._sets = [1]
+        self._flags: dict[int, npt.NDArray[np.bool_]] = {}
 
     def with_pattern(self, pattern: int) -> Reach:
         """The totals with one more pattern id to choose from."""
@@ -52,6 +53,28 @@ class Reach:
         for v in range(len(self._sets), vectors + 1):
             self._sets.append(self._parent[v] | self._sets[v - 1] << self._step)
         return self._sets[vectors]
+
+    def flags(self, vectors: int) -> npt.NDArray[np.bool_]:
+        """``reach[vectors]`` as bool ``[places_of(vectors)]``; kept."""
+        if vectors not in self._flags:
+            self._flags[vectors] = flags_of(self[vectors], places_of(vectors, self.width))
+        return self._flags[vectors]
+
+
+def places_of(vectors: int, width: int) -> int:
+    """Bits that a set of totals of so many vectors may have."""
+    return CHUNKS * vectors * width + 1
+
+
+def flags_of(totals: int, places: int) -> npt.NDArray[np.bool_]:
+    """A set as bool ``[places]``."""
+    raw = np.frombuffer(totals.to_bytes(-(-places // 8), "little"), np.uint8)
+    return np.unpackbits(raw, count=places, bitorder="little").view(np.bool_)
+
+
+def set_of(flags: npt.NDArray[np.bool_]) -> int:
+    """The inverse of :func:`flags_of`."""
+    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
 
 
 def holding(counts: Counts, vectors: int, width: int) -> int:
@@ -80,19 +103,8 @@ def alone(counts: Counts, pattern: int) -> int | None:
 
 def members(totals: int, width: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(N4, N2) of every member of a set, int64 ``[members]`` each, ascending."""
-    raw = np.frombuffer(totals.to_bytes((totals.bit_length() + 7) // 8, "little"), np.uint8)
-    n4, n2 = np.divmod(np.flatnonzero(np.unpackbits(raw, bitorder="little")), width)
+    n4, n2 = np.divmod(np.flatnonzero(flags_of(totals, totals.bit_length())), width)
     return n4, n2
-
-
-def set_of(n4: npt.NDArray[np.int64], n2: npt.NDArray[np.int64], width: int) -> int:
-    """The inverse of :func:`members`."""
-    if not len(n4):
-        return 0
-    places = n4 * width + n2
-    flags = np.zeros(int(places.max()) + 1, np.uint8)
-    flags[places] = 1
-    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
 
 
 def first_list(totals: int, vectors: int, patterns: Iterable[int], reach: Reach) -> tuple[int, ...]:
