@@ -27,7 +27,7 @@ from train.data import PIXEL_ZERO, Dataset, to_real
 from train.prepared import NOISE, Activation, Convolution, Domain, Prepared
 
 CHECKPOINT = "sysmol-checkpoint-1"
-LATER = ("distil",)
+LATER = ("distil", "floor_bits")
 """Settings that younger versions know: at their defaults they change neither training nor fingerprints, so that
 checkpoints of older versions stay good."""
 TEMPERATURE = 4.0
@@ -41,7 +41,9 @@ class Phase:
     ``lr`` for weights, ``scale_lr`` for logarithmic scales and offsets, ``precision_lr`` for SMOL's s,
     ``size_weight`` (lambda) for the size penalty in bits per weight. ``shift`` pixels of random translation,
     ``flip`` mirrors half of the images; ``limit`` images per epoch (0: all); ``warmup`` is the share of the steps
-    with a rising learning rate; ``distil`` is the share of the loss that a teacher's soft labels have.
+    with a rising learning rate; ``distil`` is the share of the loss that a teacher's soft labels have;
+    ``floor_bits`` is the mean precision at which the size penalty rests: from there on the loss alone moves bits
+    between channels.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Phase:
     limit: int = 0
     warmup: float = 0.1
     distil: float = 0.0
+    floor_bits: float = 0.0
 
     def settings(self) -> dict[str, Any]:
         """All fields, but for those of :data:`LATER` at their defaults."""
@@ -197,7 +200,10 @@ class Trainer:
                 imitation = F.cross_entropy(logits / TEMPERATURE, soft) * TEMPERATURE**2
                 total = (1 - phase.distil) * loss + phase.distil * imitation
             if phase.size_weight and isinstance(model, Prepared):
-                total = total + phase.size_weight * model.size_penalty()
+                excess = model.size_penalty()
+                if phase.floor_bits:
+                    excess = F.relu(excess - (phase.floor_bits - 1))
+                total = total + phase.size_weight * excess
             optimiser.zero_grad(set_to_none=True)
             total.backward()
             optimiser.step()

@@ -94,6 +94,16 @@ def test_a_stronger_size_penalty_leaves_fewer_bits(digits: Dataset) -> None:
     assert bits[0] > bits[1] > bits[2] >= 1
 
 
+def test_the_size_penalty_rests_at_its_floor(digits: Dataset) -> None:
+    """Adam's momentum carries precisions a little below it, not to the bottom."""
+    strong = replace(NOISE, size_weight=3.0, epochs=6, precision_lr=0.1)
+    bits = []
+    for floor in (0.0, 3.0):
+        log = Trainer(digits, 1, quiet=True).fit(start(digits), replace(strong, floor_bits=floor))
+        bits.append(log[-1]["bits"])
+    assert bits[0] < 2 and bits[0] + 0.3 < bits[1] < 3
+
+
 def test_training_learns_and_freezing_keeps_it(digits: Dataset) -> None:
     torch.manual_seed(0)
     model = Tiny()
