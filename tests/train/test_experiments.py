@@ -15,6 +15,7 @@ import torch
 
 from analysis.accuracy import by_variant, draw, markdown
 from sysmol import reference
+from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
 from sysmol.network import load
 from train.data import load_digits
@@ -150,6 +151,18 @@ def test_rows_are_taken_and_shown(tmp_path: Path) -> None:
     path.write_text("a,b\n1,2\n")
     with pytest.raises(SysmolError, match="other columns"):
         take(rows, path)
+
+
+def test_the_command_line_shows_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec, rows = write(tmp_path), tmp_path / "training.csv"
+    own = {"network": "digits_net", "dataset": "digits"}
+    take([fake("w2", 0, 0.8, 2.1) | own, fake("w4", 0, 0.9, 4.1)], rows)  # the latter is another network's
+    shown = ["experiments", str(spec.path), "--out", str(tmp_path / "out"), "--rows", str(rows), "--table"]
+    assert run_command_line([*shown, "--plot", str(tmp_path / "a.svg")]) == 0
+    out = capsys.readouterr().out
+    assert "| w2 | 1 | 80.00 |" in out and "w4" not in out and (tmp_path / "a.svg").is_file()
+    assert run_command_line(["experiments", str(spec.path), "--out", str(tmp_path / "out"), "--table"]) == 2
+    assert "no rows yet" in capsys.readouterr().err
 
 
 def test_bad_specs_are_one_line(tmp_path: Path) -> None:
