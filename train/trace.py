@@ -75,12 +75,14 @@ class _Tracer(fx.Tracer):
 
 
 class _Shapes(fx.Interpreter):
-    """Runs a traced module and notes the shape of every tensor in its node."""
+    """Runs a traced module and notes in its nodes the shape of every tensor, and every other value (sizes)."""
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if isinstance(result, torch.Tensor):
             n.meta["shape"] = tuple(result.shape)
+        else:
+            n.meta["value"] = result
         return result
 
 
@@ -129,6 +131,7 @@ class _Builder:
         return {
             F.relu: self.relu, torch.relu: self.relu, "relu": self.relu, torch.relu_: self.relu, "relu_": self.relu,
             F.relu6: self.relu6, F.hardtanh: self.hardtanh, torch.clamp: self.clamp, "clamp": self.clamp,
+            torch.clip: self.clamp, "clip": self.clamp,
             operator.add: self.add, operator.iadd: self.add, torch.add: self.add, "add": self.add, "add_": self.add,
             torch.cat: self.concatenate, torch.concat: self.concatenate, torch.concatenate: self.concatenate,
             F.max_pool2d: self.max_pool, torch.max_pool2d: self.max_pool, F.avg_pool2d: self.avg_pool,
@@ -196,7 +199,8 @@ class _Builder:
         """An option of a module or function: keyword, position or the module's attribute."""
         if node.op == "call_module":
             return getattr(self.module(node), name, default)
-        return node.kwargs.get(name, node.args[index] if len(node.args) > index else default)
+        found = node.kwargs.get(name, node.args[index] if len(node.args) > index else default)
+        return fx.node.map_arg(found, lambda size: size.meta.get("value"))
 
     def new(self, node: fx.Node, op: str, shape: tuple[int, int, int], **fields: Any) -> Value:
         label = str(node.target) if node.op == "call_module" else node.name
@@ -425,6 +429,8 @@ class _Builder:
         return self.pool(node, "avgpool", kernel=(height, width), divisor=height * width)
 
     def add(self, node: fx.Node) -> Parts:
+        if node.args[:1] == (0,):  # how sum() begins
+            return self.parts(node, 1)
         if (
             len(node.args) != 2
             or node.kwargs.get("alpha", 1) != 1

@@ -145,6 +145,26 @@ def test_additions_ride_on_convolutions_where_they_can() -> None:
     assert pool.input is not None and pool.input.act == "relu"
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.avg_pool2d(x, x.shape[2]),
+        lambda x: F.max_pool2d(F.relu(x), x.size(3)),
+        lambda x: F.avg_pool2d(x.clip(0, 6), kernel_size=x.size()[2:]),
+        lambda x: sum([x, F.hardtanh(x, 0, 6), F.relu6(x)]),
+        lambda x: F.adaptive_avg_pool2d(x, (4, None)),
+        lambda x: torch.clamp(x, min=0.0),
+        lambda x: F.dropout2d(F.dropout(x, training=False), training=False),
+    ],
+)
+def test_other_ways_to_write_it(function) -> None:
+    torch.manual_seed(0)
+    module = Function(function).eval()
+    x = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.allclose(module(x), prepare(module, x, "fp32").eval()(x), atol=1e-5)
+
+
 def test_the_users_module_is_left_alone() -> None:
     module = Mixture().train()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
