@@ -517,7 +517,8 @@ class Prepared(nn.Module):
     def demands(
         self, scores: Mapping[str, torch.Tensor] | None = None, gains: Mapping[str, torch.Tensor] | None = None
     ) -> list[Demand]:
-        """What every learned domain asks of a set of patterns, for :func:`train.choice.choose`.
+        """What every learned domain asks of a set of patterns, for :func:`train.choice.choose`; one with groups asks
+        for each of them, whose vectors are its own.
 
         ``scores`` as in :meth:`freeze`; ``gains``: loss that one more bit saves per channel
         (:func:`train.allocate.sensitivity`), by domain. A vector costs what :attr:`costs` say.
@@ -527,14 +528,16 @@ class Prepared(nn.Module):
         costs = self.domain_costs()
         found = []
         for name, real in (learned_scores(self) if scores is None else scores).items():
-            precisions = nearest_precision(real)
-            c4, c2, c1 = (int((precisions == p).sum()) for p in PRECISIONS)
-            per_bit = {2: 0.0, 1: 0.0}
-            for p in (2, 1):
-                if gains is not None and bool((precisions == p).any()):
-                    per_bit[p] = max(float(gains[name][precisions == p].mean()), 0.0)
-            steps = (2 * per_bit[2], 3 * per_bit[1], per_bit[1])
-            found.append(Demand(name, (c4, c2, c1), costs[name], steps))
+            groups = self.learned_domains()[name].groups
+            gain = torch.zeros_like(real) if gains is None else gains[name]
+            for number, (own, slopes) in enumerate(zip(real.chunk(groups), gain.chunk(groups), strict=True)):
+                precisions = nearest_precision(own)
+                c4, c2, c1 = (int((precisions == p).sum()) for p in PRECISIONS)
+                by_two, by_one = (
+                    max(float(slopes[precisions == p].mean()), 0.0) if n else 0.0 for p, n in ((2, c2), (1, c1))
+                )
+                label = name if groups == 1 else f"{name}/{number}"
+                found.append(Demand(label, (c4, c2, c1), costs[name], (2 * by_two, 3 * by_one, by_one)))
         return found
 
     def _all_domains(self) -> list[Domain]:

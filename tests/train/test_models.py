@@ -399,6 +399,19 @@ def test_noise_teaches_all_precisions() -> None:
         assert slope is not None and bool(slope.isfinite().all()) and bool((slope != 0).any()), name
 
 
+def test_every_group_asks_for_vectors_of_its_own() -> None:
+    prepared = prepare(ResNet18(), torch.zeros(1, 3, 32, 32))
+    prepared.start_noise()
+    (grouped,) = (unit for unit in prepared.graph.convolutions if unit.groups > 1)
+    assert grouped.input is not None
+    name = prepared.domain_of[grouped.input.unit]
+    asked = [demand for demand in prepared.demands() if demand.name.startswith(f"{name}/")]
+    assert [sum(demand.counts) for demand in asked] == [7, 7, 7]
+    assert {demand.cycles for demand in asked} == {prepared.domain_costs()[name]}
+    prepared.freeze()
+    assert len(prepared.domain(name).patterns) == 3
+
+
 def test_weights_of_zero_are_refused_by_name() -> None:
     x = torch.zeros(1, 3, 8, 8)
     with pytest.raises(SysmolError, match=r"'dilated' needs weights of exactly 0 .* Policy\(fallback=8\)"):
