@@ -174,6 +174,9 @@ def run_experiments(
     wanted = [chosen for chosen in spec.variants if matches.search(chosen.name)]
     if not wanted:
         raise SysmolError(f"no variant matches {only!r}: {spec.path} has {', '.join(v.name for v in spec.variants)}")
+    for seed in seeds:
+        if seed not in spec.seeds:
+            raise SysmolError(f"--seed {seed}: {spec.path} has the seeds {', '.join(map(str, spec.seeds))}")
     made: list[Row] = []
     for seed in seeds or spec.seeds:
         folder = seed_folder(spec, out, seed)

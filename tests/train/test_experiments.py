@@ -188,6 +188,8 @@ def test_bad_specs_are_one_line(tmp_path: Path) -> None:
         load_spec(tmp_path / "none.toml")
     with pytest.raises(SysmolError, match="no variant matches"):
         run_experiments(write(tmp_path), tmp_path, print, "", only="w9")
+    with pytest.raises(SysmolError, match="has the seeds 0, 1"):
+        run_experiments(write(tmp_path), tmp_path, print, "", seeds=[5])
 
 
 def test_the_specs_here_are_good() -> None:
