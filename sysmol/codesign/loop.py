@@ -158,7 +158,11 @@ class Loop:
         state.mode = FLOAT
         state.calibrate(self.pipeline.calibration)
         state.start_noise()
-        phase = replace(self.pipeline.schedule.noise, name=f"{name}-noise", epochs=settings.noise_epochs)
+        # The penalty rests where the limit is met: its weights are the layers' costs, and 4 bits cost all of them.
+        phase = replace(
+            self.pipeline.schedule.noise, name=f"{name}-noise", epochs=settings.noise_epochs,
+            floor_bits=max(1.0, 4 * share),
+        )  # fmt: skip
         self.pipeline.trainer.fit(state, phase)
         return self.patterns(state, settings.patterns, share)
 
