@@ -213,7 +213,7 @@ class Loop:
         improved = kept and (self.best is None or measured.cycles < self.best.cycles)
         row = Row(
             trained.variant.name, design, patterns, share, validation, facts["accuracy_float"],
-            facts["accuracy_integer"], facts["bits_per_parameter"], facts["file_bytes"], measured.cycles,
+            facts["accuracy_integer"], facts["file_bits_per_weight"], facts["file_bytes"], measured.cycles,
             measured.source, kept, improved,
         )  # fmt: skip
         self.best = row if improved else self.best

@@ -40,7 +40,7 @@ def test_rounds_and_their_page(tmp_path: Path) -> None:
     rows = first_rows(tmp_path, 3)
     uniform, first, second = rows
     assert (uniform.design, first.design, second.design) == ("P1", "P4", "P4")
-    assert first.cycles < uniform.cycles and first.bits_per_parameter < uniform.bits_per_parameter
+    assert first.cycles < uniform.cycles and first.file_bytes < uniform.file_bytes
     # With so much accuracy to lose every limit is kept, and the next is smaller.
     assert first.kept and first.share * STEP <= second.share < first.share
     assert second.improved == (second.kept and second.cycles < min(uniform.cycles, first.cycles))
