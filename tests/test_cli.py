@@ -13,7 +13,6 @@ import pytest
 import safetensors.numpy
 
 from sysmol.builder import Builder, random_network
-from sysmol.cli import run_command_line
 from sysmol.demo import Stages, compare
 from sysmol.files import atomic_write_text, sha256_file
 from sysmol.network import load, save
@@ -21,18 +20,6 @@ from sysmol.network_file import breakdown
 from sysmol.reference import evaluate
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process: ``(status, stdout, stderr)``."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        status = run_command_line([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -8,25 +8,12 @@ import pytest
 
 from analysis.costs import Costs, LayerCost
 from sysmol.builder import Builder, random_network
-from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
 from sysmol.network import save
 from train.choice import choose
 from train.demands import network_demands
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process: ``(status, stdout, stderr)``."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        status = run_command_line([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def costs_of(name: str, **per_vector: float) -> Costs:
