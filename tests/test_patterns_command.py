@@ -42,6 +42,18 @@ def test_orders_that_layers_share_are_one_demand() -> None:
         network_demands(net, {})
 
 
+def test_channels_of_different_groups_share_no_vectors() -> None:
+    b = Builder(np.random.default_rng(0), 4, 4, 3)
+    precisions = np.array([4] * 6 + [1] * 4 + [4] * 2 + [2] * 8)
+    (x,) = b.layer("rescale", "image", ["s8"])
+    (x,) = b.layer("conv2d", x, [precisions], 20, apart=2)
+    (y,) = b.layer("conv2d", x, ["s8"], 16, groups=2)
+    b.classifier(y)
+    first, second = network_demands(b.finish())
+    assert (first.counts, second.counts) == ((6, 0, 4), (2, 8, 0))
+    assert first.cycles == second.cycles == 16 * 16 / 2
+
+
 def test_patterns_prints_what_choose_finds(run: Run, tmp_path: Path) -> None:
     nets = [random_network(seed, size=4, widths=(33, 70)) for seed in (1, 2)]
     paths = [save(tmp_path / f"{n}.network.safetensors", net) for n, net in enumerate(nets)]

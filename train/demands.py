@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+
+import numpy as np
 
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
@@ -13,10 +16,11 @@ from train.choice import Demand
 def network_demands(net: Network, per_vector: Mapping[str, float] | None = None) -> list[Demand]:
     """Demands of a trained network, of the precisions that its channels have.
 
-    SMOL tensors with the same patterns and slots are one order. A vector costs the sum of ``per_vector`` (cycles by
-    layer name, :mod:`analysis.costs`) over the layers that read it; without that, their SMOL multiply-accumulate
-    instructions. Tensors whose vectors cost nothing (pooling alone reads them) are left out. :class:`SysmolError` where
-    the network has no SMOL tensor, or the costs are those of another network.
+    SMOL tensors with the same patterns and slots are one order; with groups, whose channels share no vectors, each
+    group is one. A vector costs the sum of ``per_vector`` (cycles by layer name, :mod:`analysis.costs`) over the layers
+    that read it; without that, their SMOL multiply-accumulate instructions. Tensors whose vectors cost nothing (pooling
+    alone reads them) are left out. :class:`SysmolError` where the network has no SMOL tensor, or the costs are those of
+    another network.
     """
     costs = {layer.name: _instructions(net, layer) for layer in net.layers} if per_vector is None else per_vector
     readers = [layer for layer in net.layers if net.tensors[layer.input].format == "smol"]
@@ -35,10 +39,12 @@ def network_demands(net: Network, per_vector: Mapping[str, float] | None = None)
     demands = []
     for layers in orders.values():
         cycles = sum(costs[layer.name] for layer in layers)
-        precisions = net.tensors[layers[0].input].precisions
-        c4, c2, c1 = (int((precisions == p).sum()) for p in PRECISIONS)
-        if cycles > 0:
-            demands.append(Demand(f"{net.name}/{layers[0].input}", (c4, c2, c1), cycles))
+        groups = math.lcm(*(layer.groups for layer in layers if layer.op == "conv2d"))
+        for number, precisions in enumerate(np.split(net.tensors[layers[0].input].precisions, groups)):
+            c4, c2, c1 = (int((precisions == p).sum()) for p in PRECISIONS)
+            label = f"{net.name}/{layers[0].input}" + (f"/{number}" if groups > 1 else "")
+            if cycles > 0:
+                demands.append(Demand(label, (c4, c2, c1), cycles))
     return demands
 
 
