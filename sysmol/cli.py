@@ -454,7 +454,7 @@ def codesign(
     isa: Annotated[str, typer.Option(help="arm or riscv.")] = "arm",
     machine: MachineName = DEFAULT_MACHINE,
     patterns: Annotated[int, typer.Option(min=1, max=45, help="How many patterns the hardware has.")] = 4,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds at most.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds at most.")] = 6,
     drop: Annotated[float, typer.Option(min=0, help="Points of accuracy that may be lost against fp32.")] = 1.5,
     noise_epochs: Annotated[int, typer.Option(min=1, help="Epochs with noise, each round.")] = 6,
     tune_epochs: Annotated[int, typer.Option(min=1, help="Epochs under the patterns, each round.")] = 10,

@@ -153,9 +153,10 @@ def vector_cost(prepared: Prepared, covers: Mapping[str, Cover]) -> float:
     return sum(costs[name] * len(found.patterns) for name, found in covers.items())
 
 
-def least_cost(prepared: Prepared, patterns: Sequence[int]) -> float:
-    """The smallest limit of :func:`vector_cost` that any precisions can meet in these patterns."""
-    return vector_cost(prepared, Allocation(prepared, patterns, learned_scores(prepared)).least(-REACH))
+def least_limits(prepared: Prepared, patterns: Sequence[int]) -> tuple[float, float]:
+    """The smallest limits, of :func:`stored_bits` and of :func:`vector_cost`, that these patterns can meet."""
+    covers = Allocation(prepared, patterns, learned_scores(prepared)).least(-REACH)
+    return stored_bits(prepared, covers), vector_cost(prepared, covers)
 
 
 @torch.enable_grad()

@@ -4,7 +4,7 @@ Every round trains with noise, its size penalty weighing each layer's bits by th
 took for them; chooses the hardware's patterns for the precisions that came out; trains the network under these patterns
 and under a limit of cycles; and measures the generated code. The limit is a share of what uniform 4-bit takes. It falls
 by a quarter as long as the network keeps its accuracy on held-out images, and otherwise goes back half of the way to
-the last limit that was kept.
+the last limit that was kept. Where cycles can fall no further, the stored bits go the same way at those cycles.
 
 Nothing but files carries over: a run that was killed replays what its checkpoints, executables and simulations hold.
 """
@@ -19,12 +19,13 @@ from typing import Any
 
 import torch
 
+from sysmol.codesign.descent import Descent, Limits
 from sysmol.codesign.measure import Bench, Measured
 from sysmol.codesign.settings import Settings
 from sysmol.files import make_folder
 from sysmol.network import save
 from sysmol.patterns import PATTERNS
-from train.allocate import Allocation, learned_scores, least_cost, sensitivity
+from train.allocate import Allocation, learned_scores, least_limits, sensitivity
 from train.choice import Choice, choose
 from train.data import Dataset, load, to_real
 from train.models import build
@@ -34,25 +35,20 @@ from train.trainer import Trainer, accuracy, settle_statistics
 from train.variants import Variant
 
 FIRST_SHARE = 0.75
-STEP = 0.75
-"""How much smaller the next limit is where the accuracy held."""
+"""The first round's limit."""
 GAIN_SHARE = 0.1
 """The accuracy that all promotions together would bring is worth this share of the cycles in the choice of patterns."""
-CLOSE = 0.03
-"""Limits closer than this share of uniform 4-bit's cycles are not told apart: the loop ends."""
-
-
 ALL = tuple(range(len(PATTERNS)))
 
 
 @dataclass(frozen=True)
 class Row:
-    """One network: a round of the loop, or a design point beside it. Accuracies are shares; ``share`` is the limit."""
+    """One network: a round of the loop, or a design point beside it. Accuracies are shares of the images."""
 
     name: str
     design: str
     patterns: tuple[int, ...]
-    share: float
+    limits: Limits
     validation: float
     accuracy_float: float
     accuracy_integer: float
@@ -64,8 +60,15 @@ class Row:
     improved: bool
 
     def record(self) -> dict[str, Any]:
-        """For tables: patterns as one word."""
-        return self.__dict__ | {"patterns": " ".join(map(str, self.patterns))}
+        """For tables: patterns and limits as words."""
+        return self.__dict__ | {"patterns": " ".join(map(str, self.patterns)), "limits": str(self.limits)}
+
+    def better_than(self, other: Row | None) -> bool:
+        """Whether it kept its accuracy in fewer cycles, or in as many and fewer bytes (differences of 2% count)."""
+        if not self.kept or other is None:
+            return self.kept
+        fewer, no_more = self.cycles < 0.98 * other.cycles, self.cycles < 1.02 * other.cycles
+        return fewer or (no_more and self.file_bytes < 0.98 * other.file_bytes)
 
 
 def hold_out(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -95,7 +98,6 @@ class Loop:
                                "seed": settings.seed, "codesign": settings.key}  # fmt: skip
         self.goal = 0.0
         self.best: Row | None = None
-        self.kept, self.lost, self.least_share = 1.0, 0.0, 0.0
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -107,44 +109,36 @@ class Loop:
         uniform, measured = self._uniform("w4")
         yield uniform
         state = self._start(measured)
-        last: tuple[Prepared, float] | None = None
-        for number, share in self._shares():
+        last: tuple[Prepared, Limits] | None = None
+        cycles, size = Descent(FIRST_SHARE, 1.0), None
+        for number in range(1, self.settings.rounds + 1):
+            limits = Limits(cycles.value, size.value if size else None)
             before = copy.deepcopy(state)
-            choice = self._learn(state, f"round-{number}", share)
+            choice = self._learn(state, f"round-{number}", limits)
             learned = copy.deepcopy(state)
-            row, measured = self._finish(state, f"round-{number}", self.settings.patterns, choice, share)
+            row, measured = self._finish(state, f"round-{number}", self.settings.patterns, choice, limits)
             yield row
-            self._feedback(row, share)
+            self._tell(row)
+            (size or cycles).tell(row.kept, row.bits_per_parameter if size else layout_share(state))
             if row.kept or last is None:
-                last = learned, share
+                last = learned, limits
             else:
                 state = before  # what lost too much accuracy is no start for the next round
             state.costs = measured.costs
-            self.least_share = least_cost(state, ALL) / uniform_cost(state)
+            least_bits, least_cost = least_limits(state, ALL)
+            if size is None and not cycles.go_on(least_cost / uniform_cost(state)):
+                self.say(f"cycles: {cycles.kept:.0%} of uniform 4-bit's is where they stay; now the size")
+                if not last or not self.best:
+                    break
+                size = Descent(0.0, self.best.bits_per_parameter)
+            if size is not None and not size.go_on(least_bits):
+                self.say(f"size: {size.kept:.2f} bits per parameter is where it stays: no further round")
+                break
         yield from self._design_points(*last) if last else ()
 
-    def _shares(self) -> Iterator[tuple[int, float]]:
-        """Numbers and limits of the rounds, until there is nothing to find out or the rounds are over."""
-        share = FIRST_SHARE
-        for number in range(1, self.settings.rounds + 1):
-            yield number, share
-            least = self.least_share
-            if self.kept - self.lost < CLOSE:
-                self.say(f"the limit is known to {CLOSE:.0%} of uniform 4-bit's cycles: no further round")
-                return
-            if self.kept <= least:
-                self.say("every tensor takes as few registers as it can: no further round")
-                return
-            share = max(self.kept * STEP, least) if self.lost == 0 else (self.kept + self.lost) / 2
-
-    def _feedback(self, row: Row, share: float) -> None:
-        if row.kept:
-            self.kept = min(self.kept, share)
-        else:
-            self.lost = max(self.lost, share)
+    def _tell(self, row: Row) -> None:
         verdict = "improves on all before" if row.improved else "does not improve"
-        held = "kept" if row.kept else "lost"
-        self.say(f"{row.name}: accuracy {held} at {share:.0%} of uniform 4-bit's cycles; {verdict}")
+        self.say(f"{row.name}: accuracy {'kept' if row.kept else 'lost'} at {row.limits}; {verdict}")
 
     def _start(self, measured: Measured) -> Prepared:
         """The full-precision network with learned precisions, and layer costs of uniform 4-bit."""
@@ -152,7 +146,7 @@ class Loop:
         prepared.costs = measured.costs
         return prepared
 
-    def _learn(self, state: Prepared, name: str, share: float) -> Choice:
+    def _learn(self, state: Prepared, name: str, limits: Limits) -> Choice:
         """Phase 1 under the layers' costs, then the patterns that suit what was learned."""
         settings = self.settings
         state.mode = FLOAT
@@ -161,71 +155,81 @@ class Loop:
         # The penalty rests where the limit is met: its weights are the layers' costs, and 4 bits cost all of them.
         phase = replace(
             self.pipeline.schedule.noise, name=f"{name}-noise", epochs=settings.noise_epochs,
-            floor_bits=max(1.0, 4 * share),
+            floor_bits=max(1.0, min(4 * limits.share, limits.bits or 4.0)),
         )  # fmt: skip
         self.pipeline.trainer.fit(state, phase)
-        return self.patterns(state, settings.patterns, share)
+        return self.patterns(state, settings.patterns, limits)
 
-    def patterns(self, state: Prepared, count: int, share: float) -> Choice:
-        """The best patterns, at most ``count``, for what channels would have with all 45 under the limit of cycles."""
+    def patterns(self, state: Prepared, count: int, limits: Limits) -> Choice:
+        """The best patterns, at most ``count``, for what channels would have with all 45 under the limits."""
         torch.manual_seed(self.settings.seed)
         images = self.data.train_images[: self.pipeline.schedule.statistics]
         labels = torch.from_numpy(self.data.train_labels[: len(images)])
         slopes = sensitivity(state, to_real(images), labels)
-        free = Allocation(state, ALL, learned_scores(state)).solve(cost=limit(state, share, ALL))
+        free = Allocation(state, ALL, learned_scores(state)).solve(*met(state, limits, ALL))
         asked = {name: torch.from_numpy(found.precisions).float() for name, found in free.items()}
         demands = state.demands(asked, slopes)
         most = sum(g[0] * d.counts[1] + max(g[1:]) * d.counts[2] for d in demands for g in [d.gains])
         cycles = sum(d.cycles for d in demands)
         return choose(demands, count, gain_weight=GAIN_SHARE * cycles / most if most else 0.0)
 
-    def _finish(self, state: Prepared, name: str, count: int, choice: Choice, share: float) -> tuple[Row, Measured]:
-        """Phase 2 under patterns and limit, export, measurement."""
-        state.freeze(cost=limit(state, share, choice.patterns), patterns=choice.patterns)
+    def _finish(self, state: Prepared, name: str, count: int, choice: Choice, limits: Limits) -> tuple[Row, Measured]:
+        """Phase 2 under patterns and limits, export, measurement."""
+        bits, cost = met(state, limits, choice.patterns)
+        state.freeze(bits=bits, cost=cost, patterns=choice.patterns)
         state.calibrate(self.pipeline.calibration)
         phase = replace(self.pipeline.schedule.tune, name=f"{name}-tune", epochs=self.settings.tune_epochs)
         self.pipeline.trainer.fit(state, phase)
         settle_statistics(state, self.data.train_images[: self.pipeline.schedule.statistics])
-        return self._measure(Trained(Variant(name), state, []), f"P{count}", choice.patterns, share)
+        return self._measure(Trained(Variant(name), state, []), f"P{count}", choice.patterns, limits)
 
     def _uniform(self, policy: str) -> tuple[Row, Measured]:
         trained = self.pipeline.train(policy)
-        return self._measure(trained, "P1", (UNIFORM[int(policy[1:])],), 1.0)
+        return self._measure(trained, "P1", (UNIFORM[int(policy[1:])],), Limits(1.0))
 
-    def _design_points(self, learned: Prepared, share: float) -> Iterator[Row]:
+    def _design_points(self, learned: Prepared, limits: Limits) -> Iterator[Row]:
         """What other hardware would give for the precisions of the last round that kept its accuracy."""
         for policy in ("w2", "w1"):
             yield self._uniform(policy)[0]
         for count in (4, 8, 45):
             if count != self.settings.patterns:
                 state = copy.deepcopy(learned)
-                yield self._finish(state, f"p{count}", count, self.patterns(state, count, share), share)[0]
+                yield self._finish(state, f"p{count}", count, self.patterns(state, count, limits), limits)[0]
 
     # --- figures -----------------------------------------------------------------------------------------------------
 
-    def _measure(self, trained: Trained, design: str, patterns: tuple[int, ...], share: float) -> tuple[Row, Measured]:
+    def _measure(
+        self, trained: Trained, design: str, patterns: tuple[int, ...], limits: Limits
+    ) -> tuple[Row, Measured]:
         trained.prepared.eval()
         network = self.pipeline.export(trained)
         path = save(self.folder / f"{trained.variant.name}.network.safetensors", network)
         measured = self.bench.measure(path, trained.variant.name)
         facts, validation = network.metrics, self._validate(trained.prepared)
-        kept = validation >= self.goal
-        improved = kept and (self.best is None or measured.cycles < self.best.cycles)
         row = Row(
-            trained.variant.name, design, patterns, share, validation, facts["accuracy_float"],
+            trained.variant.name, design, patterns, limits, validation, facts["accuracy_float"],
             facts["accuracy_integer"], facts["file_bits_per_weight"], facts["file_bytes"], measured.cycles,
-            measured.source, kept, improved,
+            measured.source, validation >= self.goal, False,
         )  # fmt: skip
-        self.best = row if improved else self.best
+        if row.better_than(self.best):
+            row = self.best = replace(row, improved=True)
         return row, measured
 
     def _validate(self, module: torch.nn.Module) -> float:
         return accuracy(module, self.validation.test_images, self.validation.test_labels)
 
 
-def limit(prepared: Prepared, share: float, patterns: Sequence[int]) -> float:
-    """The limit of a round, or the least that these patterns allow where that is more."""
-    return max(share * uniform_cost(prepared), least_cost(prepared, patterns))
+def met(prepared: Prepared, limits: Limits, patterns: Sequence[int]) -> tuple[float | None, float]:
+    """Bits per parameter and cost that a layout may have: the limits, or the least that these patterns allow."""
+    least_bits, least_cost = least_limits(prepared, patterns)
+    bits = None if limits.bits is None else max(limits.bits, least_bits)
+    return bits, max(limits.share * uniform_cost(prepared), least_cost)
+
+
+def layout_share(prepared: Prepared) -> float:
+    """Cost of the present layout, as a share of uniform 4-bit's."""
+    costs = prepared.domain_costs()
+    return sum(costs[n] * len(d.patterns) for n, d in prepared.learned_domains().items()) / uniform_cost(prepared)
 
 
 def uniform_cost(prepared: Prepared) -> float:

@@ -17,7 +17,7 @@ from sysmol.files import atomic_write_text
 from sysmol.patterns import pattern_name
 
 COLUMNS = (
-    "name", "design", "limit", "validation", "accuracy (integers)", "bits/parameter", "file bytes", "cycles", "source",
+    "name", "design", "limits", "validation", "accuracy (integers)", "bits/parameter", "file bytes", "cycles", "source",
     "kept", "improved", "front",
 )  # fmt: skip
 
@@ -34,7 +34,7 @@ def shown(frame: pd.DataFrame) -> list[list[object]]:
     """The rows as people read them, in the order of :data:`COLUMNS`."""
     return [
         [
-            row["name"], row["design"], f"{row['share']:.0%}", f"{row['validation']:.2%}",
+            row["name"], row["design"], row["limits"], f"{row['validation']:.2%}",
             f"{row['accuracy_integer']:.2%}", round(row["bits_per_parameter"], 2), row["file_bytes"],
             round(row["cycles"]), row["source"], bool(row["kept"]), bool(row["improved"]), bool(row["front"]),
         ]

@@ -21,7 +21,7 @@ class Settings:
     isa: str = "arm"
     machine: str = "o3-n1"
     patterns: int = 4
-    rounds: int = 4
+    rounds: int = 6
     drop: float = 1.5
     seed: int = 0
     noise_epochs: int = 6

@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sysmol.codesign.loop import STEP, Loop, Row, hold_out
+from sysmol.codesign.descent import STEP, Descent, Limits
+from sysmol.codesign.loop import Loop, Row, hold_out
 from sysmol.codesign.page import write
 from sysmol.codesign.settings import Settings
 from sysmol.errors import SysmolError
@@ -42,8 +43,9 @@ def test_rounds_and_their_page(tmp_path: Path) -> None:
     assert (uniform.design, first.design, second.design) == ("P1", "P4", "P4")
     assert first.cycles < uniform.cycles and first.file_bytes < uniform.file_bytes
     # With so much accuracy to lose every limit is kept, and the next is smaller.
-    assert first.kept and first.share * STEP <= second.share < first.share
-    assert second.improved == (second.kept and second.cycles < min(uniform.cycles, first.cycles))
+    assert first.kept and first.improved
+    assert second.limits.share < first.limits.share or second.file_bytes < first.file_bytes
+    assert second.improved == second.better_than(first)
     used = json.loads((tmp_path / "bin" / "round-1.arm.json").read_text())["patterns"]
     assert set(used) <= set(first.patterns) and len(first.patterns) <= 4
     frame = write(tmp_path, QUICK, rows, finished=True)
@@ -70,6 +72,32 @@ def test_a_killed_run_goes_on_with_the_same_figures(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
     assert first_rows(killed, 2) == first_rows(tmp_path / "whole", 2)
+
+
+def test_limits_fall_and_come_back() -> None:
+    search = Descent(0.75, 1.0)
+    search.tell(True, 0.7)  # a layout may need less than its limit
+    assert search.go_on(least=0.2) and search.value == pytest.approx(STEP * 0.7)
+    search.tell(False, 0.5)
+    assert search.go_on(least=0.2) and search.value == pytest.approx((0.7 + STEP * 0.7) / 2)
+    search.tell(True, search.value)
+    search.lost = search.kept - 0.02
+    assert not search.go_on(least=0.2) and search.value == search.kept
+    search = Descent(0.75, 1.0)
+    search.tell(True, 0.3)
+    assert search.go_on(least=0.29) and search.value == 0.29
+    search.tell(True, 0.29)
+    assert not search.go_on(least=0.29)
+
+
+def test_better_is_fewer_cycles_or_bytes_at_kept_accuracy() -> None:
+    row = Row("a", "P4", (0,), Limits(1.0), 0.9, 0.9, 0.9, 2.0, 1000, 1000.0, "estimate", True, False)
+    fields = row.__dict__
+    assert row.better_than(None) and not row.better_than(row)
+    assert Row(**fields | {"cycles": 900.0, "file_bytes": 2000}).better_than(row)
+    assert Row(**fields | {"file_bytes": 900, "cycles": 1010.0}).better_than(row)
+    assert not Row(**fields | {"file_bytes": 900, "cycles": 1100.0}).better_than(row)
+    assert not Row(**fields | {"cycles": 900.0, "kept": False}).better_than(row)
 
 
 def test_settings_that_make_no_sense() -> None:
