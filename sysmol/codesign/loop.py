@@ -119,12 +119,13 @@ class Loop:
             row, measured = self._finish(state, f"round-{number}", self.settings.patterns, choice, limits)
             yield row
             self._tell(row)
+            state.costs = measured.costs
             (size or cycles).tell(row.kept, row.bits_per_parameter if size else layout_share(state))
             if row.kept or last is None:
                 last = learned, limits
-            else:
-                state = before  # what lost too much accuracy is no start for the next round
-            state.costs = measured.costs
+            else:  # what lost too much accuracy is no start for the next round
+                state = before
+                state.costs = measured.costs
             least_bits, least_cost = least_limits(state, ALL)
             if size is None and not cycles.go_on(least_cost / uniform_cost(state)):
                 self.say(f"cycles: {cycles.kept:.0%} of uniform 4-bit's is where they stay; now the size")
