@@ -44,7 +44,6 @@ class Bench:
     def measure(self, network: Path, variant: str) -> Measured:
         """Compile, check on the host (:class:`~sysmol.errors.CheckFailed` where logits differ), simulate."""
         from analysis.costs import layer_costs
-
         from sysmol.measuring import measured_cycles
 
         for isa in ("host", self.settings.isa):
