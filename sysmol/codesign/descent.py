@@ -19,6 +19,8 @@ class Limits:
     bits: float | None = None
 
     def __str__(self) -> str:
+        if self == Limits(1.0):
+            return "none"
         size = "" if self.bits is None else f", {self.bits:.2f} bits"
         return f"{self.share:.0%} of w4's cycles{size}"
 
