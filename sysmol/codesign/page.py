@@ -36,7 +36,8 @@ def shown(frame: pd.DataFrame) -> list[list[object]]:
         [
             row["name"], row["design"], row["limits"], f"{row['validation']:.2%}",
             f"{row['accuracy_integer']:.2%}", round(row["bits_per_parameter"], 2), row["file_bytes"],
-            round(row["cycles"]), row["source"], *("yes" if row[key] else "no" for key in ("kept", "improved", "front")),
+            round(row["cycles"]), row["source"],
+            *("yes" if row[key] else "no" for key in ("kept", "improved", "front")),
         ]
         for row in frame.to_dict("records")
     ]  # fmt: skip
