@@ -114,13 +114,22 @@ def test_the_enumeration_is_complete(seed):
 
 
 def test_a_wrong_weight_shows(seed, tmp_path):
-    """The check above fires: one flipped bit in one weight of one layer changes the logits."""
+    """The check above fires: flipped bits in the weights of one layer change the logits.
+
+    Those of one output channel may stay behind its clamp, so several are tried.
+    """
     net, options = network(seed, [(0, 0, "os-1x1x1-vmac-w5-i4"), (1, 2, "is-1x1x1-pop-w9-o1")], "fault")
+
+    def shows(weight: np.ndarray) -> bool:
+        weight ^= 1
+        differs = not np.array_equal(logits(net, options, tmp_path), net.samples.logits)
+        weight ^= 1
+        return differs
+
     for layer in scheduled(net):
-        flat = layer.weight.reshape(-1)
-        flat[:64] ^= 1
-        assert not np.array_equal(logits(net, options, tmp_path), net.samples.logits), f"SYSMOL_TEST_SEED={seed}"
-        flat[:64] ^= 1
+        parts = np.array_split(layer.weight.reshape(-1), 16)
+        assert any(shows(part) for part in parts), f"SYSMOL_TEST_SEED={seed}"
+    assert np.array_equal(logits(net, options, tmp_path), net.samples.logits)
 
 
 def test_poison(seed, tmp_path):

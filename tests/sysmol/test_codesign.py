@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from sysmol.codesign.descent import STEP, Descent, Limits
 from sysmol.codesign.loop import Loop, Row, hold_out
@@ -17,6 +18,9 @@ from sysmol.codesign.page import write
 from sysmol.codesign.settings import Settings
 from sysmol.errors import SysmolError
 from train.data import load
+
+# Sums depend on the number of threads, and the figures of two processes are compared.
+torch.set_num_threads(1)
 
 QUICK = Settings(rounds=2, noise_epochs=1, tune_epochs=1, preset="quick", use_gem5=False, drop=60.0)
 
@@ -63,7 +67,7 @@ def test_a_killed_run_goes_on_with_the_same_figures(tmp_path: Path) -> None:
     )
     module = tmp_path / "tests_codesign.py"
     module.write_text(Path(__file__).read_text())
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
     killed = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", script, str(killed)], env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
