@@ -35,7 +35,7 @@ from kernels_c.codegen.network import generate
 from kernels_c.codegen.options import Options
 from kernels_c.codegen.schedule import Schedule
 from kernels_c.codegen.targets import TARGETS
-from sysmol.demo import source_digest
+from sysmol.demo import FORMAT_SOURCES, PROGRAM_SOURCES, RUN_SOURCES, source_digest
 from sysmol.design import load_machine
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import (
@@ -51,10 +51,7 @@ from sysmol.network import load, save
 
 NAME = "bench"
 """Variant name of all executables: it is part of their content, and equal programs are to be equal."""
-NETWORK_SOURCES = ("benchmarks/networks.py", "sysmol/builder.py", "sysmol/network.py", "sysmol/reference.py")
-FORMAT_SOURCES = ("sysmol/grid.py", "sysmol/patterns.py", "sysmol/packing.py")
-PROGRAM_SOURCES = ("kernels_c", "sysmol/network.py", "sysmol/isa.py", *FORMAT_SOURCES)
-RUN_SOURCES = ("configs_gem5/run_net.py", "configs_gem5/system.py", "configs_gem5/inputs.py")
+NETWORK_SOURCES = ("benchmarks/networks.py", "sysmol/builder.py", "sysmol/reference.py", *FORMAT_SOURCES)
 TOTAL = "total"
 HASH_DIGITS = 16
 """Hexadecimal digits of hashes in the CSV files."""
@@ -123,7 +120,7 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = make_folder(root).resolve()
         self.sources = {
-            "network": source_digest(*NETWORK_SOURCES, *FORMAT_SOURCES),
+            "network": source_digest(*NETWORK_SOURCES),
             "program": source_digest(*PROGRAM_SOURCES),
             "run": source_digest(*RUN_SOURCES),
         }

@@ -29,7 +29,14 @@ GEM5_IMAGES = 20
 O3_SECONDS = 240.0
 # O3 was seen to simulate three times slower than Atomic; a little more than that sizes its share of the images.
 O3_SLOWDOWN = 4.0
-FORMAT_SOURCES = ("sysmol/grid.py", "sysmol/patterns.py", "sysmol/packing.py", "sysmol/network.py")
+FORMAT_SOURCES = (
+    "sysmol/grid.py", "sysmol/patterns.py", "sysmol/packing.py", "sysmol/network.py", "sysmol/network_file.py",
+)  # fmt: skip
+"""What the meaning of a network file depends on."""
+PROGRAM_SOURCES = ("kernels_c", "sysmol/isa.py", *FORMAT_SOURCES)
+"""What an executable depends on beside its network file."""
+RUN_SOURCES = ("configs_gem5/run_net.py", "configs_gem5/system.py", "configs_gem5/inputs.py")
+"""What a simulation depends on beside its executable, machine and gem5."""
 
 
 def source_digest(*names: str) -> str:
@@ -236,7 +243,7 @@ class Chain:
             record = json.loads(path.read_text())
             return [path, path.parent / record["elf"]["path"]]
 
-        sources = source_digest("kernels_c", *FORMAT_SOURCES)
+        sources = source_digest(*PROGRAM_SOURCES)
         compilers = {key: value for key, value in os.environ.items() if key.startswith("SYSMOL_CC")}
         inputs = {"network": sha256_file(self.network(variant)), "sources": sources, "compilers": compilers}
         self.stages.run(f"compile-{variant}-{isa}", inputs, action)

@@ -20,6 +20,7 @@ from train.cover import Cover, cover
 from train.quantiser import nearest_precision, precision_of
 
 if TYPE_CHECKING:
+    from train.graph import Unit
     from train.prepared import Prepared
 
 Scores = Mapping[str, torch.Tensor]
@@ -126,31 +127,36 @@ def largest_shift(fits: Callable[[float], bool], low: float = -REACH) -> float |
     return low
 
 
+def weighted_bits(prepared: Prepared, bits_of: Callable[[Unit], float]) -> float:
+    """Mean of ``bits_of`` a convolution over all weights."""
+    counts = {unit.name: prepared.convolution(unit.name).weight.numel() for unit in prepared.graph.convolutions}
+    bits = sum(counts[unit.name] * bits_of(unit) for unit in prepared.graph.convolutions)
+    return bits / sum(counts.values())
+
+
 def stored_bits(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -> float:
     """Bits of all weights per parameter, 8-bit layers included; what only fills a register's unused slots is not
     stored. ``covers``: layouts by domain, instead of the present ones.
     """
-    bits = weights = 0.0
-    for unit in prepared.graph.convolutions:
-        count = prepared.convolution(unit.name).weight.numel()
-        weights += count
+
+    def bits_of(unit: Unit) -> float:
         if prepared.is_float or prepared.input_format(unit) == "s8":
-            bits += count * (32 if prepared.is_float else 8)
-        else:
-            assert unit.input is not None
-            name = prepared.domain_of[unit.input.unit]
-            found = (covers or {}).get(name)
-            held = prepared.domain(name).precisions.numpy() if found is None else found.precisions
-            bits += count * float(np.mean(held))
-    return bits / weights
+            return 32 if prepared.is_float else 8
+        assert unit.input is not None
+        name = prepared.domain_of[unit.input.unit]
+        found = (covers or {}).get(name)
+        return float(np.mean(prepared.domain(name).precisions.numpy() if found is None else found.precisions))
+
+    return weighted_bits(prepared, bits_of)
 
 
-def vector_cost(prepared: Prepared, covers: Mapping[str, Cover]) -> float:
+def vector_cost(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -> float:
     """Registers of every learned domain times what each costs in the layers that read it
-    (:meth:`Prepared.domain_costs`).
+    (:meth:`Prepared.domain_costs`). ``covers`` as in :func:`stored_bits`.
     """
     costs = prepared.domain_costs()
-    return sum(costs[name] * len(found.patterns) for name, found in covers.items())
+    layouts = prepared.learned_domains() if covers is None else covers
+    return sum(costs[name] * len(layout.patterns) for name, layout in layouts.items())
 
 
 def least_limits(prepared: Prepared, patterns: Sequence[int]) -> tuple[float, float]:

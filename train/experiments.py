@@ -23,9 +23,7 @@ from __future__ import annotations
 import csv
 import datetime
 import fcntl
-import hashlib
 import io
-import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,7 +35,7 @@ from typing import Any
 import torch
 
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_json, atomic_write_text, make_folder, read_json, sha256_file
+from sysmol.files import atomic_write_json, atomic_write_text, content_key, make_folder, read_json, sha256_file
 from sysmol.network import save
 from sysmol.patterns import pattern_name
 from train.models import MODELS
@@ -79,7 +77,7 @@ class Spec:
         """20 hexadecimal digits over what a row's figures depend on, the program and the data's files apart."""
         schedule = asdict(self.schedule) | {name: getattr(self.schedule, name).settings() for name in PHASES.values()}
         facts = [self.dataset, self.model, seed, asdict(chosen), schedule]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
+        return content_key(facts)[:20]
 
 
 # --- specs -----------------------------------------------------------------------------------------------------------

@@ -65,15 +65,26 @@ def _schedule(base: Phase, epochs: Sequence[int], size_weight: float, **fields: 
 
 
 _DIGITS = Phase("", 0, lr=4e-3, batch=64, shift=1)
+_MNIST = Phase("", 0, lr=4e-3, batch=128, shift=2)
 _CIFAR = Phase("", 0, lr=4e-3, batch=128, shift=4, flip=True)
 
 PRESETS = {
     "demo": _schedule(_DIGITS, (16, 4, 10, 12, 16), size_weight=1.0),
     "quick": _schedule(_DIGITS, (4, 1, 2, 3, 3), size_weight=1.0),
+    "mnist": _schedule(_MNIST, (5, 1, 8, 2, 6), size_weight=1.0),
     "cifar10": _schedule(_CIFAR, (12, 2, 6, 4, 6), size_weight=2.0),
     "cifar10-short": _schedule(_CIFAR, (5, 1, 1, 1, 2), size_weight=2.0),
 }
-"""demo and quick suit the digits (minutes, seconds), the others CIFAR-10 with resnet8 (hours on a few cores)."""
+"""demo and quick suit the digits (minutes, seconds), mnist suits mnist_net (tens of minutes), the others CIFAR-10 with
+resnet8 (hours on a few cores).
+"""
+
+
+def schedule_of(preset: str) -> Schedule:
+    """The schedule of a preset's name."""
+    if preset not in PRESETS:
+        raise SysmolError(f"unknown preset '{preset}': choose one of {', '.join(PRESETS)}")
+    return PRESETS[preset]
 
 
 def run(
@@ -92,10 +103,8 @@ def run(
     ``variants`` are names as :func:`train.variants.variant` reads them, all of networks that can be exported.
     Checkpoints under ``out_dir/checkpoints`` let a killed run go on where it stood; ``resume=False`` starts anew.
     """
-    if isinstance(preset, str) and preset not in PRESETS:
-        raise SysmolError(f"unknown preset '{preset}': choose one of {', '.join(PRESETS)}")
     wanted = [exportable(variant(name)) for name in variants]
-    schedule = PRESETS[preset] if isinstance(preset, str) else preset
+    schedule = schedule_of(preset) if isinstance(preset, str) else preset
     folder = make_folder(out_dir)
     checkpoints = make_folder(folder / "checkpoints")
     pipeline = build_pipeline(dataset, model, schedule, seed, checkpoints, pattern_set, resume, quiet)

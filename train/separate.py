@@ -11,7 +11,8 @@ from collections.abc import Callable
 import torch
 
 from sysmol.errors import SysmolError
-from train.allocate import largest_shift
+from train.allocate import largest_shift, weighted_bits
+from train.graph import Unit
 from train.prepared import FROZEN, LEARNED, Domain, Prepared
 from train.quantiser import nearest_precision, precision_of
 
@@ -63,24 +64,20 @@ def _of_activations(prepared: Prepared) -> list[Domain]:
 
 def weight_bits(prepared: Prepared) -> float:
     """Mean bits of all weights."""
-    return _mean(prepared, lambda unit: prepared.weight_domains[unit])
+    own = dict(prepared.weight_domains.items())
+    return weighted_bits(prepared, lambda unit: _bits(own.get(unit.name)))
 
 
 def activation_bits(prepared: Prepared) -> float:
     """Mean bits of the activations that all weights meet."""
-    inputs = {unit.name: unit.input.unit for unit in prepared.graph.convolutions if unit.input is not None}
-    return _mean(prepared, lambda unit: prepared.domain(inputs[unit]))
+
+    def bits_of(unit: Unit) -> float:
+        assert unit.input is not None
+        return _bits(prepared.domain(unit.input.unit) if unit.name in prepared.weight_domains else None)
+
+    return weighted_bits(prepared, bits_of)
 
 
-def _mean(prepared: Prepared, domain_of: Callable[[str], torch.nn.Module]) -> float:
-    bits = weights = 0.0
-    for unit in prepared.graph.convolutions:
-        count = prepared.convolution(unit.name).weight.numel()
-        weights += count
-        if unit.name not in prepared.weight_domains:
-            bits += 8 * count
-        else:
-            domain = domain_of(unit.name)
-            assert isinstance(domain, Domain)
-            bits += count * float(domain.precisions.float().mean())
-    return bits / weights
+def _bits(domain: torch.nn.Module | None) -> float:
+    """Mean bits of a domain; of bytes where there is none."""
+    return float(domain.precisions.float().mean()) if isinstance(domain, Domain) else 8.0

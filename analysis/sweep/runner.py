@@ -19,15 +19,13 @@ from analysis.sweep.ledger import FIGURES, LAYER, NETWORK, SUM, Ledger, point_ke
 from analysis.sweep.spec import Point, Spec
 from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from kernels_c.build import compile_network
-from sysmol.demo import source_digest
+from sysmol.demo import PROGRAM_SOURCES, RUN_SOURCES, source_digest
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import make_folder, making, remove_unfinished, sha256_file
 from sysmol.network import load, save
 from sysmol.patterns import pattern_name
 
 OK, FAILED, TIME_LIMIT, UNSUPPORTED = "ok", "failed", "time limit", "unsupported"
-PROGRAM_SOURCES = ("kernels_c", "sysmol/network.py", "sysmol/isa.py", "sysmol/packing.py", "sysmol/patterns.py")
-RUN_SOURCES = ("configs_gem5/run_net.py", "configs_gem5/system.py", "configs_gem5/inputs.py")
 LAST_LINES = 12
 
 

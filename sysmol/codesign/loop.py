@@ -19,17 +19,18 @@ from typing import Any
 
 import torch
 
+from analysis.costs import Costs
 from sysmol.codesign.descent import Descent, Limits
-from sysmol.codesign.measure import Bench, Measured
+from sysmol.codesign.measure import Bench
 from sysmol.codesign.settings import Settings
 from sysmol.files import make_folder
 from sysmol.network import save
 from sysmol.patterns import PATTERNS
-from train.allocate import Allocation, learned_scores, least_limits, sensitivity
+from train.allocate import REACH, Allocation, learned_scores, least_limits, sensitivity, vector_cost
 from train.choice import Choice, choose
 from train.data import Dataset, load, to_real
 from train.models import build
-from train.pipeline import PRESETS, Pipeline, Trained
+from train.pipeline import Pipeline, Trained, schedule_of
 from train.prepared import FLOAT, UNIFORM, Prepared
 from train.trainer import Trainer, accuracy, settle_statistics
 from train.variants import Variant
@@ -90,7 +91,7 @@ class Loop:
         self.data, self.validation = hold_out(load(settings.dataset), settings.held_out, settings.seed)
         torch.manual_seed(settings.seed)
         module = build(settings.model, self.data.shape[2], len(self.data.classes))
-        preset = PRESETS[settings.preset or ("demo" if settings.dataset == "digits" else settings.dataset)]
+        preset = schedule_of(settings.schedule)
         trainer = Trainer(self.data, settings.seed, make_folder(self.folder / "checkpoints"), quiet)
         self.pipeline = Pipeline(self.data, module, preset, trainer)
         self.pipeline.name = f"{settings.model}-{settings.dataset}"
@@ -104,8 +105,9 @@ class Loop:
     def rows(self) -> Iterator[Row]:
         """Uniform 4-bit, whose cycles are the measure of the limits; the rounds; then the other design points."""
         module = self.pipeline.fp32()
-        self.goal = self._validate(module) - self.settings.drop / 100
-        self.say(f"full precision: {self._validate(module):.2%} of the held-out images; the goal is {self.goal:.2%}")
+        start = self._validate(module)
+        self.goal = start - self.settings.drop / 100
+        self.say(f"full precision: {start:.2%} of the held-out images; the goal is {self.goal:.2%}")
         uniform, measured = self._uniform("w4")
         yield uniform
         state = self._start(measured)
@@ -119,13 +121,13 @@ class Loop:
             row, measured = self._finish(state, f"round-{number}", self.settings.patterns, choice, limits)
             yield row
             self._tell(row)
-            state.costs = measured.costs
+            state.costs = measured.per_vector
             (size or cycles).tell(row.kept, row.bits_per_parameter if size else layout_share(state))
             if row.kept or last is None:
                 last = learned, limits
             else:  # what lost too much accuracy is no start for the next round
                 state = before
-                state.costs = measured.costs
+                state.costs = measured.per_vector
             least_bits, least_cost = least_limits(state, ALL)
             if size is None and not cycles.go_on(least_cost / uniform_cost(state)):
                 self.say(f"cycles: {cycles.kept:.0%} of uniform 4-bit's is where they stay; now the size")
@@ -141,10 +143,10 @@ class Loop:
         verdict = "improves on all before" if row.improved else "does not improve"
         self.say(f"{row.name}: accuracy {'kept' if row.kept else 'lost'} at {row.limits}; {verdict}")
 
-    def _start(self, measured: Measured) -> Prepared:
+    def _start(self, measured: Costs) -> Prepared:
         """The full-precision network with learned precisions, and layer costs of uniform 4-bit."""
         prepared = self.pipeline.prepared("mixed")
-        prepared.costs = measured.costs
+        prepared.costs = measured.per_vector
         return prepared
 
     def _learn(self, state: Prepared, name: str, limits: Limits) -> Choice:
@@ -174,7 +176,7 @@ class Loop:
         cycles = sum(d.cycles for d in demands)
         return choose(demands, count, gain_weight=GAIN_SHARE * cycles / most if most else 0.0)
 
-    def _finish(self, state: Prepared, name: str, count: int, choice: Choice, limits: Limits) -> tuple[Row, Measured]:
+    def _finish(self, state: Prepared, name: str, count: int, choice: Choice, limits: Limits) -> tuple[Row, Costs]:
         """Phase 2 under patterns and limits, export, measurement."""
         bits, cost = met(state, limits, choice.patterns)
         state.freeze(bits=bits, cost=cost, patterns=choice.patterns)
@@ -184,7 +186,7 @@ class Loop:
         settle_statistics(state, self.data.train_images[: self.pipeline.schedule.statistics])
         return self._measure(Trained(Variant(name), state, []), f"P{count}", choice.patterns, limits)
 
-    def _uniform(self, policy: str) -> tuple[Row, Measured]:
+    def _uniform(self, policy: str) -> tuple[Row, Costs]:
         trained = self.pipeline.train(policy)
         return self._measure(trained, "P1", (UNIFORM[int(policy[1:])],), Limits(1.0))
 
@@ -199,9 +201,7 @@ class Loop:
 
     # --- figures -----------------------------------------------------------------------------------------------------
 
-    def _measure(
-        self, trained: Trained, design: str, patterns: tuple[int, ...], limits: Limits
-    ) -> tuple[Row, Measured]:
+    def _measure(self, trained: Trained, design: str, patterns: tuple[int, ...], limits: Limits) -> tuple[Row, Costs]:
         trained.prepared.eval()
         network = self.pipeline.export(trained)
         path = save(self.folder / f"{trained.variant.name}.network.safetensors", network)
@@ -229,12 +229,9 @@ def met(prepared: Prepared, limits: Limits, patterns: Sequence[int]) -> tuple[fl
 
 def layout_share(prepared: Prepared) -> float:
     """Cost of the present layout, as a share of uniform 4-bit's."""
-    costs = prepared.domain_costs()
-    return sum(costs[n] * len(d.patterns) for n, d in prepared.learned_domains().items()) / uniform_cost(prepared)
+    return vector_cost(prepared) / uniform_cost(prepared)
 
 
 def uniform_cost(prepared: Prepared) -> float:
     """Cost of all learned domains at 4 bits per channel: the measure of the limits."""
-    per_vector = 32
-    domains = prepared.learned_domains()
-    return sum(cost * -(-len(domains[name].s) // per_vector) for name, cost in prepared.domain_costs().items())
+    return vector_cost(prepared, Allocation(prepared, [UNIFORM[4]], learned_scores(prepared)).least(REACH))

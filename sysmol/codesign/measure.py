@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.costs import Costs, layer_costs
 from sysmol.codesign.settings import Settings
-from sysmol.demo import Stages, source_digest, verify_on_host
+from sysmol.demo import PROGRAM_SOURCES, Stages, source_digest, verify_on_host
 from sysmol.files import sha256_file
-
-COMPILE_SOURCES = ("kernels_c", "sysmol/network.py", "sysmol/isa.py", "sysmol/packing.py", "sysmol/patterns.py")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Cycles of one image, in all and what one register of a pixel costs by layer; ``source`` says who counted."""
-
-    cycles: float
-    costs: dict[str, float]
-    source: str
 
 
 class Bench:
@@ -41,9 +30,8 @@ class Bench:
             why = why_no_gem5(settings.isa) if settings.use_gem5 else "gem5 is not wanted"
             say(f"cycles come from the built-in estimate: {why}")
 
-    def measure(self, network: Path, variant: str) -> Measured:
+    def measure(self, network: Path, variant: str) -> Costs:
         """Compile, check on the host (:class:`~sysmol.errors.CheckFailed` where logits differ), simulate."""
-        from analysis.costs import layer_costs
         from sysmol.measuring import measured_cycles
 
         for isa in ("host", self.settings.isa):
@@ -60,8 +48,7 @@ class Bench:
         if self.gem5 is not None:
             run = self.folder / "runs" / f"{variant}-{self.settings.isa}-o3"
             measured_cycles(manifest, self.settings.machine, run, self.settings.images)
-        found = layer_costs(manifest, self.machine, run)
-        return Measured(found.cycles, found.per_vector, found.source)
+        return layer_costs(manifest, self.machine, run)
 
     def _compile(self, network: Path, variant: str, isa: str) -> None:
         from kernels_c.build import compile_network
@@ -70,5 +57,5 @@ class Bench:
             manifest = compile_network(network, isa, self.folder / "bin", variant=variant)
             return [manifest, manifest.with_suffix("")]
 
-        inputs = {"network": sha256_file(network), "sources": source_digest(*COMPILE_SOURCES)}
+        inputs = {"network": sha256_file(network), "sources": source_digest(*PROGRAM_SOURCES)}
         self.stages.run(f"compile-{variant}-{isa}", inputs, action)

@@ -40,6 +40,11 @@ class Settings:
             raise SysmolError(f"held out {self.held_out}: give a share between 0 and 1")
 
     @property
+    def schedule(self) -> str:
+        """Name of the preset: the one asked for, or the data set's."""
+        return self.preset or ("demo" if self.dataset == "digits" else self.dataset)
+
+    @property
     def key(self) -> str:
         """Of all that decides the course but the number of rounds, so that more rounds go on where fewer ended."""
         facts = {name: value for name, value in asdict(self).items() if name != "rounds"}

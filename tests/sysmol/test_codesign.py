@@ -18,6 +18,7 @@ from sysmol.codesign.page import write
 from sysmol.codesign.settings import Settings
 from sysmol.errors import SysmolError
 from train.data import load
+from train.pipeline import schedule_of
 
 # Sums depend on the number of threads, and the figures of two processes are compared.
 torch.set_num_threads(1)
@@ -102,6 +103,13 @@ def test_better_is_fewer_cycles_or_bytes_at_kept_accuracy() -> None:
     assert Row(**fields | {"file_bytes": 900, "cycles": 1010.0}).better_than(row)
     assert not Row(**fields | {"file_bytes": 900, "cycles": 1100.0}).better_than(row)
     assert not Row(**fields | {"cycles": 900.0, "kept": False}).better_than(row)
+
+
+def test_every_data_set_has_a_schedule() -> None:
+    for dataset in ("digits", "mnist", "cifar10"):
+        assert schedule_of(Settings(dataset=dataset).schedule).float.epochs
+    with pytest.raises(SysmolError, match="unknown preset 'nonsense'"):
+        schedule_of(Settings(preset="nonsense").schedule)
 
 
 def test_settings_that_make_no_sense() -> None:
