@@ -58,11 +58,13 @@ class _Round(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, levels: Levels) -> torch.Tensor:
-        v = (x - offset) / scale
+        v = (x - offset).div_(scale)
         code = (v * levels.multiplier).add_(levels.half).floor_()
-        inside = (code >= levels.low) & (code <= levels.high)
-        q = torch.clamp(code, levels.low, levels.high).mul_(levels.step).add_(levels.start)
-        ctx.save_for_backward(inside, torch.addcmul(q, v, inside.to(v.dtype), value=-1))
+        q = torch.clamp(code, levels.low, levels.high)
+        # 1.0 inside and 0.0 outside: PyTorch vectorises no operation that has truth values in or out.
+        inside = code.eq_(q)
+        q.mul_(levels.step).add_(levels.start)
+        ctx.save_for_backward(inside, torch.addcmul(q, v, inside, value=-1))
         ctx.shapes = scale.shape, offset.shape
         return q.mul_(scale).add_(offset)
 
@@ -73,7 +75,9 @@ class _Round(torch.autograd.Function):
         grad_x = grad * inside
         scale_shape, offset_shape = ctx.shapes
         grad_scale = (grad * error).sum_to_size(scale_shape) if ctx.needs_input_grad[1] else None
-        grad_offset = (grad - grad_x).sum_to_size(offset_shape) if ctx.needs_input_grad[2] else None
+        grad_offset = None
+        if ctx.needs_input_grad[2]:
+            grad_offset = grad.sum_to_size(offset_shape) - grad_x.sum_to_size(offset_shape)
         return grad_x, grad_scale, grad_offset, None
 
 
@@ -114,11 +118,12 @@ class _Noise(torch.autograd.Function):
     ) -> torch.Tensor:
         reach = scale * (2 - sigma)
         low, high = offset - reach, offset + reach
-        above, below = x > high, x < low
+        clamped = torch.clamp(x, low, high)
+        side = (x - clamped).sign_()  # 1 above the range, -1 below, 0 inside
         eps = torch.empty_like(x).uniform_(-1, 1)
-        noisy = torch.clamp(x, low, high).addcmul_(eps, scale * sigma)
+        noisy = clamped.addcmul_(eps, scale * sigma)
         # d y / d sigma = scale * eps, and at the ends of the range, which depend on sigma, one scale more or less.
-        ctx.save_for_backward(~(above | below), eps.sub_(above.to(eps.dtype)).add_(below.to(eps.dtype)), scale)
+        ctx.save_for_backward(side.abs().neg_().add_(1), eps.sub_(side), scale)
         ctx.shape = sigma.shape
         return noisy
 
