@@ -239,9 +239,7 @@ def _row(pipeline: Pipeline, chosen: Variant, folder: Path, seed: int, command: 
     facts |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
     if chosen.exported:
         network = pipeline.export(trained)
-        metrics = dict(network.metrics)
-        metrics["register_bits"] = metrics["bits_per_parameter"]
-        metrics["bits_per_parameter"] = metrics["file_bits_per_weight"]
+        metrics = network.metrics
         path = save(folder / f"{chosen.name}.network.safetensors", network)
         facts["network_sha256"] = sha256_file(path)
     else:

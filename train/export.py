@@ -414,8 +414,8 @@ def sizes(net: Network, parameters: int) -> dict[str, float]:
     """Size metrics of a network whose fp32 original has ``parameters`` parameters (batch normalisation folded).
 
     ``weight_bytes``: all weight arrays as registers hold them, fillers of unused slots included, and
-    ``bits_per_parameter``: their bits over the number of weights. ``file_bytes``: the whole deployment file
-    (:func:`sysmol.network.save`), which has no fillers, and ``file_bits_per_weight``: the bits of its weights alone
+    ``register_bits``: their bits over the number of weights. ``file_bytes``: the whole deployment file
+    (:func:`sysmol.network.save`), which has no fillers, and ``bits_per_parameter``: the bits of its weights alone
     over their number. ``compression``: 4 bytes per parameter over ``file_bytes``.
     """
     weights = sum(layer.weight.nbytes for layer in net.layers if layer.weight is not None)
@@ -430,9 +430,9 @@ def sizes(net: Network, parameters: int) -> dict[str, float]:
     return {
         "parameters": parameters,
         "weight_bytes": weights,
-        "bits_per_parameter": 8 * weights / count,
+        "register_bits": 8 * weights / count,
         "file_bytes": file_bytes,
-        "file_bits_per_weight": 8 * parts["weights"] / count,
+        "bits_per_parameter": 8 * parts["weights"] / count,
         "compression": 4 * parameters / file_bytes,
     }
 

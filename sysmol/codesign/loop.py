@@ -209,7 +209,7 @@ class Loop:
         facts, validation = network.metrics, self._validate(trained.prepared)
         row = Row(
             trained.variant.name, design, patterns, limits, validation, facts["accuracy_float"],
-            facts["accuracy_integer"], facts["file_bits_per_weight"], facts["file_bytes"], measured.cycles,
+            facts["accuracy_integer"], facts["bits_per_parameter"], facts["file_bytes"], measured.cycles,
             measured.source, validation >= self.goal, False,
         )  # fmt: skip
         if row.better_than(self.best):

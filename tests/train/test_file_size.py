@@ -36,7 +36,7 @@ def test_file_bytes_are_those_of_the_deployment_file(policy: str, tmp_path, seed
     path = save(tmp_path / "n.safetensors", net, deploy=True)
     assert path.stat().st_size == found["file_bytes"] == len(encode(load(path), deploy=True))
     assert found["compression"] == 4000 / found["file_bytes"]
-    assert found["file_bits_per_weight"] <= found["bits_per_parameter"]
+    assert found["bits_per_parameter"] <= found["register_bits"]
     if policy != "fp32":
         assert found["weight_bytes"] < sizes(network("mixture", "fp32", seed)[0], 1000)["weight_bytes"]
 
