@@ -13,6 +13,8 @@ from sysmol.errors import SysmolError
 
 FIGURES = ("accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_parameter", "mean_smol_bits", "file_bytes",
            "compression", "seconds")  # fmt: skip
+FULL = {"fp32": "--", "fp32-longer": ":"}
+"""Variants in full precision, and how figures draw their lines."""
 
 
 def by_variant(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -64,8 +66,8 @@ def family(name: str) -> str:
 def draw(table: pd.DataFrame) -> str:
     """Accuracy over bits per parameter, a line per family of variants, as SVG text; bars are standard deviations.
 
-    The full-precision accuracy is the dashed line. ``table`` is that of :func:`by_variant`, of one network and data
-    set.
+    Full precision is the dashed line, dotted where it was trained on as long as the others. ``table`` is that of
+    :func:`by_variant`, of one network and data set.
     """
     from matplotlib.figure import Figure
 
@@ -73,7 +75,7 @@ def draw(table: pd.DataFrame) -> str:
         raise SysmolError("a figure shows one network on one data set")
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    shown = table[table["variant"] != "fp32"]
+    shown = table[~table["variant"].isin(FULL)]
     names = list(dict.fromkeys(family(name) for name in shown["variant"]))
     others = [name for name in names if name not in VARIANT_COLOURS]
     for name in names:
@@ -84,8 +86,10 @@ def draw(table: pd.DataFrame) -> str:
             rows["bits_per_parameter"], 100 * rows["accuracy_float"], 100 * rows["accuracy_float_std"].fillna(0),
             fmt=style, label=name, color=colour, capsize=3, markersize=5,
         )  # fmt: skip
-    full = 100 * float(table["accuracy_fp32"].mean())
-    axes.axhline(full, linestyle="--", color=VARIANT_COLOURS["fp32"], label="fp32")
+    for name, style in FULL.items():
+        found = table["accuracy_fp32"] if name == "fp32" else table.loc[table["variant"] == name, "accuracy_float"]
+        if len(found):
+            axes.axhline(100 * float(found.mean()), linestyle=style, color=VARIANT_COLOURS["fp32"], label=name)
     axes.set_xlabel("bits per parameter")
     axes.set_ylabel("test images classified right, %")
     first = table.iloc[0]

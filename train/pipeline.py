@@ -204,7 +204,7 @@ class Pipeline:
         """One variant, trained, rounded, its batch normalisation settled."""
         chosen = variant(wanted) if isinstance(wanted, str) else wanted
         self.fp32()
-        if chosen.policy == "fp32":
+        if chosen.policy == "fp32" and not chosen.longer:
             return Trained(chosen, self.prepared("fp32", chosen.grid).eval(), [self._fp32_phase])
         prepared, phases, tune = self._rounded(chosen)
         phases = [self._fp32_phase, *phases, self._fit(prepared, tune)]
@@ -215,7 +215,8 @@ class Pipeline:
         """A variant's network with its precisions, not fine-tuned yet; the phase that gave them; the phase to come."""
         if chosen.policy != "mixed":
             prepared = self.prepared(chosen.policy, chosen.grid)
-            prepared.freeze()
+            if not prepared.is_float:
+                prepared.freeze()
             tune = self.schedule.int8 if chosen.policy == "int8" else self.schedule.uniform
             return prepared, [], replace(tune, name=chosen.name)
         tune = replace(self.schedule.tune, name=f"{chosen.name}-tune")

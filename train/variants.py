@@ -12,6 +12,7 @@ from train.prepared import CLAMP, OFFSET, SYMMETRIC
 LEARNED, RANDOM, SENSITIVITY = SCORES = ("learned", "random", "sensitivity")
 """Where precisions come from: SMOL's noise, chance, or the slope of the loss at the full-precision weights."""
 SEPARATE = "separate"
+LONGER = "longer"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Variant:
     grid: str = OFFSET
 
     @property
+    def longer(self) -> bool:
+        """Whether full precision is trained on for as long as the quantised networks, and in the same way."""
+        return self.name == f"{self.policy}-{LONGER}"
+
+    @property
     def exported(self) -> bool:
         """Whether there is a network file of it; other variants are for comparison only."""
         return self.shared and self.grid != SYMMETRIC
@@ -49,12 +55,13 @@ class Variant:
             "w1": f"uniform 1-bit codes{edges}",
             "mixed": f"{self.scores} 1/2/4-bit codes per input channel{edges}",
         }[self.policy]
+        words += ", trained on as long as the others" if self.longer else ""
         words += "" if self.shared else ", weights and activations apart"
         words += "" if self.bits is None else f"; at most {self.bits:g} bits per parameter"
         return words if self.grid == OFFSET else f"{words}; activation grid: {self.grid}"
 
 
-_UNIFORM = re.compile(rf"(fp32|int8)|(w[421])(?:-({SYMMETRIC}|{CLAMP}))?")
+_UNIFORM = re.compile(rf"(fp32|int8)|(fp32)-{LONGER}|(w[421])(?:-({SYMMETRIC}|{CLAMP}))?")
 _MIXED = re.compile(
     rf"(mixed|{'|'.join(PATTERN_SETS)})(?:-(\d+(?:\.\d+)?))?"
     rf"(?:-({RANDOM}|{SENSITIVITY}|{SEPARATE}))?(?:-({SYMMETRIC}|{CLAMP}))?"
@@ -64,14 +71,14 @@ _MIXED = re.compile(
 def variant(name: str) -> Variant:
     """The variant of a name; :class:`SysmolError` where it has no meaning.
 
-    ``fp32``, ``int8``, ``w4``, ``w2`` or ``w1``; or a pattern set (``mixed``: the pipeline's own), then the bits per
-    parameter, then ``random``, ``sensitivity`` or ``separate`` (weights and activations have precisions of their own,
-    which needs the bits and takes no notice of patterns), both optional: ``P4-1.5-random``. SMOL variants may end in an
-    activation grid, ``symmetric`` or ``clamp``.
+    ``fp32``, ``fp32-longer``, ``int8``, ``w4``, ``w2`` or ``w1``; or a pattern set (``mixed``: the pipeline's
+    own), then the bits per parameter, then ``random``, ``sensitivity`` or ``separate`` (weights and activations have
+    precisions of their own, which needs the bits and takes no notice of patterns), both optional: ``P4-1.5-random``.
+    SMOL variants may end in an activation grid, ``symmetric`` or ``clamp``.
     """
     if found := _UNIFORM.fullmatch(name):
-        plain, codes, grid = found.groups()
-        return Variant(name, plain or codes, grid=grid or OFFSET)
+        plain, longer, codes, grid = found.groups()
+        return Variant(name, plain or longer or codes, grid=grid or OFFSET)
     if found := _MIXED.fullmatch(name):
         patterns, bits, how, grid = found.groups()
         if bits is None and how == SEPARATE:

@@ -22,8 +22,8 @@ from train.data import load_digits
 from train.experiments import COLUMNS, Spec, find_rows, load_spec, read_table, run_experiments, take
 from train.variants import variant
 
-VARIANTS = ["fp32", "w2", "P4-2.0", "P45-2.0-random", "P4-2.0-sensitivity", "P45-2.0-separate", "w2-symmetric",
-            "P8-2.0-clamp"]  # fmt: skip
+VARIANTS = ["fp32", "fp32-longer", "w2", "P4-2.0", "P45-2.0-random", "P4-2.0-sensitivity", "P45-2.0-separate",
+            "w2-symmetric", "P8-2.0-clamp"]  # fmt: skip
 TEXT = """
 dataset = "digits"
 model = "digits_net"
@@ -69,7 +69,7 @@ def test_rows_of_every_kind_of_variant(tmp_path: Path, few_images: None) -> None
     for row in made:
         chosen = variant(row["variant"])
         assert tuple(row) == COLUMNS and row["seed"] == 1 and row["command"] == "a command" and row["seconds"] > 0
-        assert row["epochs"] == (1 if row["variant"] == "fp32" else 2 if chosen.policy == "w2" else 3)
+        assert row["epochs"] == (1 if row["variant"] == "fp32" else 2 if chosen.policy in ("w2", "fp32") else 3)
         path = tmp_path / "out" / "digits_net-digits-1" / f"{row['variant']}.network.safetensors"
         assert path.is_file() == chosen.exported == (row["file_bytes"] is not None)
         if chosen.bits is not None:
