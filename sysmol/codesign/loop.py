@@ -27,7 +27,7 @@ from sysmol.files import make_folder
 from sysmol.network import save
 from sysmol.patterns import PATTERNS
 from train.allocate import REACH, Allocation, learned_scores, least_limits, sensitivity, vector_cost
-from train.choice import Choice, choose
+from train.choice import Choice, Demand, choose
 from train.data import Dataset, load, to_real
 from train.models import build
 from train.pipeline import Pipeline, Trained, schedule_of
@@ -174,7 +174,8 @@ class Loop:
         demands = state.demands(asked, slopes)
         most = sum(g[0] * d.counts[1] + max(g[1:]) * d.counts[2] for d in demands for g in [d.gains])
         cycles = sum(d.cycles for d in demands)
-        return choose(demands, count, gain_weight=GAIN_SHARE * cycles / most if most else 0.0)
+        weight = GAIN_SHARE * cycles / most if most else 0.0
+        return choose_within(demands, count, weight, lambda ids: fits_bits(state, limits, ids))
 
     def _finish(self, state: Prepared, name: str, count: int, choice: Choice, limits: Limits) -> tuple[Row, Costs]:
         """Phase 2 under patterns and limits, export, measurement."""
@@ -218,6 +219,28 @@ class Loop:
 
     def _validate(self, module: torch.nn.Module) -> float:
         return accuracy(module, self.validation.test_images, self.validation.test_labels)
+
+
+def choose_within(
+    demands: Sequence[Demand], count: int, gain_weight: float, fits: Callable[[Sequence[int]], bool]
+) -> Choice:
+    """The best patterns; where these do not fit, the best but one with the pattern that fits at the least objective.
+
+    Cycles alone take no notice of stored bits: patterns without narrow chunks promote the channels that ask for them.
+    Where no last pattern helps, the best ones stand.
+    """
+    best = choose(demands, count, gain_weight=gain_weight)
+    if fits(best.patterns) or count == 1:
+        return best
+    kept = choose(demands, count - 1, gain_weight=gain_weight).patterns
+    sets = [{*kept, last} for last in ALL if fits(sorted({*kept, last}))]
+    tried = [choose(demands, count, "greedy", candidates=each, gain_weight=gain_weight) for each in sets]
+    return min(tried, key=lambda choice: choice.objective, default=best)
+
+
+def fits_bits(prepared: Prepared, limits: Limits, patterns: Sequence[int]) -> bool:
+    """Whether these patterns can meet a limit of bits."""
+    return limits.bits is None or least_limits(prepared, patterns)[0] <= limits.bits
 
 
 def met(prepared: Prepared, limits: Limits, patterns: Sequence[int]) -> tuple[float | None, float]:

@@ -6,17 +6,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import pandas as pd
 import pytest
 import torch
 
 from sysmol.codesign.descent import STEP, Descent, Limits
-from sysmol.codesign.loop import Loop, Row, hold_out
+from sysmol.codesign.loop import Loop, Row, choose_within, hold_out
 from sysmol.codesign.page import write
 from sysmol.codesign.settings import Settings
 from sysmol.errors import SysmolError
+from sysmol.patterns import PATTERNS
+from train.choice import Demand
 from train.data import load
 from train.pipeline import schedule_of
 
@@ -103,6 +108,23 @@ def test_better_is_fewer_cycles_or_bytes_at_kept_accuracy() -> None:
     assert Row(**fields | {"file_bytes": 900, "cycles": 1010.0}).better_than(row)
     assert not Row(**fields | {"file_bytes": 900, "cycles": 1100.0}).better_than(row)
     assert not Row(**fields | {"cycles": 900.0, "kept": False}).better_than(row)
+
+
+def test_a_limit_of_bits_gets_a_pattern_that_can_meet_it() -> None:
+    """60 channels of 2 bits and 4 of 1 bit in one vector of 2 bits: the fewest cycles, and too many bits."""
+    demands = [Demand("a", (0, 60, 4), 10.0), Demand("b", (32, 0, 0), 10.0)]
+    whole = {name: PATTERNS.index(chunks) for name, chunks in (("4", (8, 0, 0)), ("2", (0, 8, 0)))}
+    free = choose_within(demands, 2, 0.0, lambda ids: True)
+    assert free.patterns == tuple(sorted(whole.values())) and free.cycles == 20
+
+    def narrow(ids: Sequence[int]) -> bool:
+        return any(PATTERNS[i][2] for i in ids)
+
+    found = choose_within(demands, 3, 0.0, narrow)
+    assert set(whole.values()) < set(found.patterns) and narrow(found.patterns) and found.cycles == 20
+    tight = choose_within(demands, 2, 0.0, narrow)
+    assert narrow(tight.patterns) and tight.cycles > 20  # one of the two has to go
+    assert choose_within(demands, 2, 0.0, lambda ids: False) == replace(free, seconds=ANY)
 
 
 def test_every_data_set_has_a_schedule() -> None:
