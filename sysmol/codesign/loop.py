@@ -233,8 +233,12 @@ def choose_within(
     if fits(best.patterns) or count == 1:
         return best
     kept = choose(demands, count - 1, gain_weight=gain_weight).patterns
-    sets = [{*kept, last} for last in ALL if fits(sorted({*kept, last}))]
-    tried = [choose(demands, count, "greedy", candidates=each, gain_weight=gain_weight) for each in sets]
+    tried = []
+    for last in ALL:
+        ids = tuple(sorted({*kept, last}))
+        if fits(ids):  # the choice among these names only those that save cycles
+            found = choose(demands, count, "greedy", candidates=ids, gain_weight=gain_weight)
+            tried.append(replace(found, patterns=ids))
     return min(tried, key=lambda choice: choice.objective, default=best)
 
 
