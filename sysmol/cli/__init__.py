@@ -1,0 +1,66 @@
+"""The command line. Every command imports what it needs when it runs, so that ``sysmol --help`` answers at once.
+
+Exit status: 0 done; 1 a check found a difference; 2 bad input, a missing tool or file, no place to write (one line on
+the standard error stream); 130 interrupted.
+"""
+
+import os
+import sys
+
+import typer
+
+from sysmol.cli import chain, costs, facts, kernels, simulation, training
+from sysmol.errors import CheckFailed, SysmolError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="sysmol",
+    help="Co-design of ultra-low-precision neural networks and the CPU that runs them, on gem5.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+for group in (chain, training, kernels, simulation, costs, facts):  # in the order of the help text
+    app.add_typer(group.commands)
+
+
+def fail(message: object, status: int) -> int:
+    """One line on the standard error stream; returns the status."""
+    print("sysmol: " + " ".join(str(message).split()), file=sys.stderr)
+    return status
+
+
+def run_command_line(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status. Everything that users can cause becomes one line."""
+    try:
+        status = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
+        if status == INTERRUPTED:  # the argument parser turns the interrupt into this status itself
+            raise KeyboardInterrupt
+        return status if isinstance(status, int) else 0
+    except CheckFailed as error:
+        return fail(error, 1)
+    except SysmolError as error:
+        return fail(error, 2)
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away; nothing is left to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return fail(f"{where}{error.strerror or error}", 2)
+    except KeyboardInterrupt:
+        return fail("interrupted; the same command goes on where it stopped", INTERRUPTED)
+    except Exception as error:
+        # Usage errors of the argument parser (typer carries its own copy of click, or imports it: no common class).
+        message = getattr(error, "format_message", None)
+        if message is not None:
+            return fail(f"{message()} (see sysmol --help)", 2)
+        raise
+
+
+def main() -> None:
+    """Entry point of the ``sysmol`` program."""
+    sys.exit(run_command_line())
