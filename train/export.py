@@ -39,7 +39,8 @@ from sysmol.network_file import breakdown
 from sysmol.packing import filler_codes, pack
 from train.data import PIXEL_SCALE, PIXEL_ZERO
 from train.graph import Unit, Value
-from train.prepared import FROZEN, SYMMETRIC, Activation, Key, Prepared, activate, norm_affine
+from train.modules import Activation, norm_affine
+from train.prepared import FROZEN, SYMMETRIC, Key, Prepared, activate
 from train.quantiser import codes
 
 WIDE_MARGIN = 1.25

@@ -8,8 +8,8 @@ from sysmol.network import Network
 from train.cover import cover
 from train.data import to_real
 from train.export import export
-from train.policy import Policy
-from train.prepared import LEARNED, Prepared, prepare
+from train.policy import LEARNED, Policy
+from train.prepared import Prepared, prepare
 from train.quantiser import nearest_precision, precision_of
 
 
