@@ -4,7 +4,8 @@ A tile is a few neighbouring output pixels of one row. Every input pixel of the 
 that it takes part in; the weights of small kernels stay in registers over all tiles of a row or image.
 """
 
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
@@ -35,6 +36,32 @@ def window(kernel: int, step: int, columns: int) -> list[tuple[int, list[tuple[i
         if uses:
             result.append((column, uses))
     return result
+
+
+@contextmanager
+def tiles(
+    em: Emitter, count: int, height: int, width: int, columns: int, rows_outside: bool, weights: str,
+    hold: Callable[[], None],
+) -> Iterator[None]:  # fmt: skip
+    """Loops over ``count`` blocks ``t``, rows ``oy`` and tiles of ``columns`` pixels from column ``ox`` on.
+
+    ``weights`` is the address of a block's, as ``w`` from then on; ``hold`` may load them into registers. Both stand
+    as far outside as they can.
+    """
+    outer, inner = em.loop("t", count), em.loop("oy", height)
+    if rows_outside:
+        outer, inner = inner, outer
+    with ExitStack() as stack:
+        stack.enter_context(outer)
+        if rows_outside:
+            stack.enter_context(inner)
+        em.line(f"const uint8_t *w = {weights};", scalar=2)
+        hold()
+        if not rows_outside:
+            stack.enter_context(inner)
+        stack.enter_context(em.loop("tx", -(-width // columns)))
+        tile_origin(em, "ox", "tx", columns, width)
+        yield
 
 
 class PlainDepthwise:
@@ -115,20 +142,12 @@ class PlainDepthwise:
     def _segment(self, em: Emitter, first: int, count: int, weights: str, size: int) -> None:
         """Blocks of one form: loops over them, rows and tiles of pixels."""
         tile = Tile(first, 1, "t", count, tuple((0, column) for column in range(self.columns)))
-        outer, inner = em.loop("t", count), em.loop("oy", self.height)
-        if self.rows_outside:
-            outer, inner = inner, outer
-        with ExitStack() as stack:
-            stack.enter_context(outer)
-            if self.rows_outside:
-                stack.enter_context(inner)
-            em.line(f"const uint8_t *w = {weights};", scalar=2)
+
+        def hold() -> None:
             if self.held:
                 self._load_weights(em, self.blocks[first], range(self.layer.kernel[0]), size)
-            if not self.rows_outside:
-                stack.enter_context(inner)
-            stack.enter_context(em.loop("tx", -(-self.width // self.columns)))
-            tile_origin(em, "ox", "tx", self.columns, self.width)
+
+        with tiles(em, count, self.height, self.width, self.columns, self.rows_outside, weights, hold):
             self._tile(em, tile, size)
 
     def _load_weights(self, em: Emitter, block: Block, rows: range, size: int) -> None:

@@ -9,18 +9,17 @@ odd elements, that is: the blocks here have their own lane order) for the common
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
 from kernels_c.codegen.constants import array_text, identifier, physical, wrap32
-from kernels_c.codegen.depthwise import CACHED, HELD_TAPS, tile_columns, window
+from kernels_c.codegen.depthwise import CACHED, HELD_TAPS, tile_columns, tiles, window
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import Epilogue, Tile, plus, times
 from kernels_c.codegen.layout import Block, Group, Place, slot_channels
-from kernels_c.codegen.nest import parameters, tile_origin
+from kernels_c.codegen.nest import parameters
 from kernels_c.codegen.options import DEFAULT, Options
 from sysmol.errors import SysmolError
 from sysmol.grid import PRODUCT_SHIFT
@@ -245,20 +244,13 @@ class SmolDepthwise:
         columns = tile_columns(self.width, max(1, min(4, ACCUMULATORS // len(own))))
         self.chains = max(self.chains, columns * len(own))
         em.comment(f"vectors {first}..{first + count - 1}: {len(own)} parts of {columns} pixels at a time")
-        outer, inner = em.loop("t", count), em.loop("oy", self.height)
-        if self.rows_outside:
-            outer, inner = inner, outer
-        with ExitStack() as stack:
-            stack.enter_context(outer)
-            if self.rows_outside:
-                stack.enter_context(inner)
-            em.line(f"const uint8_t *w = {plus(f'{self.name}_w', first * size, times('t', size))};", scalar=2)
+        weights = plus(f"{self.name}_w", first * size, times("t", size))
+
+        def hold() -> None:
             if self.held:
                 self._weights(em, range(self.layer.kernel[0]))
-            if not self.rows_outside:
-                stack.enter_context(inner)
-            stack.enter_context(em.loop("tx", -(-self.width // columns)))
-            tile_origin(em, "ox", "tx", columns, self.width)
+
+        with tiles(em, count, self.height, self.width, columns, self.rows_outside, weights, hold):
             sy, sx = self.layer.stride
             corner = plus(
                 self.source.start(self.layer.padding[:2]),
