@@ -18,10 +18,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 VARIANT_COLOURS = {"fp32": "#999999", "int8": "#E69F00", "w4": "#56B4E9", "mixed": "#0072B2"}
-OTHER_COLOURS = ("#009E73", "#CC79A7", "#D55E00", "#F0E442", "#000000")
+OTHER_COLOURS = ("#009E73", "#CC79A7", "#D55E00", "#F0E442", "#000000", "#7F4F24", "#6A5ACD", "#66C2A5", "#B3B3B3")
+"""Okabe and Ito's remaining ones, then others that are not as far apart."""
 PRECISION_COLOURS = {8: "#E69F00", 4: "#0072B2", 2: "#56B4E9", 1: "#009E73"}
 ISA_NAMES = {"arm": "AArch64", "riscv": "RISC-V", "host": "host"}
 ESTIMATE = "estimate"
+LEGEND_COLUMNS = 4
+LAYERS_HEIGHT = 4.4
+"""Inches, with the names of the layers."""
 
 
 def variant_colour(variant: str, variants: Sequence[str]) -> str:
@@ -84,8 +88,8 @@ def _layers_panel(axes: Axes, rows: pd.DataFrame, variants: Sequence[str]) -> No
     axes.yaxis.set_major_formatter(lambda value, _: thousands(value))
     axes.set_xticks(range(len(order)), order, rotation=40, ha="right", fontsize=8)
     axes.set_ylabel("cycles per image (log)")
-    axes.legend(fontsize=8, ncols=len(present), frameon=False, loc="upper right")
-    axes.set_ylim(top=axes.get_ylim()[1] * 3)
+    axes.legend(fontsize=8, ncols=LEGEND_COLUMNS, frameon=False, loc="upper right")
+    axes.set_ylim(top=axes.get_ylim()[1] * 3 ** -(-len(present) // LEGEND_COLUMNS))
 
 
 def svg_of(figure: Figure, title: str) -> str:
@@ -114,8 +118,9 @@ def cycles_figure(layers: pd.DataFrame, variants: Sequence[str]) -> str:
     ``layers``: rows of :func:`analysis.stats.load_run` or :func:`analysis.estimate.estimate` with cycles.
     """
     groups = [rows for _, rows in layers.dropna(subset=["cycles"]).groupby(["isa", "source", "machine"], sort=False)]
-    figure = Figure(figsize=(6.2 * len(groups), 6.4), layout="constrained")
-    grid = figure.subplots(2, len(groups), squeeze=False, height_ratios=[0.25 + 0.22 * len(variants), 3])
+    totals = 1.0 + 0.24 * len(variants)
+    figure = Figure(figsize=(6.2 * len(groups), totals + LAYERS_HEIGHT), layout="constrained")
+    grid = figure.subplots(2, len(groups), squeeze=False, height_ratios=[totals, LAYERS_HEIGHT])
     for column, rows in enumerate(groups):
         _totals_panel(grid[0, column], rows, variants)
         _layers_panel(grid[1, column], rows, variants)
