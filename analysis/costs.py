@@ -1,6 +1,7 @@
 """What a 128-bit vector of a layer's input costs in cycles: what the choice of patterns and the size penalty weigh.
 
-A SMOL tensor's pixel has V vectors, and V is what patterns and learned precisions change. A layer's cycles are taken as
+A SMOL tensor's pixel has V vectors (part of one where it is narrow), and V is what patterns and learned precisions
+change. A layer's cycles are taken as
 
     cycles = fixed + V * cycles_per_vector.
 
@@ -27,13 +28,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from analysis.estimate import SMOL_STYLES, bounds, estimate
 from analysis.stats import load_manifest, load_run, read_run
 from sysmol.design import Machine
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json, read_json, sha256_file
 from sysmol.network import Network, load
-from sysmol.patterns import PATTERNS
+from sysmol.patterns import PATTERNS, registers
 
 FORMAT, VERSION = "sysmol-costs", 1
 
@@ -43,7 +46,7 @@ class LayerCost:
     """Cycles of a layer per image, and of one of the ``vectors`` of a pixel of its input (None where it has none)."""
 
     cycles: float
-    vectors: int
+    vectors: float
     cycles_per_vector: float | None
 
 
@@ -85,7 +88,7 @@ def read_costs(path: str | Path) -> Costs:
         layers = {
             str(name): LayerCost(
                 float(row["cycles"]),
-                int(row["vectors"]),
+                float(row["vectors"]),
                 None if row["cycles_per_vector"] is None else float(row["cycles_per_vector"]),
             )
             for name, row in data["layers"].items()
@@ -115,7 +118,7 @@ def layer_costs(manifest_path: str | Path, machine: Machine, run: str | Path | N
         if x.format != "smol":
             costs[layer.name] = LayerCost(float(cycles), 0, None)
             continue
-        vectors = len(x.patterns)
+        vectors = registers(x.patterns, int(np.asarray(x.slots).max()) + 1)
         share = fixed_share(region, x.channels, x.patterns, machine)
         costs[layer.name] = LayerCost(float(cycles), vectors, (1 - share) * float(cycles) / vectors)
     source = str(layers["source"].iloc[0])

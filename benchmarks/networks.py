@@ -30,9 +30,8 @@ from sysmol.design import PATTERN_SETS
 from sysmol.errors import SysmolError
 from sysmol.network import Array, Layer, Network
 from sysmol.packing import slot_precisions
-from sysmol.patterns import capacity, pattern_id
+from sysmol.patterns import UNIFORM, capacity
 
-UNIFORM = {4: pattern_id(8, 0, 0), 2: pattern_id(0, 8, 0), 1: pattern_id(0, 0, 8)}
 VARIANTS = ("fp32", "int8", "int8-positive", "int8w4", "w4", "w2", "w1", "mixP4")
 REGISTER_BITS = 128
 SHARES = (0.15, 0.35, 0.35, 0.15)

@@ -7,6 +7,8 @@ A *slot* is the index of an element over the concatenated vectors of a tensor: v
 elements ascending. Standard library only (array work is in :mod:`sysmol.packing`).
 """
 
+from collections.abc import Sequence
+
 from sysmol.errors import SysmolError
 
 CHUNKS = 8
@@ -67,3 +69,29 @@ def chunk_precisions(number: int) -> tuple[int, ...]:
 def capacity(number: int) -> int:
     """Number of elements (slots) in one register of this pattern."""
     return sum(CHUNK_BITS // p for p in chunk_precisions(number))
+
+
+UNIFORM = {4: pattern_id(CHUNKS, 0, 0), 2: pattern_id(0, CHUNKS, 0), 1: pattern_id(0, 0, CHUNKS)}
+"""Pattern of registers of one precision."""
+NARROW_BYTES = (2, 4, 8)
+"""Bytes that a pixel may have instead of whole registers."""
+
+
+def narrow_bytes(patterns: Sequence[int], slots: int) -> int:
+    """Bytes of a pixel that uses the first ``slots`` slots of registers with these patterns, where it can be stored
+    narrow, else 0.
+
+    It needs one register, the uniform pattern of its only precision (an instruction with another one may be illegal on
+    the machine), and all channels in the lower half.
+    """
+    if len(patterns) != 1:
+        return 0
+    precision = next((p for p, pattern in UNIFORM.items() if pattern == patterns[0]), None)
+    if precision is None:
+        return 0
+    return next((size for size in NARROW_BYTES if slots * precision <= 8 * size), 0)
+
+
+def registers(patterns: Sequence[int], slots: int) -> float:
+    """Registers that a pixel fills: as many as it has patterns, or the part of one that a narrow pixel is."""
+    return narrow_bytes(patterns, slots) / REGISTER_BYTES or float(len(patterns))

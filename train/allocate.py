@@ -151,12 +151,12 @@ def stored_bits(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -
 
 
 def vector_cost(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -> float:
-    """Registers of every learned domain times what each costs in the layers that read it
-    (:meth:`Prepared.domain_costs`). ``covers`` as in :func:`stored_bits`.
+    """Registers of every learned domain (parts of one where pixels are narrow) times what each costs in the layers
+    that read it (:meth:`Prepared.domain_costs`). ``covers`` as in :func:`stored_bits`.
     """
     costs = prepared.domain_costs()
     layouts = prepared.learned_domains() if covers is None else covers
-    return sum(costs[name] * len(layout.patterns) for name, layout in layouts.items())
+    return sum(costs[name] * layout.registers for name, layout in layouts.items())
 
 
 def least_limits(prepared: Prepared, patterns: Sequence[int]) -> tuple[float, float]:

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sysmol.errors import SysmolError
-from sysmol.patterns import PATTERNS, check_id
+from sysmol.grid import PRECISIONS
+from sysmol.patterns import PATTERNS, REGISTER_BYTES, UNIFORM, capacity, check_id, narrow_bytes
 from train.reach import PER_CHUNK, Counts, Reach, alone, holding, members, places_of, set_of, width_of
 
 METHODS = ("milp", "greedy", "exhaustive")
@@ -40,6 +41,20 @@ class Demand:
     counts: Counts
     cycles: float
     gains: Gains = (0.0, 0.0, 0.0)
+
+
+def demand(name: str, counts: Counts, cycles: float, gains: Gains = (0.0, 0.0, 0.0)) -> Demand:
+    """The demand of an order of channels; where its pixels can be narrow, of all the register that they are part of.
+
+    Only the uniform pattern of the highest precision can store them narrow (:func:`train.cover.cover` then does), and
+    only it has a whole register of that precision; with any other the demand takes two vectors or more.
+    """
+    highest = next(p for p, count in zip(PRECISIONS, counts, strict=True) if count)
+    part = narrow_bytes((UNIFORM[highest],), sum(counts)) / REGISTER_BYTES
+    if not part:
+        return Demand(name, counts, cycles, gains)
+    c4, c2, c1 = (capacity(UNIFORM[p]) if p == highest else 0 for p in PRECISIONS)
+    return Demand(name, (c4, c2, c1), cycles * part)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """From learned precisions to vectors: which supported patterns hold a tensor's channels, and in which slots.
 
 A channel may be promoted to a higher precision than it asked for, never demoted, and slots may stay unused. The fewest
-vectors win; among covers of that size, the one that gives the channels the most bits (they cost no cycles), or the
-fewest (they cost bytes of the file), and then the lexicographically first list of pattern ids.
+register bytes win: where all channels fit into half of a register of one precision, pixels of that precision are
+stored narrow (docs/kernels.md), which halves the work again; else the fewest vectors. Among covers of that size, the
+one that gives the channels the most bits (they cost no cycles), or the fewest (they cost bytes of the file), and then
+the lexicographically first list of pattern ids.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
 from sysmol.packing import slot_precisions
-from sysmol.patterns import CHUNKS, check_id
+from sysmol.patterns import CHUNKS, UNIFORM, check_id, narrow_bytes, registers
 from train.reach import PER_CHUNK, Counts, Reach, alone, first_list, holding, members, places_of, set_of, width_of
 
 Number = Any
@@ -30,6 +32,11 @@ class Cover:
     patterns: tuple[int, ...]
     slots: np.ndarray
     precisions: np.ndarray
+
+    @property
+    def registers(self) -> float:
+        """What a pixel fills."""
+        return registers(self.patterns, int(self.slots.max()) + 1)
 
 
 def cover(
@@ -53,6 +60,8 @@ def cover(
         raise SysmolError("channel precisions must be 1, 2 or 4 bits, for at least one channel")
     if len(requested) % groups:
         raise SysmolError(f"{len(requested)} channels cannot be cut into {groups} groups")
+    if groups == 1 and (narrow := _narrow(requested, ids, promote)) is not None:
+        return narrow
     order = requested if rank is None else np.asarray(rank)
     parts = list(zip(np.split(requested, groups), np.split(order, groups), strict=True))
     covers = [_cover(part, ids, own, promote, 1) for part, own in parts]
@@ -67,6 +76,18 @@ def cover(
         slots.append(found.slots + len(slot_precisions(patterns)))
         patterns += found.patterns
     return Cover(patterns, np.concatenate(slots), np.concatenate([found.precisions for found in covers]))
+
+
+def _narrow(requested: np.ndarray, ids: list[int], promote: bool) -> Cover | None:
+    """The uniform cover whose pixels are stored in part of a register, where there is one."""
+    count = len(requested)
+    uniform = [p for p in PRECISIONS if p >= requested.max() and UNIFORM[p] in ids]
+    sizes = {p: size for p in uniform if (size := narrow_bytes((UNIFORM[p],), count))}
+    if not sizes:
+        return None
+    fitting = [p for p, size in sizes.items() if size == min(sizes.values())]
+    p = max(fitting) if promote else min(fitting)
+    return Cover((UNIFORM[p],), np.arange(count), np.full(count, p))
 
 
 def _cover(requested: np.ndarray, ids: list[int], rank: np.ndarray, promote: bool, least: int) -> Cover:

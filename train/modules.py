@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sysmol.patterns import registers
 from train.graph import Unit
 from train.policy import LEARNED, Bits
 from train.quantiser import s_of
@@ -93,6 +94,11 @@ class Domain(nn.Module):
 
     def set_extra_state(self, state: Any) -> None:
         self.patterns = tuple(state)
+
+    @property
+    def registers(self) -> float:
+        """What a pixel of the frozen layout fills."""
+        return registers(self.patterns, int(self.slots.max()) + 1)
 
     def noise(self) -> torch.Tensor:
         """``s`` of every channel, that of its fixed precision where none is learned."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
-from sysmol.patterns import pattern_id
+from sysmol.patterns import UNIFORM
 from train.allocate import Allocation, learned_scores
 from train.cover import Cover, cover
 from train.data import PIXEL_SCALE, PIXEL_ZERO
@@ -34,9 +34,6 @@ from train.trace import trace
 
 if TYPE_CHECKING:
     from train.choice import Demand
-
-UNIFORM = {4: pattern_id(8, 0, 0), 2: pattern_id(0, 8, 0), 1: pattern_id(0, 0, 8)}
-"""Pattern ids of vectors with one precision."""
 
 FLOAT, NOISE, FROZEN = "float", "noise", "frozen"
 """What the forward pass computes: full precision, SMOL's phase 1, SMOL's phase 2."""
@@ -432,7 +429,7 @@ class Prepared(nn.Module):
         ``scores`` as in :meth:`freeze`; ``gains``: loss that one more bit saves per channel
         (:func:`train.allocate.sensitivity`), by domain. A vector costs what :attr:`costs` say.
         """
-        from train.choice import Demand
+        from train.choice import Demand, demand
 
         costs = self.domain_costs()
         found = []
@@ -446,7 +443,8 @@ class Prepared(nn.Module):
                     max(float(slopes[precisions == p].mean()), 0.0) if n else 0.0 for p, n in ((2, c2), (1, c1))
                 )
                 label = name if groups == 1 else f"{name}/{number}"
-                found.append(Demand(label, (c4, c2, c1), costs[name], (2 * by_two, 3 * by_one, by_one)))
+                make = demand if groups == 1 else Demand
+                found.append(make(label, (c4, c2, c1), costs[name], (2 * by_two, 3 * by_one, by_one)))
         return found
 
     def _all_domains(self) -> list[Domain]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sysmol.network import Layer, Network, Tensor
-from sysmol.patterns import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions, pattern_id
+from sysmol.patterns import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions, narrow_bytes
 
 ELEMENT_BYTES = {"u8": 1, "s8": 1, "s16": 2, "s32": 4, "f32": 4}
 ALIGNMENT = 64
@@ -223,23 +223,11 @@ def _order_groups(net: Network) -> Iterable[list[str]]:
     return groups.values()
 
 
-UNIFORM = {4: pattern_id(CHUNKS, 0, 0), 2: pattern_id(0, CHUNKS, 0), 1: pattern_id(0, 0, CHUNKS)}
-"""Pattern of vectors of one precision."""
-
-
-def narrow_bytes(tensor: Tensor) -> int:
-    """Bytes of a pixel if ``tensor`` is stored narrow, 0 where it cannot be.
-
-    It needs the uniform pattern of its only precision (an instruction with another one may be illegal on the machine)
-    and all channels in the lower half of one vector.
-    """
-    if tensor.format != "smol" or len(tensor.patterns) != 1:
+def narrow_size(tensor: Tensor) -> int:
+    """Bytes of a pixel if ``tensor`` is stored narrow, 0 where it cannot be."""
+    if tensor.format != "smol":
         return 0
-    precision = {pattern: p for p, pattern in UNIFORM.items()}.get(tensor.patterns[0])
-    if precision is None:
-        return 0
-    bits = (int(np.asarray(tensor.slots).max()) + 1) * precision
-    return next((size for size in (2, 4, 8) if bits <= 8 * size), 0)
+    return narrow_bytes(tensor.patterns, int(np.asarray(tensor.slots).max()) + 1)
 
 
 def run_registers(kernel: tuple[int, int], pixel_bytes: int) -> tuple[int, int]:
@@ -260,7 +248,7 @@ def run_registers(kernel: tuple[int, int], pixel_bytes: int) -> tuple[int, int]:
 
 def _narrow(net: Network, names: Sequence[str], wide: Collection[str]) -> dict[str, int]:
     """Bytes of a pixel of the SMOL tensors of an order group, where all can be narrow and that saves work."""
-    sizes = {name: narrow_bytes(net.tensors[name]) for name in names if net.tensors[name].format == "smol"}
+    sizes = {name: narrow_size(net.tensors[name]) for name in names if net.tensors[name].format == "smol"}
     if not sizes or not all(sizes.values()) or set(sizes) & set(wide):
         return {}
     saved = 0

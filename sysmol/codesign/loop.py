@@ -25,13 +25,13 @@ from sysmol.codesign.measure import Bench
 from sysmol.codesign.settings import Settings
 from sysmol.files import make_folder
 from sysmol.network import save
-from sysmol.patterns import PATTERNS
+from sysmol.patterns import PATTERNS, UNIFORM
 from train.allocate import REACH, Allocation, learned_scores, least_limits, sensitivity, vector_cost
 from train.choice import Choice, Demand, choose
 from train.data import Dataset, load, to_real
 from train.models import build
 from train.pipeline import Pipeline, Trained, schedule_of
-from train.prepared import FLOAT, UNIFORM, Prepared
+from train.prepared import FLOAT, Prepared
 from train.trainer import Trainer, accuracy, settle_statistics
 from train.variants import Variant
 

@@ -13,12 +13,12 @@ import numpy as np
 from kernels_c.codegen.choose import CORE, Core
 from kernels_c.codegen.emitter import Emitter
 from kernels_c.codegen.epilogue import plus
-from kernels_c.codegen.layout import UNIFORM, Block, Place
+from kernels_c.codegen.layout import Block, Place
 from kernels_c.codegen.micro.base import MicroKernel
 from kernels_c.codegen.schedule import Schedule
 from kernels_c.codegen.targets import Target
 from sysmol.network import Array, Layer
-from sysmol.patterns import REGISTER_BYTES
+from sysmol.patterns import REGISTER_BYTES, UNIFORM
 
 
 class BitCount(MicroKernel):

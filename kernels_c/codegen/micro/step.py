@@ -15,7 +15,7 @@ from kernels_c.codegen.layout import Place
 from kernels_c.codegen.micro.base import row_matrix
 from kernels_c.codegen.targets import Target
 from sysmol.network import Array, Layer
-from sysmol.patterns import REGISTER_BYTES
+from sysmol.patterns import REGISTER_BYTES, UNIFORM
 
 
 class Step(ABC):
@@ -157,7 +157,6 @@ class LaneDotStep(Int8Step):
 class PopStep(SmolStep):
     """Exclusive or and population count of uniform 1-bit vectors: sum of products = 64 * (128 - 2 * differing bits)."""
 
-    UNIFORM = 44
     MOST = 65535 // 16
     """Steps that 16-bit counters can add up, 16 bits each."""
 
@@ -166,7 +165,7 @@ class PopStep(SmolStep):
         return (
             super().serves(layer, source, target)
             and not target.scalar_operand
-            and set(source.tensor.patterns) == {cls.UNIFORM}
+            and set(source.tensor.patterns) == {UNIFORM[1]}
             and layer.kernel[0] * layer.kernel[1] * len(source.tensor.patterns) <= cls.MOST
         )
 
