@@ -8,7 +8,7 @@ import pytest
 from sysmol.design import pattern_set
 from sysmol.errors import SysmolError
 from sysmol.packing import slot_precisions
-from sysmol.patterns import PATTERNS
+from sysmol.patterns import PATTERNS, UNIFORM, pattern_id
 from train.cover import cover, holds
 
 
@@ -46,11 +46,34 @@ def test_cover_is_valid_and_smallest(name: str, seed: int) -> None:
 
 
 def test_slack_becomes_precision() -> None:
-    assert (cover(np.ones(20, dtype=int), pattern_set("P4")).precisions == 4).all()
-    found = cover(np.ones(64, dtype=int), pattern_set("P4"))
-    assert found.patterns == (36,) and (found.precisions == 2).all()
+    found = cover(np.ones(65, dtype=int), pattern_set("P4"))
+    assert [PATTERNS[i] for i in found.patterns] == [(2, 4, 2)]
+    assert np.bincount(found.precisions).tolist() == [0, 25, 32, 0, 8]
     found = cover(np.array([4] * 8 + [2] * 20 + [1] * 36), pattern_set("P4"))
     assert [PATTERNS[i] for i in found.patterns] == [(2, 4, 2)]
+
+
+@pytest.mark.parametrize("promote", [True, False])
+@pytest.mark.parametrize(
+    ("requested", "precision", "filled"),
+    [([4] + [1] * 15, 4, 1 / 2), ([2] * 16, 2, 1 / 4), ([1] * 16, 1, 1 / 8), ([2] + [1] * 31, 2, 1 / 2),
+     ([1] * 64, 1, 1 / 2)],
+)  # fmt: skip
+def test_pixels_of_half_a_register_have_one_precision(
+    requested: list[int], precision: int, filled: float, promote: bool
+) -> None:
+    found = cover(np.array(requested), pattern_set("P4"), promote=promote)
+    assert found.patterns == (UNIFORM[precision],) and (found.precisions == precision).all()
+    assert found.registers == filled and found.slots.tolist() == list(range(len(requested)))
+    # Without the uniform pattern, or in groups, there is no such pixel.
+    assert cover(np.array(requested), [pattern_id(4, 4, 0)], promote=promote).registers >= 1
+    assert cover(np.array(requested), pattern_set("P4"), promote=promote, groups=2).registers == 2
+
+
+def test_promotion_within_the_bytes_of_a_narrow_pixel() -> None:
+    """Three channels of 2 bits take 2 bytes, and so they do with 4."""
+    assert cover(np.array([2, 2, 1]), pattern_set("P4")).precisions.tolist() == [4, 4, 4]
+    assert cover(np.array([2, 2, 1]), pattern_set("P4"), promote=False).precisions.tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize("name", ["P4", "P45"])
@@ -64,7 +87,7 @@ def test_without_promotion_the_vectors_are_the_same_and_the_bits_fewer(name: str
         assert requested.sum() <= least.precisions.sum() <= most.precisions.sum()
         assert (least.precisions >= requested).all() and len(set(least.slots.tolist())) == channels
         assert np.array_equal(slot_precisions(least.patterns)[least.slots], least.precisions)
-    alone = cover(np.ones(64, dtype=int), pattern_set(name), promote=False)
+    alone = cover(np.ones(65, dtype=int), pattern_set(name), promote=False)
     assert len(alone.patterns) == 1 and (alone.precisions == 1).all()
 
 
