@@ -43,7 +43,7 @@ class Demand:
     gains: Gains = (0.0, 0.0, 0.0)
 
 
-def demand(name: str, counts: Counts, cycles: float, gains: Gains = (0.0, 0.0, 0.0)) -> Demand:
+def tensor_demand(name: str, counts: Counts, cycles: float, gains: Gains = (0.0, 0.0, 0.0)) -> Demand:
     """The demand of an order of channels; where its pixels can be narrow, of all the register that they are part of.
 
     Only the uniform pattern of the highest precision can store them narrow (:func:`train.cover.cover` then does), and

@@ -10,7 +10,7 @@ import numpy as np
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
 from sysmol.network import Layer, Network
-from train.choice import Demand, demand
+from train.choice import Demand, tensor_demand
 
 
 def network_demands(net: Network, per_vector: Mapping[str, float] | None = None) -> list[Demand]:
@@ -44,7 +44,7 @@ def network_demands(net: Network, per_vector: Mapping[str, float] | None = None)
             c4, c2, c1 = (int((precisions == p).sum()) for p in PRECISIONS)
             label = f"{net.name}/{layers[0].input}" + (f"/{number}" if groups > 1 else "")
             if cycles > 0:
-                demands.append((demand if groups == 1 else Demand)(label, (c4, c2, c1), cycles))
+                demands.append((tensor_demand if groups == 1 else Demand)(label, (c4, c2, c1), cycles))
     return demands
 
 

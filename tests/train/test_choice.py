@@ -9,7 +9,7 @@ import pytest
 from sysmol.design import pattern_set
 from sysmol.errors import SysmolError
 from sysmol.patterns import PATTERNS, pattern_id
-from train.choice import Choice, Demand, _bounded, _greedy, _merge, choose, demand
+from train.choice import Choice, Demand, _bounded, _greedy, _merge, choose, tensor_demand
 from train.choice_milp import Master
 from train.cover import cover, holds
 from train.reach import Reach, alone, holding, members, width_of
@@ -203,11 +203,11 @@ def test_chunk_totals_are_those_of_lists_of_patterns(seed: int) -> None:
 
 
 def test_orders_that_can_be_narrow_ask_for_the_register_that_they_are_part_of() -> None:
-    half = demand("16 channels, one of 4 bits", (1, 0, 15), 10.0, (1.0, 1.0, 1.0))
+    half = tensor_demand("16 channels, one of 4 bits", (1, 0, 15), 10.0, (1.0, 1.0, 1.0))
     assert (half.counts, half.cycles, half.gains) == ((32, 0, 0), 5.0, (0.0, 0.0, 0.0))
-    assert demand("an eighth", (0, 0, 16), 8.0) == Demand("an eighth", (0, 0, 128), 1.0)
+    assert tensor_demand("an eighth", (0, 0, 16), 8.0) == Demand("an eighth", (0, 0, 128), 1.0)
     wide = (0, 20, 40)
-    assert demand("60 channels of 2 bits and fewer", wide, 10.0).counts == wide
+    assert tensor_demand("60 channels of 2 bits and fewer", wide, 10.0).counts == wide
     # (2,4,2) holds 16 mixed channels in a register, (8,0,0) in half of one.
     found = choose([half], 1, candidates=[pattern_id(8, 0, 0), pattern_id(2, 4, 2)])
     assert found.patterns == (pattern_id(8, 0, 0),) and found.cycles == 5
