@@ -2,7 +2,8 @@
 
 Scores are real-valued precisions per channel, by domain: the learned ones, or others that an experiment compares with
 them. All are shifted by the same number of bits until the stored network meets the target; what is then left of the
-target goes to one domain after the other, that with the highest mean score first.
+target goes to one domain after the other, that with the highest mean score first, as long as its pixels fill no more
+registers (a target of cost says itself how many).
 """
 
 from __future__ import annotations
@@ -93,13 +94,19 @@ class Allocation:
         return stored_bits(self.prepared, covers) <= self.bits and vector_cost(self.prepared, covers) <= self.cost
 
     def enlarge(self, covers: dict[str, Cover], name: str, shift: float) -> dict[str, Cover]:
-        """The covers with as many bits for one domain as the limits leave it."""
-        own = largest_shift(lambda x: self.fits(covers | {name: self.cover(name, x, False)}), shift)
+        """The covers with as many bits for one domain as the limits leave it; registers only where there is a limit of
+        their cost."""
+
+        def fits(found: Cover) -> bool:
+            bounded = found.registers <= covers[name].registers or self.cost < math.inf
+            return bounded and self.fits(covers | {name: found})
+
+        own = largest_shift(lambda x: fits(self.cover(name, x, False)), shift)
         own = shift if own is None else own
         for promote in (True, False):
-            tried = covers | {name: self.cover(name, own, promote)}
-            if self.fits(tried):
-                return tried
+            found = self.cover(name, own, promote)
+            if fits(found):
+                return covers | {name: found}
         return covers
 
     def out_of_reach(self) -> SysmolError:
