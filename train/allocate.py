@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from sysmol.errors import SysmolError
+from sysmol.patterns import chunk_precisions
 from train.cover import Cover, cover
 from train.quantiser import nearest_precision, precision_of
 
@@ -57,12 +58,14 @@ class Allocation:
         self.prepared = prepared
         self.patterns = tuple(patterns)
         self.scores = scores
+        self.widest = max(max(chunk_precisions(number)) for number in self.patterns)
+        """No channel asks for more than the patterns have."""
         self.found: dict[tuple[str, bytes, bool], Cover] = {}
 
     def cover(self, name: str, shift: float, promote: bool) -> Cover:
         """Vectors and slots of one domain."""
         scores = self.scores[name] + shift
-        requested = nearest_precision(scores).numpy()
+        requested = np.minimum(nearest_precision(scores).numpy(), self.widest)
         key = name, requested.tobytes(), promote
         if key not in self.found:
             groups = self.prepared.domain(name).groups

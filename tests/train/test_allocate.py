@@ -6,7 +6,10 @@ import torch
 from networks import random_images
 
 from sysmol.errors import SysmolError
+from sysmol.patterns import UNIFORM
 from train.allocate import (
+    Allocation,
+    largest_shift,
     learned_scores,
     random_scores,
     ranked_scores,
@@ -41,6 +44,22 @@ def test_a_size_is_met_and_used(noisy: Prepared, target: float, seed: int) -> No
         for name, domain in noisy.learned_domains().items():
             order = scores[name].argsort(descending=True)
             assert (domain.precisions[order].diff() <= 0).all(), "a channel got more bits than one with a higher score"
+
+
+def test_what_a_size_leaves_fills_no_further_registers(noisy: Prepared) -> None:
+    for target in (2.5, 2.0, 1.5):
+        allocation = Allocation(noisy, noisy.supported, learned_scores(noisy))
+        found = allocation.solve(bits=target)
+        shift = largest_shift(lambda x, a=allocation: a.fits(a.least(x)))
+        assert shift is not None
+        least = allocation.least(shift)
+        assert all(found[name].registers <= least[name].registers for name in found)
+        assert target >= stored_bits(noisy, found) >= stored_bits(noisy, least)
+
+
+def test_patterns_without_wide_chunks(noisy: Prepared) -> None:
+    noisy.freeze(bits=3.0, patterns=[UNIFORM[2], UNIFORM[1]])
+    assert all((domain.precisions <= 2).all() for domain in noisy.learned_domains().values())
 
 
 def test_a_cost_is_met(noisy: Prepared) -> None:
