@@ -130,14 +130,16 @@ def test_cuts_alone_give_the_optimum(monkeypatch: pytest.MonkeyPatch, seed: int,
         failing = Master._failing
         monkeypatch.setattr(Master, "_failing", lambda self, goals, order: failing(self, goals, order) | {order[-1]})
     rng = np.random.default_rng(seed)
-    right = []
-    for number in range(15):
+    right: list[bool] = []
+    for number in range(200):  # the cuts of an instance that greedy does not solve; most it does
+        if len(right) == 4:
+            break
         demands, count, candidates, weight = instance(rng, gains=number % 3 == 2)
         lower = bound_of_cuts(demands, count, candidates, weight)
         if lower is not None:
             optimum = choose(demands, count, "exhaustive", candidates, weight).objective
             right.append(lower == pytest.approx(optimum, rel=1e-6, abs=1e-6))
-    assert len(right) > 2 and all(right) != broken
+    assert len(right) == 4 and all(right) != broken
 
 
 def test_more_patterns_never_cost_more(seed: int) -> None:
