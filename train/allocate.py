@@ -66,6 +66,8 @@ class Allocation:
         """Vectors and slots of one domain."""
         scores = self.scores[name] + shift
         requested = np.minimum(nearest_precision(scores).numpy(), self.widest)
+        if shift <= -REACH:  # the least there is, whatever the scores
+            requested = np.ones_like(requested)
         key = name, requested.tobytes(), promote
         if key not in self.found:
             groups = self.prepared.domain(name).groups
