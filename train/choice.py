@@ -43,15 +43,16 @@ class Demand:
     gains: Gains = (0.0, 0.0, 0.0)
 
 
-def tensor_demand(name: str, counts: Counts, cycles: float, gains: Gains = (0.0, 0.0, 0.0)) -> Demand:
-    """The demand of an order of channels; where its pixels can be narrow, of all the register that they are part of.
+def tensor_demand(name: str, counts: Counts, cycles: float, gains: Gains = (0.0, 0.0, 0.0), groups: int = 1) -> Demand:
+    """The demand of an order of channels, or of one of its ``groups``; where its pixels can be narrow (groups cannot),
+    of all the register that they are part of.
 
     Only the uniform pattern of the highest precision can store them narrow (:func:`train.cover.cover` then does), and
     only it has a whole register of that precision; with any other the demand takes two vectors or more.
     """
     highest = next(p for p, count in zip(PRECISIONS, counts, strict=True) if count)
     part = narrow_bytes((UNIFORM[highest],), sum(counts)) / REGISTER_BYTES
-    if not part:
+    if not part or groups > 1:
         return Demand(name, counts, cycles, gains)
     c4, c2, c1 = (capacity(UNIFORM[p]) if p == highest else 0 for p in PRECISIONS)
     return Demand(name, (c4, c2, c1), cycles * part)

@@ -44,7 +44,7 @@ def network_demands(net: Network, per_vector: Mapping[str, float] | None = None)
             c4, c2, c1 = (int((precisions == p).sum()) for p in PRECISIONS)
             label = f"{net.name}/{layers[0].input}" + (f"/{number}" if groups > 1 else "")
             if cycles > 0:
-                demands.append((tensor_demand if groups == 1 else Demand)(label, (c4, c2, c1), cycles))
+                demands.append(tensor_demand(label, (c4, c2, c1), cycles, groups=groups))
     return demands
 
 

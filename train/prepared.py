@@ -429,7 +429,7 @@ class Prepared(nn.Module):
         ``scores`` as in :meth:`freeze`; ``gains``: loss that one more bit saves per channel
         (:func:`train.allocate.sensitivity`), by domain. A vector costs what :attr:`costs` say.
         """
-        from train.choice import Demand, tensor_demand
+        from train.choice import tensor_demand
 
         costs = self.domain_costs()
         found = []
@@ -443,8 +443,8 @@ class Prepared(nn.Module):
                     max(float(slopes[precisions == p].mean()), 0.0) if n else 0.0 for p, n in ((2, c2), (1, c1))
                 )
                 label = name if groups == 1 else f"{name}/{number}"
-                make = tensor_demand if groups == 1 else Demand
-                found.append(make(label, (c4, c2, c1), costs[name], (2 * by_two, 3 * by_one, by_one)))
+                saved = (2 * by_two, 3 * by_one, by_one)
+                found.append(tensor_demand(label, (c4, c2, c1), costs[name], saved, groups))
         return found
 
     def _all_domains(self) -> list[Domain]:
