@@ -1,30 +1,62 @@
-"""Accuracy against size from rows of training (``results/training.csv``): means over seeds as a table, and a figure."""
+"""Accuracy against size and cycles from rows of training (``results/training.csv``): what simulations add to a row,
+means over seeds as a table, and a figure."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.figures import OTHER_COLOURS, VARIANT_COLOURS
+from analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION
 from sysmol.errors import SysmolError
+from sysmol.files import read_json
 
+ISAS = {"arm": "AArch64", "riscv": "RISC-V"}
 FIGURES = ("accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_parameter", "mean_smol_bits", "file_bytes",
-           "compression", "seconds")  # fmt: skip
+           "compression", "seconds", *(f"cycles_{isa}" for isa in ISAS))  # fmt: skip
 FULL = {"fp32": "--", "fp32-longer": ":"}
 """Variants in full precision, and how figures draw their lines."""
 
 
-def by_variant(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def measured(row: Mapping[str, Any], summary: Path) -> dict[str, Any]:
+    """What a ``summary.json`` knows of a row's network: ``cycles_arm`` and ``cycles_riscv`` per image on gem5's O3
+    core, ``simulator``, and in ``agree`` who computed its logits of how many images. Empty without a summary, or where
+    the network has been exported anew since; :class:`SysmolError` where logits differ."""
+    if not summary.is_file():
+        return {}
+    found = read_json(summary, SUMMARY_FORMAT, SUMMARY_VERSION)
+    variant = row["variant"]
+    if found["networks"].get(variant, {}).get("sha256") != row["network_sha256"]:
+        return {}
+    checks = [each for each in found["agreement"] if each["variant"] == variant and each["isa"] != "none"]
+    wrong = [f"{each['what']}, {each['isa']}" for each in checks if each["mismatches"]]
+    if wrong:
+        raise SysmolError(f"{summary}: logits of {variant} differ from the network file's in {'; '.join(wrong)}")
+    images: dict[str, int] = {}
+    for each in checks:
+        place = each["isa"] if each["isa"] == "host" else f"{each['isa']} {each['what'].split()[-1]}"
+        images[place] = max(images.get(place, 0), each["images"])
+    facts: dict[str, Any] = {"agree": ", ".join(f"{place}: {count}" for place, count in sorted(images.items()))}
+    for run in found["cycles"]:
+        if run["variant"] == variant and run["cpu"] == "o3":
+            facts |= {f"cycles_{run['isa']}": run["cycles"], "simulator": f"{run['source']}, {run['machine']}"}
+    return facts
+
+
+def by_variant(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """A row per network, data set and variant, in the order of their first appearance: ``seeds`` (how many), and
     ``NAME`` and ``NAME_std`` (sample standard deviation, NaN for one seed) of all :data:`FIGURES`.
     """
-    table = pd.DataFrame(list(rows))
+    table = rows.copy() if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     if table.empty:
         raise SysmolError("there are no rows yet: run the experiments first")
     for name in FIGURES:
+        if name not in table:  # rows that no simulation has been joined to
+            table[name] = None
         table[name] = pd.to_numeric(table[name])
     groups = table.groupby(["network", "dataset", "variant"], sort=False)
     means, spreads = groups[list(FIGURES)].mean(), groups[list(FIGURES)].std().add_suffix("_std")
@@ -32,9 +64,14 @@ def by_variant(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table of :func:`by_variant` in Markdown; accuracies in percent, mean and standard deviation."""
+    """The table of :func:`by_variant` in Markdown; accuracies in percent, mean and standard deviation. Cycles, and full
+    precision's over them, stand where there are some."""
     head = ["variant", "seeds", "accuracy, float", "accuracy, integers", "against fp32", "bits per parameter",
             "bytes of the file", "compression"]  # fmt: skip
+    base = table[table["variant"] == "fp32"]
+    timed = {isa: title for isa, title in ISAS.items() if table[f"cycles_{isa}"].notna().any()}
+    for title in timed.values():
+        head += [f"{title} cycles", "fp32 / it"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in table.to_dict("records"):
         loss = 100 * (row["accuracy_float"] - row["accuracy_fp32"])
@@ -45,11 +82,19 @@ def markdown(table: pd.DataFrame) -> str:
             _spread(100 * row["accuracy_integer"], 100 * row["accuracy_integer_std"]),
             f"{loss:+.2f}",
             f"{row['bits_per_parameter']:.2f}",
-            "–" if pd.isna(row["file_bytes"]) else f"{row['file_bytes']:,.0f}",
-            "–" if pd.isna(row["compression"]) else f"{row['compression']:.1f}x",
+            _text(row["file_bytes"], "{:,.0f}"),
+            _text(row["compression"], "{:.1f}x"),
         ]
+        for isa in timed:
+            cycles = row[f"cycles_{isa}"]
+            full = base[f"cycles_{isa}"].iloc[0] if len(base) else float("nan")
+            cells += [_text(cycles, "{:,.0f}"), _text(full / cycles, "{:.1f}x")]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _text(value: float, form: str) -> str:
+    return "–" if pd.isna(value) else form.format(value)
 
 
 def _spread(mean: float, spread: float) -> str:

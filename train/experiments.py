@@ -44,10 +44,13 @@ from train.trainer import Phase
 from train.variants import Variant, variant
 
 FORMAT, VERSION = "sysmol-experiment", 1
+MEASURED = ("cycles_arm", "cycles_riscv", "simulator", "agree")
+"""Columns that training cannot know: cycles per image, what measured them, and who computed the same logits. They come
+from the summary that ``sysmol evaluate`` leaves in a seed's folder (:mod:`analysis.accuracy`)."""
 COLUMNS = (
     "network", "dataset", "variant", "seed", "accuracy_fp32", "accuracy_float", "accuracy_integer",
     "bits_per_parameter", "register_bits", "mean_smol_bits", "parameters", "file_bytes", "compression", "patterns",
-    "epochs", "seconds", "source", "command", "date", "threads", "torch", "network_sha256",
+    "epochs", "seconds", "source", "command", "date", "threads", "torch", "network_sha256", *MEASURED,
 )  # fmt: skip
 """Of ``results/training.csv``: a row per network, data set, variant and seed. Accuracies are shares of the test images.
 ``bits_per_parameter`` are the bits of all weights as a file stores them over their number, ``register_bits`` those that

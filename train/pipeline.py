@@ -204,23 +204,24 @@ class Pipeline:
         """One variant, trained, rounded, its batch normalisation settled."""
         chosen = variant(wanted) if isinstance(wanted, str) else wanted
         self.fp32()
-        if chosen.policy == "fp32" and not chosen.longer:
+        if chosen.longer:
+            before = self.train(chosen.shorter)
+            prepared, phases = before.prepared, before.phases
+        elif chosen.policy == "fp32":
             return Trained(chosen, self.prepared("fp32", chosen.grid).eval(), [self._fp32_phase])
-        prepared, phases, tune = self._rounded(chosen)
-        phases = [self._fp32_phase, *phases, self._fit(prepared, tune)]
+        else:
+            prepared, phases = self._rounded(chosen)
+        phases = [*phases, self._fit(prepared, self._last_phase(chosen))]
         settle_statistics(prepared, self.data.train_images[: self.schedule.statistics])
         return Trained(chosen, prepared.eval(), phases)
 
-    def _rounded(self, chosen: Variant) -> tuple[Prepared, list[dict[str, Any]], Phase]:
-        """A variant's network with its precisions, not fine-tuned yet; the phase that gave them; the phase to come."""
+    def _rounded(self, chosen: Variant) -> tuple[Prepared, list[dict[str, Any]]]:
+        """A variant's network with its precisions, not fine-tuned yet, and the phases behind it."""
+        phases = [self._fp32_phase]
         if chosen.policy != "mixed":
             prepared = self.prepared(chosen.policy, chosen.grid)
-            if not prepared.is_float:
-                prepared.freeze()
-            tune = self.schedule.int8 if chosen.policy == "int8" else self.schedule.uniform
-            return prepared, [], replace(tune, name=chosen.name)
-        tune = replace(self.schedule.tune, name=f"{chosen.name}-tune")
-        phases = []
+            prepared.freeze()
+            return prepared, phases
         if chosen.scores == LEARNED:
             prepared, phase = self.noise(chosen.grid, chosen.shared)
             phases.append(phase)
@@ -231,10 +232,18 @@ class Pipeline:
         else:
             prepared = self.prepared("mixed", chosen.grid)
             prepared.freeze(chosen.bits, patterns=self._patterns(chosen), scores=self._scores(chosen, prepared))
-            # Phase 1 is left out, and its epochs go into fine-tuning: as much training in all.
-            tune = replace(tune, epochs=tune.epochs + self.schedule.noise.epochs)
         prepared.calibrate(self.calibration)
-        return prepared, phases, tune
+        return prepared, phases
+
+    def _last_phase(self, chosen: Variant) -> Phase:
+        """The phase that a variant's training ends with."""
+        if chosen.policy != "mixed":
+            return replace(self.schedule.int8 if chosen.policy == "int8" else self.schedule.uniform, name=chosen.name)
+        tune = replace(self.schedule.tune, name=f"{chosen.name}-tune")
+        if chosen.scores == LEARNED or chosen.longer:
+            return tune
+        # Phase 1 is left out, and its epochs go into fine-tuning: as much training in all.
+        return replace(tune, epochs=tune.epochs + self.schedule.noise.epochs)
 
     def prepared(self, policy: str, grid: str = OFFSET) -> Prepared:
         """The full-precision network with first scales."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sysmol.design import PATTERN_SETS
 from sysmol.errors import SysmolError
@@ -35,8 +35,14 @@ class Variant:
 
     @property
     def longer(self) -> bool:
-        """Whether full precision is trained on for as long as the quantised networks, and in the same way."""
-        return self.name == f"{self.policy}-{LONGER}"
+        """Whether training goes on where that of :attr:`shorter` ends: one more phase, with soft labels where the
+        schedule has them, as long as the quantised networks' last."""
+        return self.name.endswith(_LONGER)
+
+    @property
+    def shorter(self) -> Variant:
+        """The variant without what makes it longer."""
+        return replace(self, name=self.name.removesuffix(_LONGER))
 
     @property
     def exported(self) -> bool:
@@ -55,13 +61,14 @@ class Variant:
             "w1": f"uniform 1-bit codes{edges}",
             "mixed": f"{self.scores} 1/2/4-bit codes per input channel{edges}",
         }[self.policy]
-        words += ", trained on as long as the others" if self.longer else ""
+        words += ", trained on" if self.longer else ""
         words += "" if self.shared else ", weights and activations apart"
         words += "" if self.bits is None else f"; at most {self.bits:g} bits per parameter"
         return words if self.grid == OFFSET else f"{words}; activation grid: {self.grid}"
 
 
-_UNIFORM = re.compile(rf"(fp32|int8)|(fp32)-{LONGER}|(w[421])(?:-({SYMMETRIC}|{CLAMP}))?")
+_LONGER = f"-{LONGER}"
+_UNIFORM = re.compile(rf"(fp32|int8)|(w[421])(?:-({SYMMETRIC}|{CLAMP}))?")
 _MIXED = re.compile(
     rf"(mixed|{'|'.join(PATTERN_SETS)})(?:-(\d+(?:\.\d+)?))?"
     rf"(?:-({RANDOM}|{SENSITIVITY}|{SEPARATE}))?(?:-({SYMMETRIC}|{CLAMP}))?"
@@ -71,15 +78,16 @@ _MIXED = re.compile(
 def variant(name: str) -> Variant:
     """The variant of a name; :class:`SysmolError` where it has no meaning.
 
-    ``fp32``, ``fp32-longer``, ``int8``, ``w4``, ``w2`` or ``w1``; or a pattern set (``mixed``: the pipeline's
-    own), then the bits per parameter, then ``random``, ``sensitivity`` or ``separate`` (weights and activations have
-    precisions of their own, which needs the bits and takes no notice of patterns), both optional: ``P4-1.5-random``.
-    SMOL variants may end in an activation grid, ``symmetric`` or ``clamp``.
+    ``fp32``, ``int8``, ``w4``, ``w2`` or ``w1``; or a pattern set (``mixed``: the pipeline's own), then the bits per
+    parameter, then ``random``, ``sensitivity`` or ``separate`` (weights and activations have precisions of their own,
+    which needs the bits and takes no notice of patterns), both optional: ``P4-1.5-random``. SMOL variants may end in an
+    activation grid, ``symmetric`` or ``clamp``. Behind all of it, ``longer`` trains on: ``fp32-longer``.
     """
-    if found := _UNIFORM.fullmatch(name):
-        plain, longer, codes, grid = found.groups()
-        return Variant(name, plain or longer or codes, grid=grid or OFFSET)
-    if found := _MIXED.fullmatch(name):
+    base = name.removesuffix(_LONGER)
+    if found := _UNIFORM.fullmatch(base):
+        plain, codes, grid = found.groups()
+        return Variant(name, plain or codes, grid=grid or OFFSET)
+    if found := _MIXED.fullmatch(base):
         patterns, bits, how, grid = found.groups()
         if bits is None and how == SEPARATE:
             raise SysmolError(f"variant '{name}' needs bits per parameter, like {patterns}-1.5-separate")

@@ -55,12 +55,12 @@ def experiments(
     rows: Annotated[Path | None, typer.Option(help="With --table and --plot: the rows of this CSV file.")] = None,
 ) -> None:
     """Train the variants of a network over several seeds; only what is missing, goes on after a kill."""
-    from train.experiments import find_rows, load_spec, run_experiments
+    from train.experiments import load_spec, run_experiments
     from train.experiments import take as take_rows
 
     checked = load_spec(spec)
     if take is not None:
-        finished = find_rows(checked, out)
+        finished = finished_rows(checked, out)
         say(f"{take_rows(finished, take)}: {len(finished)} rows of {checked.model} on {checked.dataset}")
     if table or plot is not None:
         show_accuracy(checked, out, rows, plot, table)
@@ -75,13 +75,21 @@ def experiments(
     say(f"{len(made)} new rows below {out}")
 
 
+def finished_rows(spec: Any, out: Path) -> list[dict[str, Any]]:
+    """A spec's finished rows, with what simulations of their networks say (`sysmol evaluate` on a seed's folder)."""
+    from analysis.accuracy import measured
+    from train.experiments import find_rows, seed_folder
+
+    return [row | measured(row, seed_folder(spec, out, row["seed"]) / "summary.json") for row in find_rows(spec, out)]
+
+
 def show_accuracy(spec: Any, out: Path, source: Path | None, plot: Path | None, table: bool) -> None:
     """Means over seeds of a spec's finished rows, or of its rows in a CSV file, as a table and as a figure."""
     from analysis.accuracy import by_variant, draw, markdown
     from sysmol.files import atomic_write_text
-    from train.experiments import find_rows, read_table
+    from train.experiments import read_table
 
-    found: list[dict[str, Any]] = list(read_table(source)) if source else find_rows(spec, out)
+    found: list[dict[str, Any]] = list(read_table(source)) if source else finished_rows(spec, out)
     means = by_variant(row for row in found if (row["network"], row["dataset"]) == (spec.model, spec.dataset))
     if table:
         say(markdown(means))

@@ -42,7 +42,9 @@ def test_every_network_runs(name: str) -> None:
 def test_names_of_variants() -> None:
     assert variant("fp32") == Variant("fp32", "fp32")
     assert variant("fp32-longer") == Variant("fp32-longer", "fp32") and variant("fp32-longer").longer
-    assert not variant("fp32").longer
+    assert not variant("fp32").longer and variant("fp32-longer").shorter == variant("fp32")
+    longest = variant("P4-2.0-random-clamp-longer")
+    assert longest.longer and longest.shorter == variant("P4-2.0-random-clamp") and "trained on" in longest.description
     assert variant("w2-clamp") == Variant("w2-clamp", "w2", grid="clamp")
     assert variant("mixed") == Variant("mixed")
     assert variant("P8-2.5") == Variant("P8-2.5", pattern_set="P8", bits=2.5)
@@ -51,7 +53,17 @@ def test_names_of_variants() -> None:
     chosen = variant("P4-1.25-sensitivity-clamp")
     assert (chosen.bits, chosen.scores, chosen.grid) == (1.25, "sensitivity", "clamp") and chosen.exported
     assert "sensitivity" in chosen.description and "1.25 bits" in chosen.description and "clamp" in chosen.description
-    for name in ("w3", "P5-2.0", "P4-", "P4-2.0-best", "fp32-clamp", "w4-longer", "int8-symmetric", "P45-separate"):
+    for name in (
+        "w3",
+        "P5-2.0",
+        "P4-",
+        "P4-2.0-best",
+        "fp32-clamp",
+        "longer",
+        "longer-w4",
+        "int8-symmetric",
+        "P45-separate",
+    ):
         with pytest.raises(SysmolError, match=f"variant '{name}'"):
             variant(name)
     for name in ("w2-symmetric", "P4-2.0-separate", "mixed-symmetric"):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.accuracy import by_variant, draw, markdown
+from analysis.accuracy import by_variant, draw, markdown, measured
 from sysmol import reference
 from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
@@ -22,8 +22,8 @@ from train.data import load_digits
 from train.experiments import COLUMNS, Spec, find_rows, load_spec, read_table, run_experiments, take
 from train.variants import variant
 
-VARIANTS = ["fp32", "fp32-longer", "w2", "P4-2.0", "P45-2.0-random", "P4-2.0-sensitivity", "P45-2.0-separate",
-            "w2-symmetric", "P8-2.0-clamp"]  # fmt: skip
+VARIANTS = ["fp32", "fp32-longer", "w2", "P4-2.0", "P4-2.0-longer", "P45-2.0-random", "P4-2.0-sensitivity",
+            "P45-2.0-separate", "w2-symmetric", "P8-2.0-clamp"]  # fmt: skip
 TEXT = """
 dataset = "digits"
 model = "digits_net"
@@ -69,7 +69,8 @@ def test_rows_of_every_kind_of_variant(tmp_path: Path, few_images: None) -> None
     for row in made:
         chosen = variant(row["variant"])
         assert tuple(row) == COLUMNS and row["seed"] == 1 and row["command"] == "a command" and row["seconds"] > 0
-        assert row["epochs"] == (1 if row["variant"] == "fp32" else 2 if chosen.policy in ("w2", "fp32") else 3)
+        epochs = {"fp32": 1, "w2": 2, "mixed": 3}[chosen.policy] + chosen.longer
+        assert row["epochs"] == epochs
         path = tmp_path / "out" / "digits_net-digits-1" / f"{row['variant']}.network.safetensors"
         assert path.is_file() == chosen.exported == (row["file_bytes"] is not None)
         if chosen.bits is not None:
@@ -135,6 +136,42 @@ def fake(name: str, seed: int, accuracy: float, bits: float) -> dict[str, object
     facts = {"network": "n", "dataset": "d", "variant": name, "seed": seed, "accuracy_fp32": 0.9}
     facts |= {"accuracy_float": accuracy, "accuracy_integer": accuracy, "bits_per_parameter": bits, "file_bytes": 100}
     return dict.fromkeys(COLUMNS) | facts | {"compression": 16.0, "seconds": 1.0}
+
+
+def summary_file(folder: Path, mismatches: int = 0) -> Path:
+    """What `sysmol evaluate` leaves, of one network on the host, on AArch64 and as an estimate."""
+    place = {"variant": "w4", "images": 2, "mismatches": mismatches}
+    record = {
+        "format": "sysmol-summary", "version": 1, "networks": {"w4": {"sha256": "aa"}},
+        "agreement": [
+            place | {"what": "generated C on the host", "isa": "host", "images": 32},
+            place | {"what": "gem5 24.0.0.1 atomic", "isa": "arm"}, place | {"what": "gem5 24.0.0.1 o3", "isa": "arm"},
+        ],
+        "cycles": [
+            {"variant": "w4", "isa": "arm", "cpu": "o3", "source": "gem5 24.0.0.1 o3", "machine": "m", "cycles": 70},
+            {"variant": "w4", "isa": "riscv", "cpu": "estimate", "source": "estimate", "machine": "m", "cycles": 60},
+        ],
+    }  # fmt: skip
+    path = folder / "summary.json"
+    path.write_text(json.dumps(record))
+    return path
+
+
+def test_simulations_join_rows(tmp_path: Path) -> None:
+    """Measured cycles alone, of the very network; none of another export, an error where logits differ."""
+    row = fake("w4", 0, 0.9, 4.1) | {"network_sha256": "aa"}
+    assert measured(row, tmp_path / "summary.json") == {}
+    path = summary_file(tmp_path)
+    found = measured(row, path)
+    assert found == {
+        "cycles_arm": 70, "simulator": "gem5 24.0.0.1 o3, m", "agree": "arm atomic: 2, arm o3: 2, host: 32"
+    }  # fmt: skip
+    assert measured(row | {"network_sha256": "bb"}, path) == {}
+    full = fake("fp32", 0, 0.9, 32.0) | {"cycles_arm": 700}
+    text = markdown(by_variant([full, row | found]))
+    assert "| 100 | 16.0x | 70 | 10.0x |" in text and "RISC-V" not in text
+    with pytest.raises(SysmolError, match=r"logits of w4 differ .* generated C on the host, host; gem5"):
+        measured(row, summary_file(tmp_path, mismatches=3))
 
 
 def test_rows_are_taken_and_shown(tmp_path: Path) -> None:

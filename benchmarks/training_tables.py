@@ -1,0 +1,70 @@
+"""The tables of docs/trained.md and docs/training.md: accuracy, size and cycles of trained networks, the co-design
+loop, what training costs (:mod:`benchmarks.tables` writes them)."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from analysis.accuracy import FULL, by_variant
+from analysis.accuracy import markdown as variants_table
+from benchmarks.kernel_tables import cycles_text, markdown
+from sysmol.patterns import pattern_name
+
+Frame = pd.DataFrame
+
+
+def network_table(source: str, network: str, dataset: str) -> Callable[[dict[str, Frame]], str]:
+    """The variants of one network: full precision first, then from many bits to few."""
+
+    def table(data: dict[str, Frame]) -> str:
+        rows = data[source]
+        means = by_variant(rows[(rows["network"] == network) & (rows["dataset"] == dataset)])
+        # Targets stay together, whatever each variant makes of them.
+        keys = {"quantised": ~means["variant"].isin(FULL), "size": means["bits_per_parameter"].round(1)}
+        return variants_table(
+            means.assign(**keys).sort_values(["quantised", "size"], ascending=[True, False], kind="stable")
+        )
+
+    return table
+
+
+def codesign_table(data: dict[str, Frame]) -> str:
+    """The rounds of the loop and the designs beside them."""
+    rows = [
+        [
+            row["name"],
+            row["design"],
+            row["limits"],
+            *(f"{row[name]:.2%}" for name in ("validation", "accuracy_integer")),
+            f"{row['bits_per_parameter']:.2f}",
+            cycles_text(row["file_bytes"]),
+            cycles_text(row["cycles"]),
+            *("yes" if row[name] else "no" for name in ("kept", "improved", "front")),
+            _patterns(str(row["patterns"]).split()),
+        ]
+        for row in data["codesign"].to_dict("records")
+    ]
+    head = ["network", "design", "limits", "held-out", "test", "bits", "file bytes", "cycles", "kept", "improved"]
+    return markdown([*head, "on the front", "patterns"], rows)
+
+
+def _patterns(numbers: list[str]) -> str:
+    return " ".join(pattern_name(int(n)) for n in numbers) if len(numbers) <= 8 else f"{len(numbers)} patterns"
+
+
+def cost_table(data: dict[str, Frame]) -> str:
+    """Time of an epoch over that of plain quantisation-aware training."""
+    rows = data["training_cost"]
+    return markdown(["", *rows["what"]], [["time over plain", *(f"{ratio:.2f}" for ratio in rows["over_w4"])]])
+
+
+TABLES: dict[str, tuple[str, Callable[[dict[str, Frame]], str]]] = {
+    "mnist": ("training", network_table("training", "mnist_net", "mnist")),
+    "mnist-ablations": ("training_ablations", network_table("training_ablations", "mnist_net", "mnist")),
+    "resnet8": ("training", network_table("training", "resnet8", "cifar10")),
+    "resnet20": ("training", network_table("training", "resnet20", "cifar10")),
+    "mobilenetv2": ("training", network_table("training", "mobilenetv2_small", "cifar10")),
+    "codesign": ("codesign", codesign_table),
+    "training-cost": ("training_cost", cost_table),
+}
+"""File and function of every table."""
