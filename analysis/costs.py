@@ -28,8 +28,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from analysis.estimate import SMOL_STYLES, bounds, estimate
 from analysis.stats import load_manifest, load_run, read_run
 from sysmol.design import Machine
@@ -118,7 +116,7 @@ def layer_costs(manifest_path: str | Path, machine: Machine, run: str | Path | N
         if x.format != "smol":
             costs[layer.name] = LayerCost(float(cycles), 0, None)
             continue
-        vectors = registers(x.patterns, int(np.asarray(x.slots).max()) + 1)
+        vectors = registers(x.patterns, x.used_slots)
         share = fixed_share(region, x.channels, x.patterns, machine)
         costs[layer.name] = LayerCost(float(cycles), vectors, (1 - share) * float(cycles) / vectors)
     source = str(layers["source"].iloc[0])

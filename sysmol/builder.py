@@ -1,6 +1,7 @@
 """Networks made by hand or at random: for tests, benchmarks, and precisions that no training has produced yet.
 
-The integers are valid (they pass :func:`sysmol.network.validate`) and spread over their ranges; they solve no task.
+The integers are valid (they pass :func:`sysmol.network_check.validate`) and spread over their ranges; they solve no
+task.
 """
 
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ from sysmol.network import (
     layer_classes,
     magnitude,
     output_size,
-    validate,
 )
+from sysmol.network_check import validate
 from sysmol.packing import assign_slots, free_cover, pack, slot_precisions
 
 Format = str | Sequence[int] | Array

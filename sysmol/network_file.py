@@ -28,11 +28,10 @@ from sysmol.network import (
     Tensor,
     border_constants,
     border_sums,
-    check_geometry,
-    check_tensor,
     group_tensor,
     layer_classes,
 )
+from sysmol.network_check import check_geometry, check_tensor
 from sysmol.packing import drop_fillers, restore_fillers, stored_bytes
 from sysmol.patterns import REGISTER_BYTES
 
@@ -402,7 +401,7 @@ class _Version2:
 
 
 def decode(description: Description, arrays: Arrays) -> Network:
-    """The network of what :func:`read` found; :func:`sysmol.network.validate` is left to the caller.
+    """The network of what :func:`read` found; :func:`sysmol.network_check.validate` is left to the caller.
 
     Raises :class:`SysmolError` on content that fits no network.
     """

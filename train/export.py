@@ -32,9 +32,9 @@ from sysmol.network import (
     group_tensor,
     magnitude,
     save,
-    validate,
     zero_point_taps,
 )
+from sysmol.network_check import validate
 from sysmol.network_file import breakdown
 from sysmol.packing import filler_codes, pack
 from train.data import PIXEL_SCALE, PIXEL_ZERO
@@ -339,8 +339,8 @@ class _Exporter:
         self, unit: Unit, layer: Layer, target: Tensor, real: Real, slope: Array, shift: Array, R: Array | None,
         clamp: tuple[int, int], shifts: range = range(31, -1, -1),
     ) -> Output:  # fmt: skip
-        """Round constants at the largest shift whose proof of 32 bits (:func:`sysmol.network.validate`) goes through,
-        and at which M fits 16 bits (logits apart, whose shift is 0).
+        """Round constants at the largest shift whose proof of 32 bits (:func:`sysmol.network_check.validate`) goes
+        through, and at which M fits 16 bits (logits apart, whose shift is 0).
         """
         multiplier, addend = real.factor * slope, real.addend * slope + shift
         bound, sums = accumulator_bound(self.net, layer), border_sums(self.net, layer)

@@ -227,7 +227,7 @@ def narrow_size(tensor: Tensor) -> int:
     """Bytes of a pixel if ``tensor`` is stored narrow, 0 where it cannot be."""
     if tensor.format != "smol":
         return 0
-    return narrow_bytes(tensor.patterns, int(np.asarray(tensor.slots).max()) + 1)
+    return narrow_bytes(tensor.patterns, tensor.used_slots)
 
 
 def run_registers(kernel: tuple[int, int], pixel_bytes: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from benchmarks.networks import VARIANTS, make_network, mixed_cover, weight_bits
 from benchmarks.shapes import load_network, load_shapes, parse_shapes
 from sysmol.design import PATTERN_SETS
 from sysmol.errors import SysmolError
-from sysmol.network import validate
+from sysmol.network_check import validate
 from sysmol.packing import slot_precisions
 
 TINY = """

@@ -9,6 +9,7 @@ import safetensors.numpy
 
 from sysmol import builder, network, network_file, reference
 from sysmol.errors import SysmolError
+from sysmol.network_check import validate
 from sysmol.packing import drop_fillers, free_cover, restore_fillers, slot_precisions
 
 EDGES = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
@@ -50,7 +51,7 @@ def as_exported(net, rng):
         if x.format == "smol" and layer.weight is not None and layer.groups == 1:
             codes = drop_fillers(layer.weight, x.patterns, x.slots)
             layer.weight = restore_fillers(codes, layer.weight.shape[:-2], x.patterns, x.slots)
-    network.validate(net)
+    validate(net)
     net.samples.logits = reference.evaluate(net, net.samples.images)
     return net
 
