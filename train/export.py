@@ -39,8 +39,9 @@ from sysmol.network_file import breakdown
 from sysmol.packing import filler_codes, pack
 from train.data import PIXEL_SCALE, PIXEL_ZERO
 from train.graph import Unit, Value
-from train.modules import Activation, norm_affine
-from train.prepared import FROZEN, SYMMETRIC, Key, Prepared, activate
+from train.modes import FROZEN, SYMMETRIC
+from train.modules import Activation, Key, activate, norm_affine
+from train.prepared import Prepared
 from train.quantiser import codes
 
 WIDE_MARGIN = 1.25

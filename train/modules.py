@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from sysmol.patterns import registers
 from train.graph import Unit
 from train.policy import LEARNED, Bits
 from train.quantiser import s_of
+
+Key = tuple[str, str, str]
+"""A stored tensor: unit, activation function, format (smol, s8 or s16)."""
 
 
 class Convolution(nn.Module):
@@ -118,3 +122,10 @@ def norm_affine(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
         factor = factor * norm.weight.detach().double()
         addend = addend * norm.weight.detach().double() + norm.bias.detach().double()
     return factor, addend
+
+
+def activate(x: torch.Tensor, act: str) -> torch.Tensor:
+    """An activation function by its name."""
+    if act == "relu":
+        return F.relu(x)
+    return F.relu6(x) if act == "relu6" else x

@@ -24,7 +24,8 @@ from train.allocate import random_scores, ranked_scores, sensitivity, stored_bit
 from train.data import Dataset, load, to_real
 from train.export import export, sizes
 from train.models import build
-from train.prepared import OFFSET, Prepared, prepare, resolve_patterns
+from train.modes import OFFSET
+from train.prepared import Prepared, prepare, resolve_patterns
 from train.separate import freeze as freeze_separate
 from train.separate import separate, weight_bits
 from train.trainer import Phase, Trainer, accuracy, settle_statistics

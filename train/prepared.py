@@ -14,17 +14,17 @@ from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
 from sysmol.patterns import UNIFORM
 from train.allocate import Allocation, learned_scores
+from train.calibration import calibrate
 from train.cover import Cover, cover
-from train.data import PIXEL_SCALE, PIXEL_ZERO
+from train.data import PIXEL_SCALE
 from train.graph import Graph, Unit, Value
-from train.modules import Activation, Convolution, Domain
+from train.modes import CLAMP, FLOAT, FROZEN, GRIDS, NOISE, OFFSET, SYMMETRIC
+from train.modules import Activation, Convolution, Domain, Key, activate
 from train.policy import LEARNED, Bits, Policy, named_policy
 from train.quantiser import (
     Levels,
     add_noise,
     byte_levels,
-    fit_range,
-    fit_weight_scale,
     nearest_precision,
     precision_of,
     quantise,
@@ -35,22 +35,8 @@ from train.trace import trace
 if TYPE_CHECKING:
     from train.choice import Demand
 
-FLOAT, NOISE, FROZEN = "float", "noise", "frozen"
-"""What the forward pass computes: full precision, SMOL's phase 1, SMOL's phase 2."""
-
-OFFSET, SYMMETRIC, CLAMP = GRIDS = ("offset", "symmetric", "clamp")
-"""How SMOL codes, whose grid is symmetric about zero, meet activation functions that leave nothing below it.
-
-``offset``: the grid has a learned offset, folded into the next layer's constants; its lower end plays the part of the
-activation function. ``symmetric``: activation function and no offset, so that half of the grid is lost (for comparison;
-not exported). ``clamp``: no offset and no activation function, both ends of the grid limit the sum.
-"""
-
 CHANNELWISE = ("depthwise", "avgpool", "maxpool", "add", "norm")
 """What keeps every channel by itself."""
-
-Key = tuple[str, str, str]
-"""A stored tensor: unit, activation function, format (smol, s8 or s16)."""
 
 
 class Prepared(nn.Module):
@@ -267,14 +253,14 @@ class Prepared(nn.Module):
         domain = self.domain(value.unit)
         if self.mode == NOISE:
             sigma = _channels(domain.noise())
-            return add_noise(self._code_input(x, value.act), module.scale[:1], module.offset[:1], sigma)
+            return add_noise(self.code_input(x, value.act), module.scale[:1], module.offset[:1], sigma)
         # The lower end of the grid plays the part of ReLU: it sees the sum before the activation function.
         x = activate(x, value.act) if self.grid == SYMMETRIC else x
         row = domain.row()
         scale, offset = _channels(module.scale[row]), _channels(module.offset[row])
         return quantise(x, scale, offset, _channel_levels(domain.precisions))
 
-    def _code_input(self, x: torch.Tensor, act: str) -> torch.Tensor:
+    def code_input(self, x: torch.Tensor, act: str) -> torch.Tensor:
         """What a SMOL grid is fitted to, and what noise is added to."""
         return x if self.grid == CLAMP else activate(x, act)
 
@@ -319,65 +305,11 @@ class Prepared(nn.Module):
 
     # --- phases ------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def calibrate(self, images: torch.Tensor) -> None:
         """First guesses of all scales and offsets from real images ``[n, C, H, W]``, the present precisions and
-        weights.
-
-        Runs in full precision, or with noise where phase 1 has just ended.
+        weights; in full precision, or with noise where phase 1 has just ended.
         """
-        if self.is_float:
-            return
-        mode, training = self.mode, self.training
-        self.eval()
-        if self.mode == FROZEN:
-            self.mode = FLOAT
-        results = self.results(images)
-        self.mode = mode
-        self.train(training)
-        for key in self.keys:
-            if key[2] != "s16":
-                found = results[key[0]]
-                self._fit_activation(
-                    key, self._code_input(found, key[1]) if key[2] == "smol" else activate(found, key[1])
-                )
-        for unit in self.graph.convolutions:
-            self._fit_weight(unit)
-
-    def _fit_activation(self, key: Key, x: torch.Tensor) -> None:
-        module = self.activation(key)
-        if not module.log_scale.requires_grad:
-            return
-        if key[2] == "s8":
-            low, high = _ends(x)
-            if key[1] == "none":
-                module.set(0, max(-low, high, 1e-6) / 127, 0.0)
-            else:
-                scale = max(high, 1e-6) / 255
-                module.set(0, scale, 128 * scale)
-            return
-        domain = self.domain(key[0])
-        rows = domain.row()
-        frozen = self.mode == FROZEN or domain.bits != LEARNED
-        for row, precision in enumerate((4, 2, 1)):
-            channels = (rows == row).nonzero().flatten() if frozen else torch.arange(x.shape[1])
-            if len(channels):
-                scale, offset = fit_range(x[:, channels], precision, centred=self.grid != OFFSET)
-                module.set(row, scale, offset)
-        if not frozen or not bool((rows == 0).any()):
-            # Noise knows one grid per tensor: the one of the highest precision in use.
-            first = 0 if not frozen else int(rows.min())
-            with torch.no_grad():
-                module.log_scale[0], module.ratio[0] = module.log_scale[first].clone(), module.ratio[first].clone()
-
-    def _fit_weight(self, unit: Unit) -> None:
-        module = self.convolution(unit.name)
-        if self.input_format(unit) == "s8":
-            largest = module.weight.detach().abs().amax((1, 2, 3)).clamp_min(1e-8)
-            module.log_scale.copy_((largest / 127).log())
-            return
-        _, levels = self.weight_grid(unit)
-        module.log_scale.copy_(fit_weight_scale(module.weight, levels, self.unit_scale(unit)).log())
+        calibrate(self, images)
 
     def start_noise(self) -> None:
         """Phase 1: scales stand still, weights, batch normalisation and precisions learn."""
@@ -514,7 +446,7 @@ def prepare(
 
     ``example_input`` is a real image batch ``[n, C, H, W]`` (:func:`train.data.to_real`), ``policy`` a
     :class:`Policy` or one of mixed, w4, w2, w1, int8, fp32, ``pattern_set`` the patterns that the hardware supports:
-    P4, P8, P45 or ids, ``grid`` one of :data:`GRIDS`. A layer that cannot be exported raises one
+    P4, P8, P45 or ids, ``grid`` one of :data:`train.modes.GRIDS`. A layer that cannot be exported raises one
     :class:`SysmolError` that names it.
     """
     graph = trace(model, example_input)
@@ -531,18 +463,6 @@ def resolve_patterns(pattern_set: str | Sequence[int]) -> tuple[int, ...]:
     return tuple(named(pattern_set))
 
 
-def activate(x: torch.Tensor, act: str) -> torch.Tensor:
-    """An activation function by its name."""
-    if act == "relu":
-        return F.relu(x)
-    return F.relu6(x) if act == "relu6" else x
-
-
-def image_levels() -> tuple[float, float]:
-    """Factor and addend from a pixel to its real value."""
-    return PIXEL_SCALE, -PIXEL_ZERO * PIXEL_SCALE
-
-
 def _channels(x: torch.Tensor) -> torch.Tensor:
     return x.view(1, -1, 1, 1)
 
@@ -554,12 +474,3 @@ def _channel_levels(precisions: torch.Tensor) -> Levels:
 def _pad(x: torch.Tensor, padding: tuple[int, int, int, int], value: float = 0.0) -> torch.Tensor:
     top, left, bottom, right = padding
     return F.pad(x, (left, right, top, bottom), value=value) if any(padding) else x
-
-
-def _ends(x: torch.Tensor) -> tuple[float, float]:
-    """Smallest and largest value, a few outliers apart."""
-    flat = x.flatten()
-    if flat.numel() > 1_000_000:
-        flat = flat[:: flat.numel() // 1_000_000 + 1]
-    count = max(1, flat.numel() // 10_000)
-    return float(flat.kthvalue(count).values), float(flat.kthvalue(flat.numel() - count + 1).values)

@@ -13,9 +13,10 @@ import torch
 from sysmol.errors import SysmolError
 from train.allocate import largest_shift, weighted_bits
 from train.graph import Unit
+from train.modes import FROZEN
 from train.modules import Domain
 from train.policy import LEARNED
-from train.prepared import FROZEN, Prepared
+from train.prepared import Prepared
 from train.quantiser import nearest_precision, precision_of
 
 

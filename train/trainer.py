@@ -24,8 +24,9 @@ from torch import nn
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_bytes
 from train.data import PIXEL_ZERO, Dataset, to_real
+from train.modes import NOISE
 from train.modules import Activation, Convolution, Domain
-from train.prepared import NOISE, Prepared
+from train.prepared import Prepared
 
 CHECKPOINT = "sysmol-checkpoint-1"
 LATER = ("distil", "floor_bits")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sysmol.design import PATTERN_SETS
 from sysmol.errors import SysmolError
-from train.prepared import CLAMP, OFFSET, SYMMETRIC
+from train.modes import CLAMP, OFFSET, SYMMETRIC
 
 LEARNED, RANDOM, SENSITIVITY = SCORES = ("learned", "random", "sensitivity")
 """Where precisions come from: SMOL's noise, chance, or the slope of the loss at the full-precision weights."""

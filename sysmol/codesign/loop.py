@@ -30,8 +30,9 @@ from train.allocate import REACH, Allocation, learned_scores, least_limits, sens
 from train.choice import Choice, Demand, choose
 from train.data import Dataset, load, to_real
 from train.models import build
+from train.modes import FLOAT
 from train.pipeline import Pipeline, Trained, schedule_of
-from train.prepared import FLOAT, Prepared
+from train.prepared import Prepared
 from train.trainer import Trainer, accuracy, settle_statistics
 from train.variants import Variant
 

@@ -19,7 +19,8 @@ from train.allocate import (
 )
 from train.data import to_real
 from train.models import build
-from train.prepared import NOISE, Prepared, prepare
+from train.modes import NOISE
+from train.prepared import Prepared, prepare
 
 
 @pytest.fixture

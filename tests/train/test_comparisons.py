@@ -10,7 +10,8 @@ from train import integer
 from train.data import to_real
 from train.export import export
 from train.models import build
-from train.prepared import CLAMP, OFFSET, SYMMETRIC, Prepared, prepare
+from train.modes import CLAMP, OFFSET, SYMMETRIC
+from train.prepared import Prepared, prepare
 from train.separate import activation_bits, freeze, separate, weight_bits
 
 
