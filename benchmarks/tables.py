@@ -20,7 +20,7 @@ from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import REPO_ROOT, atomic_write_text, make_folder
 
 RESULTS = REPO_ROOT / "results"
-DOCUMENTS = tuple(REPO_ROOT / "docs" / name for name in ("results.md", "trained.md", "training.md"))
+DOCUMENTS = tuple(REPO_ROOT / name for name in ("docs/results.md", "docs/trained.md", "docs/training.md", "README.md"))
 TABLES = kernel_tables.TABLES | training_tables.TABLES
 """File and function of every table."""
 FILES = tuple(dict.fromkeys(f"{source}.csv" for source, _ in TABLES.values()))

@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from analysis.accuracy import FULL, by_variant
+from analysis.accuracy import FULL, ISAS, by_variant
 from analysis.accuracy import markdown as variants_table
 from benchmarks.kernel_tables import cycles_text, markdown
 from sysmol.patterns import pattern_name
 
 Frame = pd.DataFrame
+DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR-10 (JPEG)"}
 
 
 def network_table(source: str, network: str, dataset: str) -> Callable[[dict[str, Frame]], str]:
@@ -26,6 +27,41 @@ def network_table(source: str, network: str, dataset: str) -> Callable[[dict[str
         )
 
     return table
+
+
+HEADLINES = (
+    ("mnist_net", "P4-1.5"), ("resnet8", "w4"), ("resnet8", "P4-3.0"), ("resnet8", "P4-2.0"), ("resnet20", "P4-1.8"),
+    ("mobilenetv2_small", "w4"), ("mobilenetv2_small", "P4-3.0"),
+)  # fmt: skip
+"""What the project's front page shows."""
+
+
+def headline_table(data: dict[str, Frame]) -> str:
+    """Accuracy of the integers, size and cycles of some variants against their full precision."""
+    means = {(row["network"], row["variant"]): row for row in by_variant(data["training"]).to_dict("records")}
+    rows = []
+    for network, variant in HEADLINES:
+        if (network, variant) not in means:
+            continue
+        row, full = means[network, variant], means[network, "fp32"]
+        rows.append(
+            [
+                f"{network}, {DATASETS[row['dataset']]}",
+                variant,
+                f"{row['bits_per_parameter']:.2f}",
+                f"{row['accuracy_fp32']:.2%}",
+                f"{row['accuracy_integer']:.2%}",
+                f"{row['compression']:.1f}x",
+                *(_factor(full[f"cycles_{isa}"] / row[f"cycles_{isa}"]) for isa in ISAS),
+                row["seeds"],
+            ]
+        )
+    head = ["network", "variant", "bits per weight", "fp32", "integers", "smaller file"]
+    return markdown([*head, *(f"fewer cycles, {title}" for title in ISAS.values()), "seeds"], rows)
+
+
+def _factor(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.1f}x"
 
 
 def codesign_table(data: dict[str, Frame]) -> str:
@@ -64,6 +100,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Frame]], str]]] = {
     "resnet8": ("training", network_table("training", "resnet8", "cifar10")),
     "resnet20": ("training", network_table("training", "resnet20", "cifar10")),
     "mobilenetv2": ("training", network_table("training", "mobilenetv2_small", "cifar10")),
+    "headline": ("training", headline_table),
     "codesign": ("codesign", codesign_table),
     "training-cost": ("training_cost", cost_table),
 }
