@@ -1,6 +1,7 @@
 """Stands in for gem5 where only what a sweep does with it matters: takes run_net.py's options, leaves a run folder.
 
-FAKE_LOG: a file that gets a line per start. FAKE_SECONDS: how long a run takes. FAKE_FAIL: machine that fails.
+FAKE_LOG: a file that gets a line per start. FAKE_SECONDS: how long a run takes. FAKE_ENDING: how many of the log's
+starts come to an end, the later ones hang. FAKE_FAIL: machine that fails.
 """
 
 import json
@@ -25,9 +26,12 @@ def main() -> int:
     machine, images = options["--machine"], int(options["--images"])
     with open(os.environ["FAKE_LOG"], "a", encoding="utf-8") as log:
         log.write(" ".join([manifest_path.name, Path(machine).stem, options["--patterns"], str(images)]) + "\n")
+        log.flush()
+        number = Path(log.name).read_bytes()[: log.tell()].count(b"\n")
     out.mkdir(parents=True, exist_ok=True)
     (out / "simout").write_text("layer 1\nlayer 2\n")
-    time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
+    hangs = number > int(os.environ.get("FAKE_ENDING", number))
+    time.sleep(3600 if hangs else float(os.environ.get("FAKE_SECONDS", "0")))
     if Path(machine).stem == os.environ.get("FAKE_FAIL"):
         print("run_net.py: the program met its end", file=sys.stderr)
         return 1
