@@ -6,20 +6,25 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.figures import OTHER_COLOURS, VARIANT_COLOURS
+from analysis.figures import ISA_NAMES, OTHER_COLOURS, VARIANT_COLOURS, thousands
 from analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION
 from sysmol.errors import SysmolError
 from sysmol.files import read_json
 
-ISAS = {"arm": "AArch64", "riscv": "RISC-V"}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ISAS = {isa: ISA_NAMES[isa] for isa in ("arm", "riscv")}
 FIGURES = ("accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_parameter", "mean_smol_bits", "file_bytes",
            "compression", "seconds", *(f"cycles_{isa}" for isa in ISAS))  # fmt: skip
 FULL = {"fp32": "--", "fp32-longer": ":"}
 """Variants in full precision, and how figures draw their lines."""
+UNIFORM = ("w4", "w2", "w1")
+MARKERS = "sD^vPX"
 
 
 def measured(row: Mapping[str, Any], summary: Path) -> dict[str, Any]:
@@ -104,12 +109,16 @@ def _spread(mean: float, spread: float) -> str:
 
 
 def family(name: str) -> str:
-    """What a variant is drawn as: its pattern set and what distinguishes it, without bits per parameter."""
+    """What a variant is drawn as: its pattern set and what distinguishes it, without bits per parameter; w4, w2 and w1
+    are one line."""
+    if name in UNIFORM:
+        return "uniform"
     return "-".join(part for part in name.split("-") if not part.replace(".", "").isdigit())
 
 
 def draw(table: pd.DataFrame) -> str:
-    """Accuracy over bits per parameter, a line per family of variants, as SVG text; bars are standard deviations.
+    """Accuracy over bits per parameter and, where some are known, over cycles, a line per family of variants, as SVG
+    text; bars are standard deviations.
 
     Full precision is the dashed line, dotted where it was trained on as long as the others. ``table`` is that of
     :func:`by_variant`, of one network and data set.
@@ -118,29 +127,45 @@ def draw(table: pd.DataFrame) -> str:
 
     if len(table.groupby(["network", "dataset"])) != 1:
         raise SysmolError("a figure shows one network on one data set")
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
-    shown = table[~table["variant"].isin(FULL)]
-    names = list(dict.fromkeys(family(name) for name in shown["variant"]))
-    others = [name for name in names if name not in VARIANT_COLOURS]
+    panels = {"bits_per_parameter": "bits per parameter in the file"}
+    panels |= {
+        f"cycles_{isa}": f"cycles per image, {title}"
+        for isa, title in ISAS.items()
+        if table[f"cycles_{isa}"].notna().any()
+    }
+    figure = Figure(figsize=(3 + 4 * len(panels), 4.2), layout="constrained")
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (column, label) in zip(row, panels.items(), strict=True):
+        _panel(axes, table, column)
+        axes.set_xlabel(label)
+    row[0].set_ylabel("test images classified right, %")
+    row[0].legend(fontsize=8, ncols=2)
+    first = table.iloc[0]
+    figure.suptitle(f"{first['network']} on {first['dataset']}, up to {table['seeds'].max()} seeds", fontsize=10)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def _panel(axes: Axes, table: pd.DataFrame, column: str) -> None:
+    """Quantised variants as points over a column, full precision as horizontal lines."""
+    shown = table[~table["variant"].isin(FULL)].dropna(subset=[column])
+    names = list(dict.fromkeys(family(name) for name in table["variant"] if name not in FULL))
+    colours = VARIANT_COLOURS | {"uniform": VARIANT_COLOURS["w4"]}
+    others = [name for name in names if name not in colours]
     for name in names:
-        rows = shown[shown["variant"].map(family) == name].sort_values("bits_per_parameter")
-        colour = VARIANT_COLOURS.get(name) or OTHER_COLOURS[others.index(name) % len(OTHER_COLOURS)]
-        style = "o-" if len(rows) > 1 else "s"
+        rows = shown[shown["variant"].map(family) == name].sort_values(column)
+        colour, marker = colours.get(name), "o"
+        if colour is None:
+            place = others.index(name)
+            colour, marker = OTHER_COLOURS[place % len(OTHER_COLOURS)], MARKERS[place % len(MARKERS)]
         axes.errorbar(
-            rows["bits_per_parameter"], 100 * rows["accuracy_float"], 100 * rows["accuracy_float_std"].fillna(0),
-            fmt=style, label=name, color=colour, capsize=3, markersize=5,
+            rows[column], 100 * rows["accuracy_float"], 100 * rows["accuracy_float_std"].fillna(0),
+            fmt=f"{marker}-", label=name, color=colour, capsize=3, markersize=5,
         )  # fmt: skip
     for name, style in FULL.items():
         found = table["accuracy_fp32"] if name == "fp32" else table.loc[table["variant"] == name, "accuracy_float"]
         if len(found):
             axes.axhline(100 * float(found.mean()), linestyle=style, color=VARIANT_COLOURS["fp32"], label=name)
-    axes.set_xlabel("bits per parameter")
-    axes.set_ylabel("test images classified right, %")
-    first = table.iloc[0]
-    axes.set_title(f"{first['network']} on {first['dataset']}, up to {table['seeds'].max()} seeds", fontsize=10)
+    axes.xaxis.set_major_formatter(lambda value, _: thousands(value))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, ncols=2)
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.accuracy import by_variant, draw, markdown, measured
+from analysis.accuracy import by_variant, draw, family, markdown, measured
 from sysmol import reference
 from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
@@ -184,7 +184,12 @@ def test_rows_are_taken_and_shown(tmp_path: Path) -> None:
     text = markdown(table)
     assert "| P4-2.0 | 2 | 90.00 ± 2.83 | 88.00 | +0.00 | 1.95 | 100 | 16.0x |" in text
     assert "| w4 | 1 | 90.00 | 90.00 | +0.00 | 4.10 | 100 | 16.0x |" in text
-    assert draw(table).count("<svg") == 1
+    assert draw(table).count("<svg") == 1 and "cycles" not in draw(table)
+    timed = draw(table.assign(cycles_arm=[70.0, 90.0]))
+    assert "cycles per image, AArch64" in timed and "RISC-V" not in timed
+    assert [family(name) for name in ("w4", "w2", "w2-clamp", "P4-2.0-random")] == [
+        "uniform", "uniform", "w2-clamp", "P4-random"
+    ]  # fmt: skip
     path.write_text("a,b\n1,2\n")
     with pytest.raises(SysmolError, match="other columns"):
         take(rows, path)
