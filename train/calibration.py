@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from train.graph import Unit
 from train.modes import FLOAT, FROZEN, OFFSET
@@ -22,13 +25,12 @@ def calibrate(prepared: Prepared, images: torch.Tensor) -> None:
     (:meth:`train.prepared.Prepared.calibrate`)."""
     if prepared.is_float:
         return
-    mode, training = prepared.mode, prepared.training
-    prepared.eval()
-    if prepared.mode == FROZEN:
+    mode = prepared.mode
+    if mode == FROZEN:
         prepared.mode = FLOAT
-    results = prepared.results(images)
+    with batch_statistics(prepared, len(images) > 1):
+        results = prepared.results(images)
     prepared.mode = mode
-    prepared.train(training)
     for key in prepared.keys:
         if key[2] == "smol":
             _fit_codes(prepared, key, prepared.code_input(results[key[0]], key[1]))
@@ -36,6 +38,25 @@ def calibrate(prepared: Prepared, images: torch.Tensor) -> None:
             _fit_bytes(prepared, key, activate(results[key[0]], key[1]))
     for unit in prepared.graph.convolutions:
         _fit_weight(prepared, unit)
+
+
+@contextmanager
+def batch_statistics(module: nn.Module, own: bool = True) -> Iterator[None]:
+    """Batch normalisation by the batch's ``own`` statistics, as in training, else by the running ones, which stay as they
+    are.
+
+    Those that noise or coarse codes have left do not fit full precision, and grids that were fitted to what they give
+    would miss what the first training step sees: at 1 bit too far for training to find back.
+    """
+    norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
+    before = [norm.training for norm in norms]
+    for norm in norms:
+        norm.training, norm.track_running_stats = own, not own
+    try:
+        yield
+    finally:
+        for norm, training in zip(norms, before, strict=True):
+            norm.training, norm.track_running_stats = training, True
 
 
 def _fit_bytes(prepared: Prepared, key: Key, x: torch.Tensor) -> None:
