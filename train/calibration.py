@@ -42,8 +42,8 @@ def calibrate(prepared: Prepared, images: torch.Tensor) -> None:
 
 @contextmanager
 def batch_statistics(module: nn.Module, own: bool = True) -> Iterator[None]:
-    """Batch normalisation by the batch's ``own`` statistics, as in training, else by the running ones, which stay as they
-    are.
+    """Batch normalisation by the batch's ``own`` statistics, as in training, else by the running ones, which stay as
+    they are.
 
     Those that noise or coarse codes have left do not fit full precision, and grids that were fitted to what they give
     would miss what the first training step sees: at 1 bit too far for training to find back.

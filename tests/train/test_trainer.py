@@ -120,6 +120,31 @@ def test_training_learns_and_freezing_keeps_it(digits: Dataset) -> None:
     assert accuracy(prepared, digits.test_images, digits.test_labels) > full - 0.08
 
 
+def test_calibration_does_not_trust_running_statistics(digits: Dataset) -> None:
+    """Noise and coarse codes leave statistics that do not fit what the grids are fitted to."""
+    prepared = start(digits)
+    prepared.freeze()
+    images = to_real(digits.train_images[:64])
+
+    def scales() -> dict[str, torch.Tensor]:
+        prepared.calibrate(images)
+        return {name: x.clone() for name, x in prepared.state_dict().items() if "log_scale" in name or "ratio" in name}
+
+    right = scales()
+    norms = [module for module in prepared.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    for norm in norms:
+        norm.eval()
+        norm.running_mean.add_(3)
+        norm.running_var.mul_(100)
+    kept = [norm.running_var.clone() for norm in norms]
+    found = scales()
+    assert all(torch.equal(found[name], scale) for name, scale in right.items())
+    assert all(torch.equal(norm.running_var, before) for norm, before in zip(norms, kept, strict=True))
+    assert not any(norm.training for norm in norms) and all(norm.track_running_stats for norm in norms)
+    prepared.calibrate(images[:1])  # one image has no statistics of its own
+
+
 def test_divergence_is_one_line(digits: Dataset) -> None:
     model = Tiny()
     with torch.no_grad():
