@@ -38,11 +38,9 @@ def test_cover_is_valid_and_smallest(name: str, seed: int) -> None:
         if name != "P45" or channels <= 72:
             assert len(found.patterns) == fewest(counts, ids)  # type: ignore[arg-type]
         # Promotion goes to the channels that ask for more.
-        order = np.argsort(-found.precisions, kind="stable")
         for p in (4, 2):
             inside, outside = requested[found.precisions >= p], requested[found.precisions < p]
-            assert not len(outside) or inside.min() >= outside.max()
-        assert len(order) == channels
+            assert not len(inside) or not len(outside) or inside.min() >= outside.max()
 
 
 def test_slack_becomes_precision() -> None:
