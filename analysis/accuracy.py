@@ -164,8 +164,8 @@ def _panel(axes: Axes, table: pd.DataFrame, column: str) -> None:
             fmt=f"{marker}-", label=name, color=colour, capsize=3, markersize=5,
         )  # fmt: skip
     for name, style in FULL.items():
-        found = table["accuracy_fp32"] if name == "fp32" else table.loc[table["variant"] == name, "accuracy_float"]
+        found = table.loc[table["variant"] == name, "accuracy_float"]
         if len(found):
-            axes.axhline(100 * float(found.mean()), linestyle=style, color=VARIANT_COLOURS["fp32"], label=name)
+            axes.axhline(100 * float(found.iloc[0]), linestyle=style, color=VARIANT_COLOURS["fp32"], label=name)
     axes.xaxis.set_major_formatter(lambda value, _: thousands(value))
     axes.grid(alpha=0.3)
