@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.figures import ISA_NAMES, OTHER_COLOURS, VARIANT_COLOURS, thousands
+from analysis.markdown import number
+from analysis.markdown import table as markdown_table
 from analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION
 from sysmol.errors import SysmolError
 from sysmol.files import read_json
@@ -74,10 +76,10 @@ def markdown(table: pd.DataFrame) -> str:
     head = ["variant", "seeds", "accuracy, float", "accuracy, integers", "against fp32", "bits per parameter",
             "bytes of the file", "compression"]  # fmt: skip
     base = table[table["variant"] == "fp32"]
-    timed = {isa: title for isa, title in ISAS.items() if table[f"cycles_{isa}"].notna().any()}
+    timed = _timed(table)
     for title in timed.values():
         head += [f"{title} cycles", "fp32 / it"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = []
     for row in table.to_dict("records"):
         loss = 100 * (row["accuracy_float"] - row["accuracy_fp32"])
         cells = [
@@ -87,25 +89,24 @@ def markdown(table: pd.DataFrame) -> str:
             _spread(100 * row["accuracy_integer"], 100 * row["accuracy_integer_std"]),
             f"{loss:+.2f}",
             f"{row['bits_per_parameter']:.2f}",
-            _text(row["file_bytes"], "{:,.0f}"),
-            _text(row["compression"], "{:.1f}x"),
+            number(row["file_bytes"]),
+            number(row["compression"], "{:.1f}x"),
         ]
         for isa in timed:
             cycles = row[f"cycles_{isa}"]
             full = base[f"cycles_{isa}"].iloc[0] if len(base) else float("nan")
-            cells += [_text(cycles, "{:,.0f}"), _text(full / cycles, "{:.1f}x")]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            cells += [number(cycles), number(full / cycles, "{:.1f}x")]
+        lines.append(cells)
+    return markdown_table(head, lines)
 
 
-def _text(value: float, form: str) -> str:
-    return "–" if pd.isna(value) else form.format(value)
+def _timed(table: pd.DataFrame) -> dict[str, str]:
+    """The ISAs, with their names, that some row has cycles of."""
+    return {isa: title for isa, title in ISAS.items() if table[f"cycles_{isa}"].notna().any()}
 
 
 def _spread(mean: float, spread: float) -> str:
-    if pd.isna(mean):
-        return "–"
-    return f"{mean:.2f}" if pd.isna(spread) else f"{mean:.2f} ± {spread:.2f}"
+    return number(mean, "{:.2f}") if pd.isna(spread) else f"{mean:.2f} ± {spread:.2f}"
 
 
 def family(name: str) -> str:
@@ -128,11 +129,7 @@ def draw(table: pd.DataFrame) -> str:
     if len(table.groupby(["network", "dataset"])) != 1:
         raise SysmolError("a figure shows one network on one data set")
     panels = {"bits_per_parameter": "bits per parameter in the file"}
-    panels |= {
-        f"cycles_{isa}": f"cycles per image, {title}"
-        for isa, title in ISAS.items()
-        if table[f"cycles_{isa}"].notna().any()
-    }
+    panels |= {f"cycles_{isa}": f"cycles per image, {title}" for isa, title in _timed(table).items()}
     figure = Figure(figsize=(3 + 4 * len(panels), 4.2), layout="constrained")
     row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (column, label) in zip(row, panels.items(), strict=True):

@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.accuracy import ISAS
+from analysis.markdown import number
+from analysis.markdown import table as markdown
 from benchmarks.measure import TOTAL
 from sysmol.design import load_machine
 
@@ -28,12 +30,6 @@ YFLOWS_OVER_OS = {"is": 3.24, "ws": 3.94}
 Frame = pd.DataFrame
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table in Markdown."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(str(value) for value in row) + " |" for row in rows])
-
-
 def percent(value: float | None, goal: float | None = None) -> str:
     """A share; in italics where it misses its goal."""
     if value is None or pd.isna(value):
@@ -48,11 +44,6 @@ def ratio(value: float | None, goal: float | None = None) -> str:
         return "–"
     text = f"{value:.2f}" if value < 10 else f"{value:.1f}"
     return text if goal is None or value >= goal else f"*{text}*"
-
-
-def cycles_text(value: float | None) -> str:
-    """Cycles with thousands set apart."""
-    return "–" if value is None or pd.isna(value) else f"{value:,.0f}"
 
 
 class Kernels:
@@ -145,7 +136,7 @@ def networks_table(data: dict[str, Frame]) -> str:
             row: list[Any] = [network, variant, "–" if bits is None else f"{bits:.2f}"]
             over_fp32, over_sdot = SPEED_GOALS.get(variant, (None, None))
             for isa in ISAS:
-                row.append(cycles_text(k.cycles(network, isa, variant)))
+                row.append(number(k.cycles(network, isa, variant)))
                 row.append(ratio(k.speed(network, isa, variant, "fp32"), over_fp32))
                 row.append(ratio(k.speed(network, isa, variant, "int8"), over_sdot if isa == "arm" else None))
             row.append(ratio(k.speed(network, "arm", variant, "int8-mmla")))
@@ -230,10 +221,10 @@ def where_table(network: str, variants: Sequence[str], isa: str) -> Callable[[di
         k = Kernels(data["kernels"])
         rows = []
         for layer in [*k.layers(network), TOTAL]:
-            row: list[Any] = [layer, *(cycles_text(k.cycles(network, isa, base, layer)) for base in ("fp32", "int8"))]
+            row: list[Any] = [layer, *(number(k.cycles(network, isa, base, layer)) for base in ("fp32", "int8"))]
             for variant in variants:
                 cycles, whole = k.cycles(network, isa, variant, layer), k.cycles(network, isa, variant)
-                row.append(cycles_text(cycles))
+                row.append(number(cycles))
                 row.append(percent(cycles / whole if cycles and whole else None))
                 row.append(ratio(k.speed(network, isa, variant, "fp32", layer)))
                 row.append(" / ".join(_slots(k, network, layer, isa, variant)))
@@ -272,7 +263,7 @@ def kinds_table(network: str, variants: Sequence[str]) -> Callable[[dict[str, Fr
                 row: list[Any] = [title, kind]
                 for variant in variants:
                     own, whole = cycles(variant), k.cycles(network, isa, variant)
-                    row.append(cycles_text(own) if own else "–")
+                    row.append(number(own) if own else "–")
                     row.append(percent(own / whole if whole else None))
                     if variant != "fp32":
                         row.append(ratio(cycles("fp32") / own if own else None))
@@ -295,9 +286,7 @@ def pack_table(data: dict[str, Frame]) -> str:
             if without in k.variants(network):
                 for isa, title in ISAS.items():
                     a, b = k.cycles(network, isa, without), k.cycles(network, isa, variant)
-                    rows.append(
-                        [network, variant, title, cycles_text(a), cycles_text(b), ratio(a / b if a and b else None)]
-                    )
+                    rows.append([network, variant, title, number(a), number(b), ratio(a / b if a and b else None)])
     return markdown(["network", "variant", "ISA", "cycles without vqpk", "cycles with", "without / with"], rows)
 
 
@@ -315,7 +304,7 @@ def sizes_table(data: dict[str, Frame]) -> str:
                     for column in ("code_bytes", "weight_bytes", "arena_bytes", "unplanned_bytes", "generation_seconds")
                 ]
                 seconds = "–" if found[-1] is None else f"{found[-1]:.2f}"
-                rows.append([network, variant, title, len(k.layers(network)), *map(cycles_text, found[:-1]), seconds])
+                rows.append([network, variant, title, len(k.layers(network)), *map(number, found[:-1]), seconds])
     head = ["network", "variant", "ISA", "layers", "code, bytes", "weights, bytes", "activations, bytes"]
     return markdown([*head, "one buffer per tensor, bytes", "generation, s"], rows)
 

@@ -7,7 +7,9 @@ import pandas as pd
 
 from analysis.accuracy import FULL, ISAS, by_variant
 from analysis.accuracy import markdown as variants_table
-from benchmarks.kernel_tables import cycles_text, markdown
+from analysis.markdown import number
+from analysis.markdown import table as markdown
+from sysmol.codesign.page import COLUMNS, shown
 from sysmol.patterns import pattern_name
 
 Frame = pd.DataFrame
@@ -52,7 +54,7 @@ def headline_table(data: dict[str, Frame]) -> str:
                 f"{row['accuracy_fp32']:.2%}",
                 f"{row['accuracy_integer']:.2%}",
                 f"{row['compression']:.1f}x",
-                *(_factor(full[f"cycles_{isa}"] / row[f"cycles_{isa}"]) for isa in ISAS),
+                *(number(full[f"cycles_{isa}"] / row[f"cycles_{isa}"], "{:.1f}x") for isa in ISAS),
                 row["seeds"],
             ]
         )
@@ -60,28 +62,11 @@ def headline_table(data: dict[str, Frame]) -> str:
     return markdown([*head, *(f"fewer cycles, {title}" for title in ISAS.values()), "seeds"], rows)
 
 
-def _factor(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.1f}x"
-
-
 def codesign_table(data: dict[str, Frame]) -> str:
     """The rounds of the loop and the designs beside them."""
-    rows = [
-        [
-            row["name"],
-            row["design"],
-            row["limits"],
-            *(f"{row[name]:.2%}" for name in ("validation", "accuracy_integer")),
-            f"{row['bits_per_parameter']:.2f}",
-            cycles_text(row["file_bytes"]),
-            cycles_text(row["cycles"]),
-            *("yes" if row[name] else "no" for name in ("kept", "improved", "front")),
-            _patterns(str(row["patterns"]).split()),
-        ]
-        for row in data["codesign"].to_dict("records")
-    ]
-    head = ["network", "design", "limits", "held-out", "test", "bits", "file bytes", "cycles", "kept", "improved"]
-    return markdown([*head, "on the front", "patterns"], rows)
+    patterns = [_patterns(str(numbers).split()) for numbers in data["codesign"]["patterns"]]
+    rows = [[*row, used] for row, used in zip(shown(data["codesign"]), patterns, strict=True)]
+    return markdown([*COLUMNS, "patterns"], rows)
 
 
 def _patterns(numbers: list[str]) -> str:

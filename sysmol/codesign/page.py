@@ -8,13 +8,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sysmol.codesign.loop import Row
-from sysmol.codesign.settings import Settings
 from sysmol.files import atomic_write_text
 from sysmol.patterns import pattern_name
+
+if TYPE_CHECKING:
+    from sysmol.codesign.loop import Row
+    from sysmol.codesign.settings import Settings
 
 COLUMNS = (
     "name", "design", "limits", "validation", "accuracy (integers)", "bits/parameter", "file bytes", "cycles", "source",
