@@ -307,7 +307,7 @@ class Prepared(nn.Module):
 
     def calibrate(self, images: torch.Tensor) -> None:
         """First guesses of all scales and offsets from real images ``[n, C, H, W]``, the present precisions and
-        weights; in full precision, or with noise where phase 1 has just ended.
+        weights; in full precision, or with noise during phase 1.
         """
         calibrate(self, images)
 
