@@ -2,6 +2,7 @@
 
     python -m benchmarks.tables             # write the tables anew
     python -m benchmarks.tables --take DIR  # copy the CSV files from DIR (build/bench) to results/ first
+    python -m benchmarks.tables --demo FILE # write results/demo.csv from the demo's summary.json first
     python -m benchmarks.tables --check     # exit status 1 where a document is not what the files give
 
 In a document a table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is one of :data:`TABLES`.
@@ -65,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status 0; 1 where ``--check`` finds a difference; 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__.split("\n")[0])
     parser.add_argument("--take", type=Path, metavar="DIR", help="copy the CSV files from DIR to results/ first")
+    parser.add_argument("--demo", type=Path, metavar="FILE", help="write demo.csv from the demo's summary.json first")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--document", type=Path, help="only this one (all that have tables)")
@@ -75,6 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
             for name in FILES:
                 if (options.take / name).is_file():
                     shutil.copyfile(options.take / name, options.results / name)
+        if options.demo is not None:
+            rows = pd.DataFrame(training_tables.demo_rows(options.demo))
+            atomic_write_text(options.results / "demo.csv", rows.to_csv(index=False, lineterminator="\n"))
         data = read(options.results)
         for document in [options.document] if options.document else DOCUMENTS:
             update(document, data, options.check)

@@ -1,13 +1,17 @@
 """Tables: the committed document is what the committed CSV files give, and a difference is found."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from analysis.summary import USUAL_ORDER
 from benchmarks.kernel_tables import yflows_frame, yflows_ratios
 from benchmarks.measure import COLUMNS, write_rows
 from benchmarks.tables import DOCUMENTS, RESULTS, TABLES, fill, main, read
+from benchmarks.training_tables import DEMO
 from sysmol.errors import SysmolError
 
 
@@ -37,6 +41,29 @@ def test_faults_are_named(tmp_path: Path) -> None:
         fill("<!-- table: x -->\n<!-- end -->", {}, "here")
     assert "results/kernels.csv is missing" in fill("<!-- table: slots -->\n<!-- end -->", {}, "here")
     assert main(["--document", str(tmp_path / "none.md")]) == 2
+
+
+def test_demo_becomes_rows(tmp_path: Path) -> None:
+    """Cycles that gem5 measured stand in the table, estimates do not."""
+    facts: dict[str, Any] = dict.fromkeys(DEMO, 1.0)
+    record: dict[str, Any] = {
+        "format": "sysmol-summary", "version": 1, "command": "sysmol demo", "created": "2026-01-01", "agreement": [],
+        "networks": {name: facts | {"sha256": name} for name in USUAL_ORDER},
+        "cycles": [
+            {"variant": name, "cycles": cycles, "isa": isa, "cpu": cpu, "source": cpu, "machine": "m"}
+            for name, cycles in (("fp32", 700), ("int8", 200), ("mixed", 100))
+            for isa, cpu in (("arm", "o3"), ("riscv", "estimate"))
+        ],
+    }  # fmt: skip
+    path, results, document = tmp_path / "summary.json", tmp_path / "results", tmp_path / "page.md"
+    path.write_text(json.dumps(record))
+    document.write_text("<!-- table: digits -->\n<!-- end -->\n")
+    assert main(["--demo", str(path), "--results", str(results), "--document", str(document)]) == 0
+    lines = document.read_text().splitlines()
+    assert lines[-2] == "| mixed | 100.00% | 100.00% | 1.00 | 1 | 1.0x | 100 | 7.00 | 2.00 | – | – | – |"
+    assert lines[-3].startswith("| w4 |") and lines[-3].endswith("| – | – | – | – | – | – |")
+    path.write_text("{}")
+    assert main(["--demo", str(path), "--results", str(results), "--document", str(document)]) == 2
 
 
 def test_yflows_ratios(tmp_path: Path) -> None:

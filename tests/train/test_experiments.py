@@ -179,13 +179,15 @@ def test_rows_are_taken_and_shown(tmp_path: Path) -> None:
     rows = [fake("P4-2.0", 0, 0.88, 2.0), fake("P4-2.0", 1, 0.90, 1.9), fake("w4", 0, 0.9, 4.1)]
     take(rows, path)
     take([fake("P4-2.0", 1, 0.92, 1.9) | {"accuracy_integer": None, "file_bytes": None}], path)
+    take([fake("P45-2.0-separate", 0, 0.86, 2.0) | {"accuracy_integer": None}], path)
     table = by_variant(read_table(path))
-    assert list(table["variant"]) == ["P4-2.0", "w4"] and list(table["seeds"]) == [2, 1]
+    assert list(table["variant"]) == ["P4-2.0", "w4", "P45-2.0-separate"] and list(table["seeds"]) == [2, 1, 1]
     text = markdown(table)
-    assert "| P4-2.0 | 2 | 90.00 ± 2.83 | 88.00 | +0.00 | 1.95 | 100 | 16.0x |" in text
+    assert "| P4-2.0 | 2 | 90.00 ± 2.83 | 88.00 | -2.00 | 1.95 | 100 | 16.0x |" in text
+    assert "| 86.00 | – | -4.00 |" in text  # nothing exported: floating point's
     assert "| w4 | 1 | 90.00 | 90.00 | +0.00 | 4.10 | 100 | 16.0x |" in text
     assert draw(table).count("<svg") == 1 and "cycles" not in draw(table)
-    timed = draw(table.assign(cycles_arm=[70.0, 90.0]))
+    timed = draw(table.assign(cycles_arm=[70.0, 90.0, 80.0]))
     assert "cycles per image, AArch64" in timed and "RISC-V" not in timed
     assert [family(name) for name in ("w4", "w2", "w2-clamp", "P4-2.0-random")] == [
         "uniform", "uniform", "w2-clamp", "P4-random"
