@@ -136,7 +136,7 @@ def draw(table: pd.DataFrame) -> str:
     for axes, (column, label) in zip(row, panels.items(), strict=True):
         _panel(axes, table, column)
         axes.set_xlabel(label)
-    row[0].set_ylabel("test images classified right, %")
+    row[0].set_ylabel("test images classified right in floating point, %")
     row[0].legend(fontsize=8, ncols=2)
     first = table.iloc[0]
     figure.suptitle(f"{first['network']} on {first['dataset']}, up to {table['seeds'].max()} seeds", fontsize=10)
