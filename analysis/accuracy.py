@@ -25,6 +25,8 @@ FIGURES = ("accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_para
            "compression", "seconds", *(f"cycles_{isa}" for isa in ISAS))  # fmt: skip
 FULL = {"fp32": "--", "fp32-longer": ":"}
 """Variants in full precision, and how figures draw their lines."""
+BASELINES = ("fp32", "int8")
+"""Variants that cycles are compared with."""
 UNIFORM = ("w4", "w2", "w1")
 MARKERS = "sD^vPX"
 
@@ -36,9 +38,13 @@ def measured(row: Mapping[str, Any], summary: Path) -> dict[str, Any]:
     if not summary.is_file():
         return {}
     found = read_json(summary, SUMMARY_FORMAT, SUMMARY_VERSION)
-    variant = row["variant"]
-    if found["networks"].get(variant, {}).get("sha256") != row["network_sha256"]:
+    if found["networks"].get(row["variant"], {}).get("sha256") != row["network_sha256"]:
         return {}
+    return simulated(found, row["variant"], summary)
+
+
+def simulated(found: Mapping[str, Any], variant: str, summary: Path) -> dict[str, Any]:
+    """What :func:`measured` gives, from the content of the summary."""
     checks = [each for each in found["agreement"] if each["variant"] == variant and each["isa"] != "none"]
     wrong = [f"{each['what']}, {each['isa']}" for each in checks if each["mismatches"]]
     if wrong:
@@ -73,13 +79,14 @@ def by_variant(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame
 def markdown(table: pd.DataFrame) -> str:
     """The table of :func:`by_variant` in Markdown; accuracies in percent, mean and standard deviation. What is lost
     against full precision is of the integers, which are what is deployed; of floating point where nothing was exported.
-    Cycles, and full precision's over them, stand where there are some."""
+    Cycles, and those of full precision and of int8 over them, stand where there are some."""
     head = ["variant", "seeds", "accuracy, float", "accuracy, integers", "against fp32", "bits per parameter",
             "bytes of the file", "compression"]  # fmt: skip
-    base = table[table["variant"] == "fp32"]
+    bases = {name: table[table["variant"] == name] for name in BASELINES}
+    bases = {name: rows for name, rows in bases.items() if len(rows)}
     timed = _timed(table)
     for title in timed.values():
-        head += [f"{title} cycles", "fp32 / it"]
+        head += [f"{title} cycles", *(f"{name} / it" for name in bases)]
     lines = []
     for row in table.to_dict("records"):
         deployed = row["accuracy_float" if pd.isna(row["accuracy_integer"]) else "accuracy_integer"]
@@ -95,8 +102,8 @@ def markdown(table: pd.DataFrame) -> str:
         ]
         for isa in timed:
             cycles = row[f"cycles_{isa}"]
-            full = base[f"cycles_{isa}"].iloc[0] if len(base) else float("nan")
-            cells += [number(cycles), number(full / cycles, "{:.1f}x")]
+            ratios = (rows[f"cycles_{isa}"].iloc[0] / cycles for rows in bases.values())
+            cells += [number(cycles), *(number(ratio, "{:.1f}x") for ratio in ratios)]
         lines.append(cells)
     return markdown_table(head, lines)
 

@@ -133,7 +133,7 @@ def networks_table(data: dict[str, Frame]) -> str:
             if variant.endswith("-simdpack"):
                 continue
             bits = k.value("weight_bits", network, TOTAL, "arm", variant)
-            row: list[Any] = [network, variant, "–" if bits is None else f"{bits:.2f}"]
+            row: list[Any] = [network, variant, number(bits, "{:.2f}")]
             over_fp32, over_sdot = SPEED_GOALS.get(variant, (None, None))
             for isa in ISAS:
                 row.append(number(k.cycles(network, isa, variant)))
@@ -303,7 +303,7 @@ def sizes_table(data: dict[str, Frame]) -> str:
                     k.value(column, network, TOTAL, isa, variant)
                     for column in ("code_bytes", "weight_bytes", "arena_bytes", "unplanned_bytes", "generation_seconds")
                 ]
-                seconds = "–" if found[-1] is None else f"{found[-1]:.2f}"
+                seconds = number(found[-1], "{:.2f}")
                 rows.append([network, variant, title, len(k.layers(network)), *map(number, found[:-1]), seconds])
     head = ["network", "variant", "ISA", "layers", "code, bytes", "weights, bytes", "activations, bytes"]
     return markdown([*head, "one buffer per tensor, bytes", "generation, s"], rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.accuracy import FULL, ISAS, by_variant, measured
+from analysis.accuracy import FULL, ISAS, by_variant, simulated
 from analysis.accuracy import markdown as variants_table
 from analysis.markdown import number
 from analysis.markdown import table as markdown
@@ -66,51 +66,18 @@ def headline_table(data: dict[str, Frame]) -> str:
     return markdown([*head, *(f"fewer cycles, {title}" for title in ISAS.values()), "seeds"], rows)
 
 
-DEMO = ("accuracy_float", "accuracy_integer", "bits_per_parameter", "file_bytes", "compression", "test_images")
-"""What a row of demo.csv holds beside what was measured."""
+DEMO = ("accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_parameter", "file_bytes", "compression")
+"""What a row of demo.csv holds of a network's metrics."""
 
 
 def demo_rows(summary: Path) -> list[dict[str, Any]]:
-    """The networks of the demo, from the ``summary.json`` that it wrote."""
+    """The networks of the demo as rows like those of training, from the ``summary.json`` that it wrote."""
     found = read_json(summary, SUMMARY_FORMAT, SUMMARY_VERSION)
-    source = {key: found[key] for key in ("command", "created")}
-    rows = []
-    for name in USUAL_ORDER:
-        facts = found["networks"][name]
-        timed = measured({"variant": name, "network_sha256": facts["sha256"]}, summary)
-        rows.append({"variant": name} | {key: facts[key] for key in DEMO} | timed | source)
-    return rows
-
-
-def demo_table(data: dict[str, Frame]) -> str:
-    """Accuracy, size and cycles of the demo's networks, against full precision and int8; dashes for cycles that gem5
-    did not measure."""
-    rows = data["demo"].set_index("variant")
-    rows = rows.reindex(columns=[*DEMO, *(f"cycles_{isa}" for isa in ISAS)])
-    head = [
-        "network",
-        "accuracy, float",
-        "accuracy, integers",
-        "bits per parameter",
-        "bytes of the file",
-        "compression",
+    same = {"network": "digits_net", "dataset": "digits"} | {key: found[key] for key in ("command", "created")}
+    return [
+        same | {"variant": name} | {key: found["networks"][name][key] for key in DEMO} | simulated(found, name, summary)
+        for name in USUAL_ORDER
     ]
-    for title in ISAS.values():
-        head += [f"{title} cycles", "fp32 / it", "int8 / it"]
-    lines = []
-    for name, row in rows.iterrows():
-        cells = [
-            name,
-            f"{row['accuracy_float']:.2%}",
-            f"{row['accuracy_integer']:.2%}",
-            f"{row['bits_per_parameter']:.2f}",
-            number(row["file_bytes"]),
-            f"{row['compression']:.1f}x",
-        ]
-        for isa in (f"cycles_{isa}" for isa in ISAS):
-            cells += [number(row[isa]), *(number(rows.at[base, isa] / row[isa], "{:.2f}") for base in ("fp32", "int8"))]
-        lines.append(cells)
-    return markdown(head, lines)
 
 
 def codesign_table(data: dict[str, Frame]) -> str:
@@ -137,7 +104,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Frame]], str]]] = {
     "resnet20": ("training", network_table("training", "resnet20", "cifar10")),
     "mobilenetv2": ("training", network_table("training", "mobilenetv2_small", "cifar10")),
     "headline": ("training", headline_table),
-    "digits": ("demo", demo_table),
+    "digits": ("demo", network_table("demo", "digits_net", "digits")),
     "codesign": ("codesign", codesign_table),
     "training-cost": ("training_cost", cost_table),
 }

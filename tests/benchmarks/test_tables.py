@@ -60,8 +60,9 @@ def test_demo_becomes_rows(tmp_path: Path) -> None:
     document.write_text("<!-- table: digits -->\n<!-- end -->\n")
     assert main(["--demo", str(path), "--results", str(results), "--document", str(document)]) == 0
     lines = document.read_text().splitlines()
-    assert lines[-2] == "| mixed | 100.00% | 100.00% | 1.00 | 1 | 1.0x | 100 | 7.00 | 2.00 | – | – | – |"
-    assert lines[-3].startswith("| w4 |") and lines[-3].endswith("| – | – | – | – | – | – |")
+    assert lines[1].endswith("| AArch64 cycles | fp32 / it | int8 / it |")
+    assert lines[-2] == "| mixed | 1 | 100.00 | 100.00 | +0.00 | 1.00 | 1 | 1.0x | 100 | 7.0x | 2.0x |"
+    assert lines[-3] == "| w4 | 1 | 100.00 | 100.00 | +0.00 | 1.00 | 1 | 1.0x | – | – | – |"
     path.write_text("{}")
     assert main(["--demo", str(path), "--results", str(results), "--document", str(document)]) == 2
 
