@@ -4,6 +4,7 @@ Standard library only.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -21,11 +22,58 @@ REPO_ROOT = Path(__file__).resolve().parent.parent
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Create ``path`` and its parents; :class:`SysmolError` where that is not allowed or a file stands there."""
     folder = Path(path)
+    whole = folder.absolute()
+    new = [each for each in (whole, *whole.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SysmolError(f"cannot create the folder {folder}: {error.strerror}; name another one") from None
+    _made.extend(reversed(new))
     return folder
+
+
+_made: list[Path] = []
+"""Folders that this process made, parents first."""
+
+
+def remove_empty_folders() -> None:
+    """Remove the folders that :func:`make_folder` made in this process and that hold nothing: the trace of a command
+    that ended before its first product.
+    """
+    while _made:
+        with contextlib.suppress(OSError):  # it holds something, or is gone
+            _made.pop().rmdir()
+
+
+@contextlib.contextmanager
+def alone(folder: str | os.PathLike[str]) -> Iterator[bool]:
+    """Whether no other process is in such a block with ``folder``; if so, none will be until this one ends. A killed
+    process lets go, and no file stays.
+    """
+    path = make_folder(folder) / ".lock"
+    lock = _lock(path)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            path.unlink(missing_ok=True)
+            os.close(lock)
+
+
+def _lock(path: Path) -> int | None:
+    """Descriptor of the file, locked; None where another process holds it."""
+    while True:
+        lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(path.stat(), os.fstat(lock)):
+                return lock
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.close(lock)
+            return None
+        os.close(lock)  # the last holder removed this file after it was opened here
 
 
 @contextlib.contextmanager

@@ -66,6 +66,25 @@ def test_usage_errors(run: Run, arguments: list[str]) -> None:
     assert_one_line(run(*arguments), 2)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "mnist", "--out", "new/folder"], ["train", "digits", "--model", "none", "--out", "new/folder"],
+        ["codesign", "--dataset", "none", "--out", "new/folder"], ["codesign", "--machine", "none", "--out", "new"],
+        ["demo", "--machine", "none", "--out", "new"], ["experiments", "spec.toml", "--out", "new"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_fails_before_its_first_product_leaves_no_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.delenv("SYSMOL_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    atomic_write_text("spec.toml", 'dataset="mnist"\nmodel="mnist_net"\nseeds=[0]\nvariants=["w4"]\nphase.epochs=1\n')
+    assert_one_line(run(*arguments), 2)
+    assert leftovers(tmp_path) == ["spec.toml"]
+
+
 def test_isa_decodes_words(run: Run) -> None:
     status, out, _ = run("isa", "0x0000000b", "0xffffffff")
     assert status == 0 and "vmac.P0" in out

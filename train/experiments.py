@@ -22,12 +22,10 @@ from __future__ import annotations
 
 import csv
 import datetime
-import fcntl
 import io
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -35,7 +33,7 @@ from typing import Any
 import torch
 
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_json, atomic_write_text, content_key, make_folder, read_json, sha256_file
+from sysmol.files import alone, atomic_write_json, atomic_write_text, content_key, make_folder, read_json, sha256_file
 from sysmol.network import save
 from sysmol.patterns import pattern_name
 from train.models import MODELS
@@ -181,7 +179,7 @@ def run_experiments(
     made: list[Row] = []
     for seed in seeds or spec.seeds:
         folder = seed_folder(spec, out, seed)
-        with _alone(folder) as mine:
+        with alone(folder) as mine:
             if not mine:
                 say(f"{folder}: another process is at work there, left to it")
                 continue
@@ -218,19 +216,6 @@ def find_rows(spec: Spec, out: str | Path) -> list[Row]:
     """All rows of a spec that are there."""
     found = [find_row(spec, out, chosen, seed) for seed in spec.seeds for chosen in spec.variants]
     return [row for row in found if row is not None]
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """Whether nobody else works in a folder; a killed process lets go."""
-    make_folder(folder)
-    with open(folder / ".lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
 
 
 def _row(pipeline: Pipeline, chosen: Variant, folder: Path, seed: int, command: str) -> Row:

@@ -5,7 +5,6 @@ way and nothing else. ``ledger.csv`` is all records as a table, written anew aft
 time.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_json, atomic_write_text, content_key, make_folder, read_json
+from sysmol.files import alone, atomic_write_json, atomic_write_text, content_key, make_folder, read_json
 
 RECORD_FORMAT, RECORD_VERSION = "sysmol-sweep-record", 1
 
@@ -55,11 +54,9 @@ class Ledger:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Nobody else writes meanwhile; :class:`SysmolError` where somebody does. A killed process lets go."""
-        with open(self.folder / ".lock", "w", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise SysmolError(f"another sweep is writing into {self.folder}: wait, or name another --out") from None
+        with alone(self.folder) as mine:
+            if not mine:
+                raise SysmolError(f"another sweep is writing into {self.folder}: wait, or name another --out")
             yield
 
     def path(self, key: str) -> Path:

@@ -11,6 +11,7 @@ import typer
 
 from sysmol.cli import chain, costs, facts, kernels, simulation, training
 from sysmol.errors import CheckFailed, SysmolError
+from sysmol.files import remove_empty_folders
 
 INTERRUPTED = 130
 
@@ -27,7 +28,8 @@ for group in (chain, training, kernels, simulation, costs, facts):  # in the ord
 
 
 def fail(message: object, status: int) -> int:
-    """One line on the standard error stream; returns the status."""
+    """One line on the standard error stream, and no folder without content; returns the status."""
+    remove_empty_folders()
     print("sysmol: " + " ".join(str(message).split()), file=sys.stderr)
     return status
 

@@ -17,6 +17,7 @@ from analysis.accuracy import by_variant, draw, family, markdown, measured
 from sysmol import reference
 from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
+from sysmol.files import alone
 from sysmol.network import load
 from train.data import load_digits
 from train.experiments import COLUMNS, Spec, find_rows, load_spec, read_table, run_experiments, take
@@ -121,13 +122,8 @@ def test_a_process_killed_at_any_moment_goes_on(tmp_path: Path, seed: int) -> No
 
 
 def test_two_processes_do_not_take_the_same_seed(tmp_path: Path) -> None:
-    import fcntl
-
     spec, said = write(tmp_path, ["fp32"]), []
-    folder = tmp_path / "out" / "digits_net-digits-0"
-    folder.mkdir(parents=True)
-    with open(folder / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(tmp_path / "out" / "digits_net-digits-0"):
         assert run_experiments(spec, tmp_path / "out", said.append, "", seeds=[0], quiet=True) == []
     assert len(said) == 1 and "another process" in said[0]
 
