@@ -1,4 +1,5 @@
-"""Image data sets as unsigned bytes: the bundled digits, MNIST and CIFAR-10 from the folder in SYSMOL_DATA.
+"""Image data sets as unsigned bytes: the bundled digits, MNIST and CIFAR-10 from the folder in SYSMOL_DATA, arrays of
+the user's.
 
 Every loader gives a :class:`Dataset` of u8 images ``[n, H, W, C]`` and int64 labels ``[n]``. Networks see the
 pixel x as the real number ``(x - 128) / 64`` (:func:`to_real`), so that the signed byte ``x - 128`` is exact.
@@ -12,6 +13,8 @@ import lzma
 import os
 import pickle
 import tarfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,8 @@ import numpy as np
 import torch
 
 from sysmol.errors import SysmolError
+from sysmol.files import sha256_file
+from train.own import is_own, label
 
 PIXEL_ZERO = 128
 """The pixel that stands for the real number 0."""
@@ -56,11 +61,59 @@ def to_real(images: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 
 def load(name: str) -> Dataset:
-    """The data set of that name: ``digits``, ``mnist`` or ``cifar10``."""
+    """The data set of that name: ``digits``, ``mnist``, ``cifar10``, or a file of :func:`load_npz`."""
+    if is_own(name):
+        return load_npz(name)
     loaders = {"digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10}
     if name not in loaders:
-        raise SysmolError(f"unknown data set '{name}': choose one of {', '.join(loaders)}")
+        raise SysmolError(f"unknown data set '{name}': choose one of {', '.join(loaders)}, or a .npz file of yours")
     return loaders[name]()
+
+
+NPZ_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def load_npz(path: str | Path) -> Dataset:
+    """A user's own data: ``train_images`` and ``test_images``, u8 ``[n, H, W, C]`` or ``[n, H, W]``; ``train_labels``
+    and ``test_labels``, whole numbers ``[n]`` from 0; optional ``classes``, the names of the labels.
+    """
+    source = f"{Path(path).name}, SHA-256 {sha256_file(path)[:12]}"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {key: file[key] for key in (*NPZ_ARRAYS, "classes") if key in file}
+    except (ValueError, EOFError, OSError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise SysmolError(f"{path} is no whole .npz file of plain arrays: {error}") from None
+    for key in NPZ_ARRAYS:
+        if key not in found:
+            raise SysmolError(f"{path} has no array {key}: it needs {', '.join(NPZ_ARRAYS)}")
+    images, labels = {}, {}
+    for split in ("train", "test"):
+        images[split] = _npz_images(found[f"{split}_images"], f"{path}: {split}_images")
+        labels[split] = _npz_labels(found[f"{split}_labels"], len(images[split]), f"{path}: {split}_labels")
+    shapes = [list(each.shape[1:]) for each in images.values()]
+    if shapes[0] != shapes[1]:
+        raise SysmolError(f"{path}: images are {shapes[0]} for training and {shapes[1]} for the test")
+    count = int(max(each.max() for each in labels.values())) + 1
+    classes = tuple(str(each) for each in found.get("classes", np.arange(count)).ravel())
+    if len(classes) < count:
+        raise SysmolError(f"{path}: a label is {count - 1}, but there are {len(classes)} classes")
+    return Dataset(
+        label(str(path)), images["train"], labels["train"], images["test"], labels["test"], classes, source
+    )  # fmt: skip
+
+
+def _npz_images(found: np.ndarray, where: str) -> np.ndarray:
+    if found.dtype != np.uint8 or found.ndim not in (3, 4) or 0 in found.shape:
+        raise SysmolError(f"{where} must be u8 [n, H, W, C] or [n, H, W], not {found.dtype} {list(found.shape)}")
+    return np.ascontiguousarray(found if found.ndim == 4 else found[..., None])
+
+
+def _npz_labels(found: np.ndarray, count: int, where: str) -> np.ndarray:
+    if found.dtype.kind not in "iu" or found.shape != (count,):
+        raise SysmolError(f"{where} must be {count} whole numbers, not {found.dtype} {list(found.shape)}")
+    if found.min() < 0:
+        raise SysmolError(f"{where}: a label is {found.min()}; classes count from 0")
+    return found.astype(np.int64)
 
 
 def load_digits() -> Dataset:

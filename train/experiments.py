@@ -5,8 +5,8 @@ A spec is a TOML file:
 ==================  ===================================================================================================
 field               meaning
 ==================  ===================================================================================================
-``dataset``         digits, mnist or cifar10
-``model``           a built-in network
+``dataset``         digits, mnist, cifar10, or ``FILE.npz`` relative to the spec's folder (:mod:`train.own`)
+``model``           a built-in network, or ``FILE.py:CALLABLE`` relative to the spec's folder
 ``seeds``           of first weights and all randomness, a list
 ``variants``        names as :func:`train.variants.variant` reads them, in the order in which they are made
 ``[schedule]``      ``calibration``, ``statistics``, ``samples`` of :class:`train.pipeline.Schedule`
@@ -37,6 +37,7 @@ from sysmol.files import alone, atomic_write_json, atomic_write_text, content_ke
 from sysmol.network import save
 from sysmol.patterns import pattern_name
 from train.models import MODELS
+from train.own import identity, is_own, label, located
 from train.pipeline import Pipeline, Schedule, Trained, build_pipeline
 from train.trainer import Phase
 from train.variants import Variant, variant
@@ -74,10 +75,20 @@ class Spec:
     variants: tuple[Variant, ...]
     schedule: Schedule
 
+    @property
+    def network(self) -> str:
+        """The model's name in rows and folders."""
+        return label(self.model)
+
+    @property
+    def data_name(self) -> str:
+        """The data set's name in rows and folders."""
+        return label(self.dataset)
+
     def key(self, chosen: Variant, seed: int) -> str:
         """20 hexadecimal digits over what a row's figures depend on, the program and the data's files apart."""
         schedule = asdict(self.schedule) | {name: getattr(self.schedule, name).settings() for name in PHASES.values()}
-        facts = [self.dataset, self.model, seed, asdict(chosen), schedule]
+        facts = [identity(self.dataset), identity(self.model), seed, asdict(chosen), schedule]
         return content_key(facts)[:20]
 
 
@@ -97,11 +108,14 @@ def load_spec(path: str | Path) -> Spec:
     for name in ("dataset", "model"):
         if not isinstance(data.get(name), str):
             raise SysmolError(f"{path}: {name} must be a text")
-    if data["model"] not in MODELS:
-        raise SysmolError(f"{path}: unknown model '{data['model']}': choose one of {', '.join(MODELS)}")
+    if data["model"] not in MODELS and not is_own(data["model"]):
+        raise SysmolError(
+            f"{path}: unknown model '{data['model']}': choose one of {', '.join(MODELS)}, or yours, FILE.py:CLASS"
+        )
+    dataset, model = (located(data[name], file.parent) for name in ("dataset", "model"))
     names = _list(data, "variants", str, path)
     return Spec(
-        file, data["dataset"], data["model"], tuple(_list(data, "seeds", int, path)),
+        file, dataset, model, tuple(_list(data, "seeds", int, path)),
         tuple(variant(name) for name in dict.fromkeys(names)), _schedule(data, path),
     )  # fmt: skip
 
@@ -194,13 +208,13 @@ def run_experiments(
                 record = {"format": FORMAT, "version": VERSION, "key": spec.key(chosen, seed), "row": row}
                 atomic_write_json(folder / f"{chosen.name}.row.json", record)
                 made.append(row)
-                say(f"{spec.model} on {spec.dataset}, seed {seed}, {chosen.name}: {_brief(row)}")
+                say(f"{spec.network} on {spec.data_name}, seed {seed}, {chosen.name}: {_brief(row)}")
     return made
 
 
 def seed_folder(spec: Spec, out: str | Path, seed: int) -> Path:
     """Where the products of one seed are."""
-    return Path(out) / f"{spec.model}-{spec.dataset}-{seed}"
+    return Path(out) / f"{spec.network}-{spec.data_name}-{seed}"
 
 
 def find_row(spec: Spec, out: str | Path, chosen: Variant, seed: int) -> Row | None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sysmol.errors import SysmolError
+from train.own import is_own, load_module
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -185,7 +186,9 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
 
 
 def build(name: str, channels: int, classes: int) -> nn.Module:
-    """The built-in network of that name for images with ``channels`` channels."""
+    """The network of that name, built-in or the user's (:mod:`train.own`), for images with ``channels`` channels."""
+    if is_own(name):
+        return load_module(name, channels, classes)
     if name not in MODELS:
-        raise SysmolError(f"unknown model '{name}': choose one of {', '.join(MODELS)}")
+        raise SysmolError(f"unknown model '{name}': choose one of {', '.join(MODELS)}, or yours, FILE.py:CLASS")
     return MODELS[name](channels, classes)

@@ -25,6 +25,7 @@ from train.data import Dataset, load, to_real
 from train.export import export, sizes
 from train.models import build
 from train.modes import OFFSET
+from train.own import label
 from train.prepared import Prepared, prepare, resolve_patterns
 from train.separate import freeze as freeze_separate
 from train.separate import separate, weight_bits
@@ -99,7 +100,7 @@ def run(
     variants: Sequence[str] = VARIANTS,
     quiet: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Train a built-in network and write ``out_dir/VARIANT.network.safetensors``; returns the metrics per variant.
+    """Train a named network and write ``out_dir/VARIANT.network.safetensors``; returns the metrics per variant.
 
     ``variants`` are names as :func:`train.variants.variant` reads them, all of networks that can be exported.
     Checkpoints under ``out_dir/checkpoints`` let a killed run go on where it stood; ``resume=False`` starts anew.
@@ -121,13 +122,15 @@ def build_pipeline(
     dataset: str, model: str, schedule: Schedule, seed: int, checkpoints: Path,
     pattern_set: str | Sequence[int] = "P4", resume: bool = True, quiet: bool = False,
 ) -> Pipeline:  # fmt: skip
-    """The pipeline of a built-in network on a named data set; ``seed`` decides first weights and all randomness."""
+    """The pipeline of a named network on a named data set, built-in ones or files (:mod:`train.own`); ``seed`` decides
+    first weights and all randomness.
+    """
     data = load(dataset)
     torch.manual_seed(seed)
     module = build(model, data.shape[2], len(data.classes))
     pipeline = Pipeline(data, module, schedule, Trainer(data, seed, checkpoints, quiet), pattern_set, resume)
-    pipeline.name = f"{model}-{dataset}"
-    pipeline.facts = {"dataset": data.name, "source": data.source, "model": model, "seed": seed}
+    pipeline.name = f"{label(model)}-{data.name}"
+    pipeline.facts = {"dataset": data.name, "source": data.source, "model": label(model), "seed": seed}
     return pipeline
 
 

@@ -6,7 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from sysmol.cli.options import DEFAULT_MACHINE, GEM5_HELP, MachineName, say
+from sysmol.cli.options import (
+    DATASET_HELP,
+    DEFAULT_MACHINE,
+    GEM5_HELP,
+    MODEL_HELP,
+    PRESET_HELP,
+    MachineName,
+    say,
+)
 from sysmol.cli.tables import show_table
 
 PANEL = "The whole chain"
@@ -53,8 +61,11 @@ def evaluate(
 @commands.command(rich_help_panel=PANEL)
 def codesign(
     out: Annotated[Path, typer.Option(help="Folder for all products.")] = Path("build/codesign"),
-    dataset: Annotated[str, typer.Option(help="digits, mnist or cifar10.")] = "digits",
-    model: Annotated[str, typer.Option(help="A built-in network (`sysmol train --help`).")] = "digits_net",
+    dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "digits",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "digits_net",
+    preset: Annotated[
+        str, typer.Option(help=f"{PRESET_HELP}; of full precision and uniform networks (default: the data set's).")
+    ] = "",
     isa: Annotated[str, typer.Option(help="arm or riscv.")] = "arm",
     machine: MachineName = DEFAULT_MACHINE,
     patterns: Annotated[int, typer.Option(min=1, max=45, help="How many patterns the hardware has.")] = 4,
@@ -71,8 +82,8 @@ def codesign(
     from sysmol.codesign.settings import Settings
 
     settings = Settings(
-        dataset=dataset, model=model, isa=isa, machine=machine, patterns=patterns, rounds=rounds, drop=drop, seed=seed,
-        noise_epochs=noise_epochs, tune_epochs=tune_epochs, use_gem5=gem5,
+        dataset=dataset, model=model, preset=preset, isa=isa, machine=machine, patterns=patterns, rounds=rounds,
+        drop=drop, seed=seed, noise_epochs=noise_epochs, tune_epochs=tune_epochs, use_gem5=gem5,
     )  # fmt: skip
     rows: list[Row] = []
     for row in Loop(out, settings, say).rows():

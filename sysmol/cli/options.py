@@ -13,6 +13,11 @@ NetworkFile = Annotated[Path, typer.Argument(metavar="NETWORK", help="A .network
 ManifestFile = Annotated[
     Path, typer.Argument(metavar="MANIFEST", help="The .json beside an executable of `sysmol compile`.")
 ]
+MODEL_HELP = (
+    "digits_net, mnist_net, resnet8, resnet20, mobilenetv2, mobilenetv2_stem2 or _small; or FILE.py:CALLABLE, yours."
+)
+DATASET_HELP = "digits; mnist or cifar10 from $SYSMOL_DATA; or FILE.npz, yours (docs/training.md)."
+PRESET_HELP = "Training schedule: demo, quick, mnist, cifar10 or cifar10-short"
 SMOL_HELP = "Another SMOL unit than the machine's, e.g. units=2,vdot=4,share=no (docs/machines.md)."
 MachineName = Annotated[str, typer.Option("--machine", "-m", help="A name from `sysmol machines`, or a JSON file.")]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sysmol.cli.options import say
+from sysmol.cli.options import DATASET_HELP, MODEL_HELP, PRESET_HELP, say
 from sysmol.cli.tables import show_table
 
 PANEL = "Train"
@@ -15,22 +15,17 @@ commands = typer.Typer()
 
 @commands.command(rich_help_panel=PANEL)
 def train(
-    dataset: Annotated[
-        str, typer.Argument(help="digits, mnist or cifar10 (the last two from $SYSMOL_DATA).")
-    ] = "digits",
-    model: Annotated[
-        str,
-        typer.Option(help="digits_net, mnist_net, resnet8, resnet20, mobilenetv2, mobilenetv2_stem2 or _small."),
-    ] = "digits_net",
+    dataset: Annotated[str, typer.Argument(help=DATASET_HELP)] = "digits",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "digits_net",
     out: Annotated[Path, typer.Option(help="Folder for networks and checkpoints.")] = Path("build/train"),
-    preset: Annotated[str, typer.Option(help="Training schedule.")] = "demo",
+    preset: Annotated[str, typer.Option(help=f"{PRESET_HELP}.")] = "demo",
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     variant: Annotated[
         list[str] | None,
         typer.Option(help="What to make, such as w2 or P4-1.5; may be repeated (default: fp32, int8, w4, mixed)."),
     ] = None,
 ) -> None:
-    """Train a built-in network in full precision and, from there, in other variants; export each."""
+    """Train a network in full precision and, from there, in other variants; export each."""
     from train.pipeline import VARIANTS
     from train.pipeline import run as run_training
 
@@ -61,7 +56,7 @@ def experiments(
     checked = load_spec(spec)
     if take is not None:
         finished = finished_rows(checked, out)
-        say(f"{take_rows(finished, take)}: {len(finished)} rows of {checked.model} on {checked.dataset}")
+        say(f"{take_rows(finished, take)}: {len(finished)} rows of {checked.network} on {checked.data_name}")
     if table or plot is not None:
         show_accuracy(checked, out, rows, plot, table)
     if take is not None or table or plot is not None:
@@ -90,7 +85,7 @@ def show_accuracy(spec: Any, out: Path, source: Path | None, plot: Path | None, 
     from train.experiments import read_table
 
     found: list[dict[str, Any]] = list(read_table(source)) if source else finished_rows(spec, out)
-    means = by_variant(row for row in found if (row["network"], row["dataset"]) == (spec.model, spec.dataset))
+    means = by_variant(row for row in found if (row["network"], row["dataset"]) == (spec.network, spec.data_name))
     if table:
         say(markdown(means))
     if plot is not None:

@@ -31,6 +31,7 @@ from train.choice import Choice, Demand, choose
 from train.data import Dataset, load, to_real
 from train.models import build
 from train.modes import FLOAT
+from train.own import label
 from train.pipeline import Pipeline, Trained, schedule_of
 from train.prepared import Prepared
 from train.trainer import Trainer, accuracy, settle_statistics
@@ -95,8 +96,9 @@ class Loop:
         preset = schedule_of(settings.schedule)
         trainer = Trainer(self.data, settings.seed, make_folder(self.folder / "checkpoints"), quiet)
         self.pipeline = Pipeline(self.data, module, preset, trainer)
-        self.pipeline.name = f"{settings.model}-{settings.dataset}"
-        self.pipeline.facts = {"dataset": self.data.name, "source": self.data.source, "model": settings.model,
+        model = label(settings.model)
+        self.pipeline.name = f"{model}-{self.data.name}"
+        self.pipeline.facts = {"dataset": self.data.name, "source": self.data.source, "model": model,
                                "seed": settings.seed, "codesign": settings.key}  # fmt: skip
         self.goal = 0.0
         self.best: Row | None = None

@@ -14,6 +14,7 @@ import pandas as pd
 
 from sysmol.files import atomic_write_text
 from sysmol.patterns import pattern_name
+from train.own import label
 
 if TYPE_CHECKING:
     from sysmol.codesign.loop import Row
@@ -58,7 +59,7 @@ def write(folder: Path, settings: Settings, rows: Sequence[Row], finished: bool)
         sources = ", ".join(dict.fromkeys(frame["source"]))
         figure = front_figure(frame, sources)
         atomic_write_text(folder / "front.svg", figure)
-        title = f"Co-design: {settings.model} on {settings.dataset}, {settings.isa}, {settings.machine}"
+        title = f"Co-design: {label(settings.model)} on {label(settings.dataset)}, {settings.isa}, {settings.machine}"
         chosen = [(row.name, " ".join(pattern_name(p) for p in row.patterns)) for row in rows]
         parts = [
             f"<h1>{html.escape(title)}</h1>",

@@ -6,14 +6,16 @@ from dataclasses import asdict, dataclass
 
 from sysmol.errors import SysmolError
 from sysmol.files import content_key
+from train.own import identity, is_own
 
 
 @dataclass(frozen=True)
 class Settings:
-    """``dataset``, ``model``: built-in names. ``patterns``: how many the hardware has. ``drop``: percentage points of
-    validation accuracy that may be lost against full precision. ``noise_epochs``, ``tune_epochs``: of every round.
-    ``images``: test images per simulation. ``held_out``: share of the training images that decisions are made on.
-    ``preset``: training of full precision and uniform networks (:data:`train.pipeline.PRESETS`; empty: the data set's).
+    """``dataset``, ``model``: built-in names or files (:mod:`train.own`). ``patterns``: how many the hardware has.
+    ``drop``: percentage points of validation accuracy that may be lost against full precision. ``noise_epochs``,
+    ``tune_epochs``: of every round. ``images``: test images per simulation. ``held_out``: share of the training images
+    that decisions are made on. ``preset``: training of full precision and uniform networks
+    (:data:`train.pipeline.PRESETS`; empty: the data set's, where it is a built-in one).
     """
 
     dataset: str = "digits"
@@ -42,10 +44,13 @@ class Settings:
     @property
     def schedule(self) -> str:
         """Name of the preset: the one asked for, or the data set's."""
+        if not self.preset and is_own(self.dataset):
+            raise SysmolError(f"{self.dataset} has no training schedule of its own: choose one with --preset")
         return self.preset or ("demo" if self.dataset == "digits" else self.dataset)
 
     @property
     def key(self) -> str:
         """Of all that decides the course but the number of rounds, so that more rounds go on where fewer ended."""
         facts = {name: value for name, value in asdict(self).items() if name != "rounds"}
+        facts |= {"dataset": identity(self.dataset), "model": identity(self.model)}
         return content_key(facts)
