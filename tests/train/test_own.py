@@ -34,6 +34,12 @@ class Tiny(nn.Module):
 def broken(channels, classes):
     return Tiny(channels)
 
+def trained(channels, classes):
+    tiny = Tiny(channels, classes)
+    nn.init.zeros_(tiny.body[-1].weight)
+    tiny.body[-1].bias.data[3] = 1.0
+    return tiny
+
 def number(channels, classes):
     return 3
 """
@@ -96,6 +102,17 @@ def test_a_spec_finds_files_beside_it_and_notices_that_they_changed(
     (folder / "nets.py").write_bytes(whole)
     np.savez(folder / "few.npz", **{name: array[:50] for name, array in arrays().items()})
     assert find_row(spec, tmp_path / "out", spec.variants[0], 0) is None
+
+
+def test_weights_that_a_network_comes_with_are_kept(folder: Path, tmp_path: Path) -> None:
+    path = atomic_write_text(
+        folder / "spec.toml",
+        'dataset = "few.npz"\nmodel = "nets.py:trained"\nseeds = [0]\nvariants = ["fp32"]\n'
+        "[phase]\nepochs = 1\n[phases.fp32]\nepochs = 0\n",
+    )
+    (row,) = run_experiments(load_spec(path), tmp_path / "out", lambda _: None, "", quiet=True)
+    expected = pytest.approx((arrays()["test_labels"] == 3).mean(), abs=1e-6)
+    assert row["accuracy_float"] == expected and row["accuracy_integer"] == expected and row["epochs"] == 0
 
 
 @pytest.mark.slow
