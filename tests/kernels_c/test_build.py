@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from kernels_c.build import compile_network, run_host
+from kernels_c.codegen.targets import TARGETS
+from kernels_c.toolchain import find_compiler, flags
 from sysmol.builder import Builder, random_network
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
@@ -130,6 +132,25 @@ def test_image_needs_a_conversion(tmp_path):
     with pytest.raises(SysmolError) as error:
         compile_network(save(tmp_path / "n.safetensors", net), "host", tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_constants_need_no_half_precision(tmp_path):
+    """gem5 24.0 has no half-precision vector instructions: `fnegs` counts those, our flags leave none."""
+    source = tmp_path / "constant.c"
+    source.write_text("typedef short v __attribute__((vector_size(16))); v f(void) { return (v){} + -32763; }\n")
+    compiler = find_compiler(TARGETS["arm"])
+
+    def fnegs(*more: str) -> int:
+        subprocess.run(
+            [*compiler.command, *flags(TARGETS["arm"], compiler), *more, "-c", "-o", tmp_path / "c.o", source],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        words = np.frombuffer((tmp_path / "c.o").read_bytes()[: (tmp_path / "c.o").stat().st_size // 4 * 4], "<u4")
+        return int(np.count_nonzero(words & 0xFFFFFC00 == 0x6EF8F800))  # fneg vd.8h, vn.8h
+
+    assert fnegs() == 0
+    if "ziglang" in compiler.command:
+        assert fnegs("-mcpu=neoverse_n1") == 1
 
 
 def test_command(file, tmp_path):
