@@ -25,7 +25,7 @@ import torch
 
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
-from train.own import is_own, label
+from train.own import is_data, label
 
 PIXEL_ZERO = 128
 """The pixel that stands for the real number 0."""
@@ -62,7 +62,7 @@ def to_real(images: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 def load(name: str) -> Dataset:
     """The data set of that name: ``digits``, ``mnist``, ``cifar10``, or a file of :func:`load_npz`."""
-    if is_own(name):
+    if is_data(name):
         return load_npz(name)
     loaders = {"digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10}
     if name not in loaders:

@@ -36,8 +36,9 @@ from sysmol.errors import SysmolError
 from sysmol.files import alone, atomic_write_json, atomic_write_text, content_key, make_folder, read_json, sha256_file
 from sysmol.network import save
 from sysmol.patterns import pattern_name
-from train.models import MODELS
-from train.own import identity, is_own, label, located
+from train.data import load
+from train.models import check_model
+from train.own import identity, label, located
 from train.pipeline import Pipeline, Schedule, Trained, build_pipeline
 from train.trainer import Phase
 from train.variants import Variant, variant
@@ -66,7 +67,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Spec:
-    """A checked spec; fields as in the file."""
+    """A checked spec; fields as in the file, paths from where the program stands."""
 
     path: Path
     dataset: str
@@ -86,7 +87,7 @@ class Spec:
         return label(self.dataset)
 
     def key(self, chosen: Variant, seed: int) -> str:
-        """20 hexadecimal digits over what a row's figures depend on, the program and the data's files apart."""
+        """20 hexadecimal digits over what a row's figures depend on, the program and files of built-in data apart."""
         schedule = asdict(self.schedule) | {name: getattr(self.schedule, name).settings() for name in PHASES.values()}
         facts = [identity(self.dataset), identity(self.model), seed, asdict(chosen), schedule]
         return content_key(facts)[:20]
@@ -108,10 +109,10 @@ def load_spec(path: str | Path) -> Spec:
     for name in ("dataset", "model"):
         if not isinstance(data.get(name), str):
             raise SysmolError(f"{path}: {name} must be a text")
-    if data["model"] not in MODELS and not is_own(data["model"]):
-        raise SysmolError(
-            f"{path}: unknown model '{data['model']}': choose one of {', '.join(MODELS)}, or yours, FILE.py:CLASS"
-        )
+    try:
+        check_model(data["model"])
+    except SysmolError as error:
+        raise SysmolError(f"{path}: {error}") from None
     dataset, model = (located(data[name], file.parent) for name in ("dataset", "model"))
     names = _list(data, "variants", str, path)
     return Spec(
@@ -201,7 +202,7 @@ def run_experiments(
             if not missing:
                 continue
             pipeline = build_pipeline(
-                spec.dataset, spec.model, spec.schedule, seed, make_folder(folder / "checkpoints"), quiet=quiet
+                load(spec.dataset), spec.model, spec.schedule, seed, make_folder(folder / "checkpoints"), quiet=quiet
             )
             for chosen in missing:
                 row = _row(pipeline, chosen, folder, seed, command)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sysmol.errors import SysmolError
-from train.own import is_own, load_module
+from train.own import is_module, load_module
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -187,8 +187,11 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
 
 def build(name: str, channels: int, classes: int) -> nn.Module:
     """The network of that name, built-in or the user's (:mod:`train.own`), for images with ``channels`` channels."""
-    if is_own(name):
-        return load_module(name, channels, classes)
-    if name not in MODELS:
+    check_model(name)
+    return load_module(name, channels, classes) if is_module(name) else MODELS[name](channels, classes)
+
+
+def check_model(name: str) -> None:
+    """:class:`SysmolError` where :func:`build` has no network of that name; a user's file is not looked at."""
+    if name not in MODELS and not is_module(name):
         raise SysmolError(f"unknown model '{name}': choose one of {', '.join(MODELS)}, or yours, FILE.py:CLASS")
-    return MODELS[name](channels, classes)

@@ -19,9 +19,19 @@ from sysmol.errors import SysmolError
 from sysmol.files import content_key, sha256_file
 
 
+def is_module(name: str) -> bool:
+    """Whether a name is of a network in a user's file."""
+    return ".py:" in name
+
+
+def is_data(name: str) -> bool:
+    """Whether a name is of a user's data."""
+    return name.endswith(".npz")
+
+
 def is_own(name: str) -> bool:
     """Whether a name is of a user's file."""
-    return ".py:" in name or name.endswith(".npz")
+    return is_module(name) or is_data(name)
 
 
 def located(name: str, folder: Path) -> str:

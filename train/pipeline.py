@@ -109,7 +109,7 @@ def run(
     schedule = schedule_of(preset) if isinstance(preset, str) else preset
     folder = make_folder(out_dir)
     checkpoints = make_folder(folder / "checkpoints")
-    pipeline = build_pipeline(dataset, model, schedule, seed, checkpoints, pattern_set, resume, quiet)
+    pipeline = build_pipeline(load(dataset), model, schedule, seed, checkpoints, pattern_set, resume, quiet)
     metrics: dict[str, dict[str, Any]] = {}
     for each in wanted:
         network = pipeline.network(each)
@@ -119,13 +119,12 @@ def run(
 
 
 def build_pipeline(
-    dataset: str, model: str, schedule: Schedule, seed: int, checkpoints: Path,
+    data: Dataset, model: str, schedule: Schedule, seed: int, checkpoints: Path,
     pattern_set: str | Sequence[int] = "P4", resume: bool = True, quiet: bool = False,
 ) -> Pipeline:  # fmt: skip
-    """The pipeline of a named network on a named data set, built-in ones or files (:mod:`train.own`); ``seed`` decides
-    first weights and all randomness.
+    """The pipeline of a named network, built-in or in a file (:mod:`train.own`); ``seed`` decides first weights and all
+    randomness.
     """
-    data = load(dataset)
     torch.manual_seed(seed)
     module = build(model, data.shape[2], len(data.classes))
     pipeline = Pipeline(data, module, schedule, Trainer(data, seed, checkpoints, quiet), pattern_set, resume)

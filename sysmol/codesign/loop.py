@@ -29,12 +29,10 @@ from sysmol.patterns import PATTERNS, UNIFORM
 from train.allocate import REACH, Allocation, learned_scores, least_limits, sensitivity, vector_cost
 from train.choice import Choice, Demand, choose
 from train.data import Dataset, load, to_real
-from train.models import build
 from train.modes import FLOAT
-from train.own import label
-from train.pipeline import Pipeline, Trained, schedule_of
+from train.pipeline import Trained, build_pipeline, schedule_of
 from train.prepared import Prepared
-from train.trainer import Trainer, accuracy, settle_statistics
+from train.trainer import accuracy, settle_statistics
 from train.variants import Variant
 
 FIRST_SHARE = 0.75
@@ -91,15 +89,11 @@ class Loop:
         self.settings, self.say = settings, say
         self.bench = Bench(self.folder, settings, say)
         self.data, self.validation = hold_out(load(settings.dataset), settings.held_out, settings.seed)
-        torch.manual_seed(settings.seed)
-        module = build(settings.model, self.data.shape[2], len(self.data.classes))
-        preset = schedule_of(settings.schedule)
-        trainer = Trainer(self.data, settings.seed, make_folder(self.folder / "checkpoints"), quiet)
-        self.pipeline = Pipeline(self.data, module, preset, trainer)
-        model = label(settings.model)
-        self.pipeline.name = f"{model}-{self.data.name}"
-        self.pipeline.facts = {"dataset": self.data.name, "source": self.data.source, "model": model,
-                               "seed": settings.seed, "codesign": settings.key}  # fmt: skip
+        checkpoints = make_folder(self.folder / "checkpoints")
+        self.pipeline = build_pipeline(
+            self.data, settings.model, schedule_of(settings.schedule), settings.seed, checkpoints, quiet=quiet
+        )
+        self.pipeline.facts["codesign"] = settings.key
         self.goal = 0.0
         self.best: Row | None = None
 

@@ -157,6 +157,13 @@ def test_networks_that_are_none(folder: Path, function: str, message: str) -> No
         build(f"{folder}/nets.py:{function}", 2, 5)
 
 
+def test_data_is_no_network_and_a_network_no_data(folder: Path) -> None:
+    with pytest.raises(SysmolError, match=r"unknown model '.*few\.npz'"):
+        build(f"{folder}/few.npz", 2, 5)
+    with pytest.raises(SysmolError, match=r"unknown data set '.*nets\.py:Tiny'"):
+        load(f"{folder}/nets.py:Tiny")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
