@@ -81,9 +81,9 @@ def variant(name: str) -> Variant:
     ``fp32``, ``int8``, ``w4``, ``w2`` or ``w1``; or a pattern set (``mixed``: the pipeline's own), then the bits per
     parameter, then ``random``, ``sensitivity`` or ``separate`` (weights and activations have precisions of their own,
     which needs the bits and takes no notice of patterns), both optional: ``P4-1.5-random``. SMOL variants may end in an
-    activation grid, ``symmetric`` or ``clamp``. Behind all of it, ``longer`` trains on: ``fp32-longer``.
+    activation grid, ``symmetric`` or ``clamp``. Behind all of it, every ``longer`` trains on: ``fp32-longer``.
     """
-    base = name.removesuffix(_LONGER)
+    base = re.sub(rf"({_LONGER})+$", "", name)
     if found := _UNIFORM.fullmatch(base):
         plain, codes, grid = found.groups()
         return Variant(name, plain or codes, grid=grid or OFFSET)

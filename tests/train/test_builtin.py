@@ -45,6 +45,8 @@ def test_names_of_variants() -> None:
     assert not variant("fp32").longer and variant("fp32-longer").shorter == variant("fp32")
     longest = variant("P4-2.0-random-clamp-longer")
     assert longest.longer and longest.shorter == variant("P4-2.0-random-clamp") and "trained on" in longest.description
+    twice = variant("P4-2.0-longer-longer")
+    assert twice.shorter == variant("P4-2.0-longer") and twice.shorter.shorter == variant("P4-2.0")
     assert variant("w2-clamp") == Variant("w2-clamp", "w2", grid="clamp")
     assert variant("mixed") == Variant("mixed")
     assert variant("P8-2.5") == Variant("P8-2.5", pattern_set="P8", bits=2.5)
