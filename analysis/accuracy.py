@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ISAS = {isa: ISA_NAMES[isa] for isa in ("arm", "riscv")}
-FIGURES = ("accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_parameter", "mean_smol_bits", "file_bytes",
-           "compression", "seconds", *(f"cycles_{isa}" for isa in ISAS))  # fmt: skip
+FIGURES = ("accuracy_fp32", "accuracy_float", "accuracy_integer", "against_fp32", "bits_per_parameter",
+           "mean_smol_bits", "file_bytes", "compression", "seconds", *(f"cycles_{isa}" for isa in ISAS))  # fmt: skip
 FULL = {"fp32": "--", "fp32-longer": ":"}
 """Variants in full precision, and how figures draw their lines."""
 BASELINES = ("fp32", "int8")
@@ -63,6 +63,9 @@ def simulated(found: Mapping[str, Any], variant: str, summary: Path) -> dict[str
 def by_variant(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """A row per network, data set and variant, in the order of their first appearance: ``seeds`` (how many), and
     ``NAME`` and ``NAME_std`` (sample standard deviation, NaN for one seed) of all :data:`FIGURES`.
+
+    ``against_fp32`` is what a variant has more than full precision of the same seed (a share of the test images), in
+    integers, which are what is deployed; in floating point where nothing was exported.
     """
     table = rows.copy() if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     if table.empty:
@@ -71,15 +74,15 @@ def by_variant(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame
         if name not in table:  # rows that no simulation has been joined to
             table[name] = None
         table[name] = pd.to_numeric(table[name])
+    table["against_fp32"] = table["accuracy_integer"].fillna(table["accuracy_float"]) - table["accuracy_fp32"]
     groups = table.groupby(["network", "dataset", "variant"], sort=False)
     means, spreads = groups[list(FIGURES)].mean(), groups[list(FIGURES)].std().add_suffix("_std")
     return pd.concat([groups.size().rename("seeds"), means, spreads], axis=1).reset_index()
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table of :func:`by_variant` in Markdown; accuracies in percent, mean and standard deviation. What is lost
-    against full precision is of the integers, which are what is deployed; of floating point where nothing was exported.
-    Cycles, and those of full precision and of int8 over them, stand where there are some."""
+    """The table of :func:`by_variant` in Markdown; accuracies in percent, mean and standard deviation. Cycles, and
+    those of full precision and of int8 over them, stand where there are some."""
     head = ["variant", "seeds", "accuracy, float", "accuracy, integers", "against fp32", "bits per parameter",
             "bytes of the file", "compression"]  # fmt: skip
     bases = {name: table[table["variant"] == name] for name in BASELINES}
@@ -89,13 +92,12 @@ def markdown(table: pd.DataFrame) -> str:
         head += [f"{title} cycles", *(f"{name} / it" for name in bases)]
     lines = []
     for row in table.to_dict("records"):
-        deployed = row["accuracy_float" if pd.isna(row["accuracy_integer"]) else "accuracy_integer"]
         cells = [
             row["variant"],
             str(row["seeds"]),
             _spread(100 * row["accuracy_float"], 100 * row["accuracy_float_std"]),
             _spread(100 * row["accuracy_integer"], 100 * row["accuracy_integer_std"]),
-            f"{100 * (deployed - row['accuracy_fp32']):+.2f}",
+            f"{100 * row['against_fp32']:+.2f}",
             f"{row['bits_per_parameter']:.2f}",
             number(row["file_bytes"]),
             number(row["compression"], "{:.1f}x"),
@@ -126,8 +128,8 @@ def family(name: str) -> str:
 
 
 def draw(table: pd.DataFrame) -> str:
-    """Accuracy over bits per parameter and, where some are known, over cycles, a line per family of variants, as SVG
-    text; bars are standard deviations.
+    """Accuracy against full precision of the same seed, over bits per parameter and, where some are known, over cycles,
+    a line per family of variants, as SVG text; bars are standard deviations.
 
     Full precision is the dashed line, dotted where it was trained on as long as the others. ``table`` is that of
     :func:`by_variant`, of one network and data set.
@@ -143,7 +145,7 @@ def draw(table: pd.DataFrame) -> str:
     for axes, (column, label) in zip(row, panels.items(), strict=True):
         _panel(axes, table, column)
         axes.set_xlabel(label)
-    row[0].set_ylabel("test images classified right in floating point, %")
+    row[0].set_ylabel("points against full precision of the same seed")
     row[0].legend(fontsize=8, ncols=2)
     first = table.iloc[0]
     figure.suptitle(f"{first['network']} on {first['dataset']}, up to {table['seeds'].max()} seeds", fontsize=10)
@@ -165,11 +167,11 @@ def _panel(axes: Axes, table: pd.DataFrame, column: str) -> None:
             place = others.index(name)
             colour, marker = OTHER_COLOURS[place % len(OTHER_COLOURS)], MARKERS[place % len(MARKERS)]
         axes.errorbar(
-            rows[column], 100 * rows["accuracy_float"], 100 * rows["accuracy_float_std"].fillna(0),
+            rows[column], 100 * rows["against_fp32"], 100 * rows["against_fp32_std"].fillna(0),
             fmt=f"{marker}-", label=name, color=colour, capsize=3, markersize=5,
         )  # fmt: skip
     for name, style in FULL.items():
-        found = table.loc[table["variant"] == name, "accuracy_float"]
+        found = table.loc[table["variant"] == name, "against_fp32"]
         if len(found):
             axes.axhline(100 * float(found.iloc[0]), linestyle=style, color=VARIANT_COLOURS["fp32"], label=name)
     axes.xaxis.set_major_formatter(lambda value, _: thousands(value))
