@@ -3,14 +3,13 @@ means over seeds as a table, and a figure."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.figures import ISA_NAMES, OTHER_COLOURS, VARIANT_COLOURS, thousands
+from analysis.figures import ISA_NAMES, OTHER_COLOURS, VARIANT_COLOURS, svg_of, thousands
 from analysis.markdown import number
 from analysis.markdown import table as markdown_table
 from analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION
@@ -65,7 +64,7 @@ def by_variant(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame
     ``NAME`` and ``NAME_std`` (sample standard deviation, NaN for one seed) of all :data:`FIGURES`.
 
     ``against_fp32`` is what a variant has more than full precision of the same seed (a share of the test images), in
-    integers, which are what is deployed; in floating point where nothing was exported.
+    integers, which are what is deployed; in floating point where no seed of it was exported.
     """
     table = rows.copy() if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     if table.empty:
@@ -74,8 +73,11 @@ def by_variant(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame
         if name not in table:  # rows that no simulation has been joined to
             table[name] = None
         table[name] = pd.to_numeric(table[name])
-    table["against_fp32"] = table["accuracy_integer"].fillna(table["accuracy_float"]) - table["accuracy_fp32"]
-    groups = table.groupby(["network", "dataset", "variant"], sort=False)
+    keys = ["network", "dataset", "variant"]
+    exported = table.groupby(keys)["accuracy_integer"].transform("count") > 0
+    deployed = table["accuracy_integer"].where(exported, table["accuracy_float"])
+    table["against_fp32"] = deployed - table["accuracy_fp32"]
+    groups = table.groupby(keys, sort=False)
     means, spreads = groups[list(FIGURES)].mean(), groups[list(FIGURES)].std().add_suffix("_std")
     return pd.concat([groups.size().rename("seeds"), means, spreads], axis=1).reset_index()
 
@@ -148,10 +150,9 @@ def draw(table: pd.DataFrame) -> str:
     row[0].set_ylabel("points against full precision of the same seed")
     row[0].legend(fontsize=8, ncols=2)
     first = table.iloc[0]
-    figure.suptitle(f"{first['network']} on {first['dataset']}, up to {table['seeds'].max()} seeds", fontsize=10)
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    title = f"{first['network']} on {first['dataset']}, up to {table['seeds'].max()} seeds"
+    figure.suptitle(title, fontsize=10)
+    return svg_of(figure, title)
 
 
 def _panel(axes: Axes, table: pd.DataFrame, column: str) -> None:
