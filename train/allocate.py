@@ -1,9 +1,8 @@
-"""From learned precisions to a layout: rounding under a size target, and what it asks of the patterns.
+"""From learned precisions to a layout under limits of size and cycles.
 
 Scores are real-valued precisions per channel, by domain: the learned ones, or others that an experiment compares with
-them. All are shifted by the same number of bits until the stored network meets the target; what is then left of the
-target goes to one domain after the other, that with the highest mean score first, as long as its pixels fill no more
-registers (a target of cost says itself how many).
+them. Without limits they are rounded; with limits, a mixed-integer programme takes of all layouts
+(:mod:`train.layouts`) the ones that rounding harms least.
 """
 
 from __future__ import annotations
@@ -13,23 +12,32 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_matrix
 
 from sysmol.errors import SysmolError
-from sysmol.patterns import chunk_precisions
+from sysmol.patterns import UNIFORM, chunk_precisions
 from train.cover import Cover, cover
+from train.layouts import Layouts, layouts
 from train.quantiser import nearest_precision, precision_of
 
 if TYPE_CHECKING:
     from train.graph import Unit
     from train.prepared import Prepared
 
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 Scores = Mapping[str, torch.Tensor]
 """Real-valued precision in bits of every channel, float ``[C]``, by domain."""
 
-REACH = 8.0
-"""Largest shift in bits: beyond it every channel has 1 or 4 bits."""
+GAP = 1e-4
+"""By how much of itself the harm of a layout may exceed the least."""
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
 
 
 def learned_scores(prepared: Prepared) -> dict[str, torch.Tensor]:
@@ -43,138 +51,17 @@ def random_scores(prepared: Prepared, seed: int) -> dict[str, torch.Tensor]:
     return {n: 1 + 3 * torch.rand(len(d.s), generator=draw) for n, d in prepared.learned_domains().items()}
 
 
-def ranked_scores(values: Scores) -> dict[str, torch.Tensor]:
-    """Precisions from 1 to 4 bits in the order of any other measure, such as :func:`sensitivity`, over all domains."""
-    flat = torch.cat(list(values.values()))
-    ranks = torch.empty(len(flat))
-    ranks[flat.argsort()] = torch.linspace(1, 4, len(flat))
-    return dict(zip(values, ranks.split([len(v) for v in values.values()]), strict=True))
+def sensitivity_scores(slopes: Scores, weights: Mapping[str, float]) -> dict[str, torch.Tensor]:
+    """The precisions, but for a number of bits that all share, at which one more stored bit would save as much loss in
+    every channel, by the law of :class:`Programme` from what it saves at 4 bits (:func:`sensitivity`).
 
-
-class Allocation:
-    """Covers of every learned domain at any shift of its scores, each computed once."""
-
-    def __init__(self, prepared: Prepared, patterns: Sequence[int], scores: Scores) -> None:
-        self.prepared = prepared
-        self.patterns = tuple(patterns)
-        self.scores = scores
-        self.widest = max(max(chunk_precisions(number)) for number in self.patterns)
-        """No channel asks for more than the patterns have."""
-        self.found: dict[tuple[str, bytes, bool], Cover] = {}
-
-    def cover(self, name: str, shift: float, promote: bool) -> Cover:
-        """Vectors and slots of one domain."""
-        scores = self.scores[name] + shift
-        requested = np.minimum(nearest_precision(scores).numpy(), self.widest)
-        if shift <= -REACH:  # the least there is, whatever the scores
-            requested = np.ones_like(requested)
-        key = name, requested.tobytes(), promote
-        if key not in self.found:
-            groups = self.prepared.domain(name).groups
-            self.found[key] = cover(requested, self.patterns, scores.double().numpy(), promote, groups)
-        return self.found[key]
-
-    def solve(self, bits: float | None = None, cost: float | None = None) -> dict[str, Cover]:
-        """Covers of all domains; with limits, a layout that exceeds none and leaves little of them unused.
-
-        ``bits`` per parameter as :func:`stored_bits`, ``cost`` as :func:`vector_cost`.
-        """
-        if bits is None and cost is None:
-            return {name: self.cover(name, 0.0, True) for name in self.scores}
-        self.bits, self.cost = bits or math.inf, cost or math.inf
-        common = largest_shift(lambda shift: self.fits(self.least(shift)))
-        if common is None:
-            raise self.out_of_reach()
-        covers = self.least(common)
-        for name in sorted(self.scores, key=lambda n: -float(self.scores[n].mean())):
-            covers = self.enlarge(covers, name, common)
-        return covers
-
-    def least(self, shift: float) -> dict[str, Cover]:
-        """All covers, without promotion."""
-        return {name: self.cover(name, shift, False) for name in self.scores}
-
-    def fits(self, covers: Mapping[str, Cover]) -> bool:
-        """Whether covers of all domains stay below both limits."""
-        return stored_bits(self.prepared, covers) <= self.bits and vector_cost(self.prepared, covers) <= self.cost
-
-    def enlarge(self, covers: dict[str, Cover], name: str, shift: float) -> dict[str, Cover]:
-        """The covers with as many bits for one domain as the limits leave it; registers only where there is a limit of
-        their cost."""
-
-        def fits(found: Cover) -> bool:
-            bounded = found.registers <= covers[name].registers or self.cost < math.inf
-            return bounded and self.fits(covers | {name: found})
-
-        own = largest_shift(lambda x: fits(self.cover(name, x, False)), shift)
-        own = shift if own is None else own
-        for promote in (True, False):
-            found = self.cover(name, own, promote)
-            if fits(found):
-                return covers | {name: found}
-        return covers
-
-    def out_of_reach(self) -> SysmolError:
-        """The error that says what the limits would have to be."""
-        least = self.least(-REACH)
-        bits, cost = stored_bits(self.prepared, least), vector_cost(self.prepared, least)
-        if bits > self.bits:
-            return SysmolError(
-                f"{self.bits:g} bits per parameter cannot be reached: with every learned channel at its least the "
-                f"network stores {bits:.3f}; raise the target, or give the first and last layer SMOL codes too"
-            )
-        return SysmolError(f"a cost of {self.cost:g} cannot be reached: the least is {cost:g}; raise the limit")
-
-
-def largest_shift(fits: Callable[[float], bool], low: float = -REACH) -> float | None:
-    """The largest shift up to REACH that fits, to a thousandth of a bit; None where ``low`` does not."""
-    if not fits(low):
-        return None
-    high = REACH
-    if fits(high):
-        return high
-    while high - low > 1e-3:
-        middle = (low + high) / 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
-
-
-def weighted_bits(prepared: Prepared, bits_of: Callable[[Unit], float]) -> float:
-    """Mean of ``bits_of`` a convolution over all weights."""
-    counts = {unit.name: prepared.convolution(unit.name).weight.numel() for unit in prepared.graph.convolutions}
-    bits = sum(counts[unit.name] * bits_of(unit) for unit in prepared.graph.convolutions)
-    return bits / sum(counts.values())
-
-
-def stored_bits(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -> float:
-    """Bits of all weights per parameter, 8-bit layers included; what only fills a register's unused slots is not
-    stored. ``covers``: layouts by domain, instead of the present ones.
+    ``weights`` that read a channel, by domain. Channels whose slope is not positive have the score of the least that
+    is.
     """
-
-    def bits_of(unit: Unit) -> float:
-        if prepared.is_float or prepared.input_format(unit) == "s8":
-            return 32 if prepared.is_float else 8
-        assert unit.input is not None
-        name = prepared.domain_of[unit.input.unit]
-        found = (covers or {}).get(name)
-        return float(np.mean(prepared.domain(name).precisions.numpy() if found is None else found.precisions))
-
-    return weighted_bits(prepared, bits_of)
-
-
-def vector_cost(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -> float:
-    """Registers of every learned domain (parts of one where pixels are narrow) times what each costs in the layers
-    that read it (:meth:`Prepared.domain_costs`). ``covers`` as in :func:`stored_bits`.
-    """
-    costs = prepared.domain_costs()
-    layouts = prepared.learned_domains() if covers is None else covers
-    return sum(costs[name] * layout.registers for name, layout in layouts.items())
-
-
-def least_limits(prepared: Prepared, patterns: Sequence[int]) -> tuple[float, float]:
-    """The smallest limits, of :func:`stored_bits` and of :func:`vector_cost`, that these patterns can meet."""
-    covers = Allocation(prepared, patterns, learned_scores(prepared)).least(-REACH)
-    return stored_bits(prepared, covers), vector_cost(prepared, covers)
+    per_bit = {name: slope.double() / weights[name] for name, slope in slopes.items()}
+    positive = torch.cat([values[values > 0] for values in per_bit.values()])
+    least = float(positive.min()) if len(positive) else 1.0
+    return {name: values.clamp_min(least).log2() / 2 for name, values in per_bit.items()}
 
 
 @torch.enable_grad()
@@ -199,3 +86,178 @@ def sensitivity(
             total[name] -= slope / per_bit
     prepared.train(training)
     return {name: x / len(starts) for name, x in total.items()}
+
+
+# --- layouts ---------------------------------------------------------------------------------------------------------
+
+
+def allocate(
+    prepared: Prepared, patterns: Sequence[int], scores: Scores, bits: float | None = None, cost: float | None = None
+) -> dict[str, Cover]:
+    """Layouts of all learned domains in vectors of ``patterns``.
+
+    Without limits every channel gets the bits nearest to its score, and what its vectors offer beyond them. Limits are
+    of ``bits`` per parameter (:func:`stored_bits`) and of ``cost`` (:func:`vector_cost`); :class:`SysmolError` where
+    they cannot be met.
+    """
+    if not scores:
+        return {}
+    if bits is None and cost is None:
+        widest = max(max(chunk_precisions(number)) for number in patterns)
+        asked = {name: np.minimum(nearest_precision(score).numpy(), widest) for name, score in scores.items()}
+        return {n: cover(a, patterns, _exact(scores[n]), True, prepared.domain(n).groups) for n, a in asked.items()}
+    return Programme(prepared, patterns, scores).solve(bits, cost)
+
+
+class Programme:
+    """Which layout every domain gets: a mixed-integer programme, with a variable for each layout of each domain.
+
+    Rounding to q bits acts like noise of variance 4**-q. Phase 1 ends where one more bit would save as much loss as the
+    penalty asks for it, in proportion to a weight w (:meth:`Prepared.penalty_weights`). So a channel that learned p
+    bits loses w * 4**(p - q) with q bits, in one unit for all channels, and the sum of that is minimised [own]. A
+    number of bits added to all scores changes nothing: limits alone say how much may be spent.
+    """
+
+    def __init__(self, prepared: Prepared, patterns: Sequence[int], scores: Scores) -> None:
+        self.prepared, self.patterns, self.scores = prepared, tuple(patterns), scores
+        self.tables = {n: layouts(_exact(x), self.patterns, prepared.domain(n).groups) for n, x in scores.items()}
+        sizes = [len(table.bits) for table in self.tables.values()]
+        self.owner = np.repeat(np.arange(len(sizes)), sizes)
+        self.starts = np.cumsum([0, *sizes[:-1]])
+        self.parameters = _weight_count(prepared)
+        self.fixed = _weight_sum(
+            prepared, lambda unit: 0.0 if _domain(prepared, unit) in scores else _bits(prepared, unit)
+        )
+        """Bits of the weights whose precision no score decides."""
+        self.bits = self._column(prepared.domain_weights(), lambda table: table.bits)
+        self.cost = self._column(prepared.domain_costs(), lambda table: table.registers)
+        self.harm = self._column(prepared.penalty_weights(), lambda table: table.error)
+
+    def _column(self, factors: Mapping[str, float], of: Callable[[Layouts], npt.NDArray[np.generic]]) -> Floats:
+        """An amount of every layout of every domain, domain after domain."""
+        return np.concatenate([factors[name] * of(table).astype(float) for name, table in self.tables.items()])
+
+    def solve(self, bits: float | None, cost: float | None) -> dict[str, Cover]:
+        """The covers within the limits that rounding harms least."""
+        room_bits = math.inf if bits is None else bits * self.parameters - self.fixed
+        room_cost = math.inf if cost is None else cost
+        if (least := self._least(self.bits)) > room_bits:
+            raise SysmolError(
+                f"{bits:g} bits per parameter cannot be reached: with every learned channel at its least the network "
+                f"stores {(least + self.fixed) / self.parameters:.3f}; raise the target, or give the first and last "
+                "layer SMOL codes too"
+            )
+        if (least := self._least(self.cost)) > room_cost:
+            whole = uniform_cost(self.prepared)
+            raise SysmolError(
+                f"{room_cost / whole:.1%} of uniform 4-bit's multiply-accumulates cannot be reached: the least are "
+                f"{least / whole:.1%}; raise the limit"
+            )
+        limits = {"bits": room_bits, "cost": room_cost}
+        while (chosen := self._chosen(**limits)) is not None:
+            over = {"bits": self.bits[chosen].sum() - room_bits, "cost": self.cost[chosen].sum() - room_cost}
+            if max(over.values()) <= 0:
+                return self._covers(chosen)
+            # Within the solver's tolerance, not within the limit.
+            limits = {name: limit - max(0.0, 2 * over[name]) for name, limit in limits.items()}
+        raise SysmolError(
+            f"{bits:g} bits per parameter cannot be met together with {room_cost / uniform_cost(self.prepared):.1%} of "
+            "uniform 4-bit's multiply-accumulates: raise one of the limits"
+        )
+
+    def _least(self, amounts: Floats) -> float:
+        return float(np.minimum.reduceat(amounts, self.starts).sum())
+
+    def _chosen(self, bits: float, cost: float) -> Integers | None:
+        """Index of every domain's layout; None where the limits cannot be met together."""
+        count = len(self.owner)
+        rows = [LinearConstraint(csr_matrix((np.ones(count), (self.owner, np.arange(count)))), 1, 1)]
+        for amounts, limit in ((self.bits, bits), (self.cost, cost)):
+            if limit < math.inf:
+                rows.append(LinearConstraint(amounts[None] / limit, -np.inf, 1))
+        found = milp(
+            self.harm / self._least(self.harm), constraints=rows, integrality=np.ones(count), bounds=Bounds(0, 1),
+            options={"mip_rel_gap": GAP},
+        )  # fmt: skip
+        return None if found.x is None else np.flatnonzero(found.x > 0.5)
+
+    def _covers(self, chosen: Integers) -> dict[str, Cover]:
+        covers = {}
+        for (name, table), entry in zip(self.tables.items(), chosen - self.starts, strict=True):
+            groups = self.prepared.domain(name).groups
+            rank = _exact(self.scores[name])
+            covers[name] = cover(table.requested(int(entry)), self.patterns, rank, False, groups)
+        return covers
+
+
+def _exact(scores: torch.Tensor) -> Floats:
+    return scores.double().numpy()
+
+
+# --- measures --------------------------------------------------------------------------------------------------------
+
+
+def weighted_bits(prepared: Prepared, bits_of: Callable[[Unit], float]) -> float:
+    """Mean of ``bits_of`` a convolution over all weights."""
+    return _weight_sum(prepared, bits_of) / _weight_count(prepared)
+
+
+def _weight_sum(prepared: Prepared, bits_of: Callable[[Unit], float]) -> float:
+    return sum(prepared.convolution(u.name).weight.numel() * bits_of(u) for u in prepared.graph.convolutions)
+
+
+def _weight_count(prepared: Prepared) -> float:
+    return _weight_sum(prepared, lambda unit: 1.0)
+
+
+def _domain(prepared: Prepared, unit: Unit) -> str:
+    """Name of the domain that a convolution reads; empty where it reads no SMOL tensor."""
+    if prepared.is_float or prepared.input_format(unit) == "s8":
+        return ""
+    assert unit.input is not None
+    return prepared.domain_of[unit.input.unit]
+
+
+def _bits(prepared: Prepared, unit: Unit, covers: Mapping[str, Cover] | None = None) -> float:
+    """Mean bits of a convolution's weights."""
+    name = _domain(prepared, unit)
+    if not name:
+        return 32 if prepared.is_float else 8
+    found = (covers or {}).get(name)
+    return float(np.mean(prepared.domain(name).precisions.numpy() if found is None else found.precisions))
+
+
+def stored_bits(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -> float:
+    """Bits of all weights per parameter, 8-bit layers included; what only fills a register's unused slots is not
+    stored. ``covers``: layouts by domain, instead of the present ones.
+    """
+    return weighted_bits(prepared, lambda unit: _bits(prepared, unit, covers))
+
+
+def vector_cost(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -> float:
+    """Registers of every learned domain (parts of one where pixels are narrow) times what each costs in the layers
+    that read it (:meth:`Prepared.domain_costs`). ``covers`` as in :func:`stored_bits`.
+    """
+    costs = prepared.domain_costs()
+    layouts_of = prepared.learned_domains() if covers is None else covers
+    return sum(costs[name] * layout.registers for name, layout in layouts_of.items())
+
+
+def uniform_cost(prepared: Prepared) -> float:
+    """:func:`vector_cost` with 4 bits in every learned channel: what shares of cycles are shares of."""
+    return vector_cost(prepared, _alike(prepared, [UNIFORM[4]], 4))
+
+
+def least_limits(prepared: Prepared, patterns: Sequence[int]) -> tuple[float, float]:
+    """Limits, of :func:`stored_bits` and of :func:`vector_cost`, that these patterns can meet together: those of the
+    fewest bits in the fewest registers."""
+    covers = _alike(prepared, patterns, 1)
+    return stored_bits(prepared, covers), vector_cost(prepared, covers)
+
+
+def _alike(prepared: Prepared, patterns: Sequence[int], bits: int) -> dict[str, Cover]:
+    """Covers of channels that all ask for as many bits, without promotion."""
+    return {
+        name: cover(np.full(len(domain.s), bits), patterns, None, False, domain.groups)
+        for name, domain in prepared.learned_domains().items()
+    }

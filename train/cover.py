@@ -104,6 +104,13 @@ def _cover(requested: np.ndarray, ids: list[int], rank: np.ndarray, promote: boo
     return Cover(patterns, slots, available[slots])
 
 
+def vector_instructions(depthwise: bool, kernel: tuple[int, int], outputs: int, pixels: int) -> float:
+    """SMOL multiply-accumulate instructions that a convolution takes per register of a pixel of its input, for one
+    image; ``outputs`` channels (of a group) and ``pixels`` of its result."""
+    # A depthwise layer multiplies the parts of a vector of 4 or 2 bits one after the other.
+    return float(kernel[0] * kernel[1] * pixels * (4 if depthwise else outputs))
+
+
 def holds(totals: Counts, counts: Counts) -> bool:
     """Whether chunk totals ``(N4, N2, N1)`` hold ``(c4, c2, c1)`` channels with promotion: every prefix of the
     precisions, highest first, has at least as many slots as channels."""

@@ -11,6 +11,7 @@ from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
 from sysmol.network import Layer, Network
 from train.choice import Demand, tensor_demand
+from train.cover import vector_instructions
 
 
 def network_demands(net: Network, per_vector: Mapping[str, float] | None = None) -> list[Demand]:
@@ -50,8 +51,8 @@ def network_demands(net: Network, per_vector: Mapping[str, float] | None = None)
 
 def _instructions(net: Network, layer: Layer) -> float:
     """SMOL multiply-accumulates per vector of a layer's input, of one image."""
+    if layer.op not in ("conv2d", "depthwise"):
+        return 0.0
     out = net.tensors[layer.targets[0]]
-    taps = out.height * out.width * layer.kernel[0] * layer.kernel[1]
-    if layer.op == "depthwise":
-        return 4.0 * taps  # parts of a vector of 4 or 2 bits
-    return float(taps * out.channels // layer.groups) if layer.op == "conv2d" else 0.0
+    outputs = out.channels // layer.groups
+    return vector_instructions(layer.op == "depthwise", layer.kernel, outputs, out.height * out.width)

@@ -204,6 +204,7 @@ def run_experiments(
             pipeline = build_pipeline(
                 load(spec.dataset), spec.model, spec.schedule, seed, make_folder(folder / "checkpoints"), quiet=quiet
             )
+            pipeline.check(missing)
             for chosen in missing:
                 row = _row(pipeline, chosen, folder, seed, command)
                 record = {"format": FORMAT, "version": VERSION, "key": spec.key(chosen, seed), "row": row}

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import datetime
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,14 @@ from sysmol.errors import SysmolError
 from sysmol.files import make_folder, sha256_file
 from sysmol.network import Network, Samples, save
 from train import integer
-from train.allocate import random_scores, ranked_scores, sensitivity, stored_bits
+from train.allocate import (
+    learned_scores,
+    random_scores,
+    sensitivity,
+    sensitivity_scores,
+    stored_bits,
+    uniform_cost,
+)
 from train.data import Dataset, load, to_real
 from train.export import export, sizes
 from train.models import build
@@ -110,6 +117,7 @@ def run(
     folder = make_folder(out_dir)
     checkpoints = make_folder(folder / "checkpoints")
     pipeline = build_pipeline(load(dataset), model, schedule, seed, checkpoints, pattern_set, resume, quiet)
+    pipeline.check(wanted)
     metrics: dict[str, dict[str, Any]] = {}
     for each in wanted:
         network = pipeline.network(each)
@@ -203,6 +211,16 @@ class Pipeline:
         prepared, phase = self._noise[name]
         return copy.deepcopy(prepared), phase
 
+    def check(self, wanted: Iterable[Variant]) -> None:
+        """Refuse variants whose limits no layout can meet, before any training."""
+        for chosen in wanted:
+            if chosen.policy == "mixed" and chosen.shared:
+                prepared = prepare(self.module, self.calibration[:1], "mixed", self._patterns(chosen))
+                try:
+                    prepared.freeze(chosen.bits, self._cost(chosen, prepared))
+                except SysmolError as error:
+                    raise SysmolError(f"variant {chosen.name}: {error}") from None
+
     def train(self, wanted: str | Variant) -> Trained:
         """One variant, trained, rounded, its batch normalisation settled."""
         chosen = variant(wanted) if isinstance(wanted, str) else wanted
@@ -228,15 +246,21 @@ class Pipeline:
         if chosen.scores == LEARNED:
             prepared, phase = self.noise(chosen.grid, chosen.shared)
             phases.append(phase)
-            if chosen.shared:
-                prepared.freeze(chosen.bits, patterns=self._patterns(chosen))
-            else:
-                freeze_separate(prepared, chosen.bits or 4.0)
+            scores = learned_scores(prepared)
         else:
             prepared = self.prepared("mixed", chosen.grid)
-            prepared.freeze(chosen.bits, patterns=self._patterns(chosen), scores=self._scores(chosen, prepared))
+            scores = self._scores(chosen, prepared)
+        if chosen.shared:
+            prepared.freeze(chosen.bits, self._cost(chosen, prepared), self._patterns(chosen), scores)
+        else:
+            freeze_separate(prepared, chosen.bits or 4.0)
         prepared.calibrate(self.calibration)
         return prepared, phases
+
+    @staticmethod
+    def _cost(chosen: Variant, prepared: Prepared) -> float | None:
+        """The limit of a variant's cycles."""
+        return None if chosen.cycles is None else chosen.cycles * uniform_cost(prepared)
 
     def _last_phase(self, chosen: Variant) -> Phase:
         """The phase that a variant's training ends with."""
@@ -269,10 +293,7 @@ class Pipeline:
         images, labels = self.data.train_images[:count], torch.from_numpy(self.data.train_labels[:count])
         torch.manual_seed(self.trainer.seed)
         prepared.start_noise()
-        slopes = sensitivity(prepared, to_real(images), labels)
-        # What a stored bit saves: a channel costs as many of them as it has weights.
-        weights = prepared.domain_costs()
-        return ranked_scores({name: slope / weights[name] for name, slope in slopes.items()})
+        return sensitivity_scores(sensitivity(prepared, to_real(images), labels), prepared.domain_weights())
 
     # --- products ----------------------------------------------------------------------------------------------------
 

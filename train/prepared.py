@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,9 +13,9 @@ from torch import nn
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
 from sysmol.patterns import UNIFORM
-from train.allocate import Allocation, learned_scores
+from train.allocate import allocate, learned_scores
 from train.calibration import calibrate
-from train.cover import Cover, cover
+from train.cover import Cover, cover, vector_instructions
 from train.data import PIXEL_SCALE
 from train.graph import Graph, Unit, Value
 from train.modes import CLAMP, FLOAT, FROZEN, GRIDS, NOISE, OFFSET, SYMMETRIC
@@ -327,13 +327,13 @@ class Prepared(nn.Module):
         """Phase 2: round the learned precisions and lay them out in patterns.
 
         ``bits``, ``cost``: limits of the stored bits per parameter (:func:`train.allocate.stored_bits`) and of the
-        cost of all vectors (:func:`train.allocate.vector_cost`); all precisions are shifted alike until both hold.
+        cost of all vectors (:func:`train.allocate.vector_cost`).
         ``patterns``: ids that the hardware supports from now on. ``scores``: real-valued precisions ``[C]`` by learned
         domain instead of the trained ones.
         """
         if patterns is not None:
             self.supported = tuple(patterns)
-        chosen = Allocation(self, self.supported, learned_scores(self) if scores is None else scores).solve(bits, cost)
+        chosen = allocate(self, self.supported, learned_scores(self) if scores is None else scores, bits, cost)
         for name, layout in chosen.items():
             self._place(self.learned_domains()[name], layout)
         self.mode = FROZEN
@@ -343,14 +343,32 @@ class Prepared(nn.Module):
         return {n: d for n, d in self.domains.items() if isinstance(d, Domain) and d.bits == LEARNED}
 
     def domain_costs(self) -> dict[str, float]:
-        """What one register of every learned domain costs, summed over the convolutions that read it."""
-        costs: dict[str, float] = dict.fromkeys(self.learned_domains(), 0.0)
+        """What one register of every learned domain costs in the convolutions that read it: cycles where :attr:`costs`
+        know, else multiply-accumulate instructions.
+        """
+        return self._over_readers(
+            lambda unit: self.costs.get(unit.name, 0.0) if self.costs else vector_instructions(
+                unit.op == "depthwise", unit.kernel, unit.shape[0] // unit.groups, unit.shape[1] * unit.shape[2]
+            )
+        )  # fmt: skip
+
+    def domain_weights(self) -> dict[str, float]:
+        """How many weights read a channel of every learned domain."""
+        return self._over_readers(self._weights_per_channel)
+
+    def penalty_weights(self) -> dict[str, float]:
+        """What :meth:`size_penalty` weighs a channel of every learned domain with."""
+        return self._over_readers(self._penalty_weight)
+
+    def _over_readers(self, amount: Callable[[Unit], float]) -> dict[str, float]:
+        """An amount per SMOL convolution, summed over those that read each learned domain."""
+        found: dict[str, float] = dict.fromkeys(self.learned_domains(), 0.0)
         for unit in self._smol_convolutions():
             assert unit.input is not None
             name = self.domain_of[unit.input.unit]
-            if name in costs:
-                costs[name] += self._vector_cost(unit)
-        return costs
+            if name in found:
+                found[name] += amount(unit)
+        return found
 
     def demands(
         self, scores: Mapping[str, torch.Tensor] | None = None, gains: Mapping[str, torch.Tensor] | None = None
@@ -387,31 +405,23 @@ class Prepared(nn.Module):
     def _smol_convolutions(self) -> list[Unit]:
         return [] if self.is_float else [u for u in self.graph.convolutions if self.input_format(u) == "smol"]
 
-    def weight_vectors(self, unit: Unit) -> int:
-        """Registers of weights that a convolution holds per register of a pixel of its input."""
+    @staticmethod
+    def _weights_per_channel(unit: Unit) -> float:
+        """Weights of a convolution per input channel."""
         assert unit.weight is not None
-        return unit.kernel[0] * unit.kernel[1] * (unit.weight.shape[0] // unit.groups)
+        return float(unit.kernel[0] * unit.kernel[1] * (unit.weight.shape[0] // unit.groups))
 
-    def _vector_cost(self, unit: Unit) -> float:
-        """Cost of one register of a pixel of a convolution's input: cycles where :attr:`costs` know, else registers of
-        weights."""
-        return self.costs.get(unit.name, 0.0) if self.costs else float(self.weight_vectors(unit))
-
-    def _weights_per_channel(self) -> Iterable[tuple[Domain, float]]:
-        """Every SMOL convolution's input domain with its number of weights per input channel."""
-        for unit in self._smol_convolutions():
-            assert unit.input is not None
-            domain = self.domain(unit.input.unit)
-            yield domain, self.convolution(unit.name).weight.numel() / len(domain.s)
+    def _penalty_weight(self, unit: Unit) -> float:
+        return self.costs.get(unit.name, 0.0) if self.costs else self._weights_per_channel(unit)
 
     def size_penalty(self) -> torch.Tensor:
         """``sum n_c log2(1 + e**-s_c) / sum n_c`` over input channels: mean learned bits minus 1, every channel
-        weighted by what a register of such channels costs (:attr:`costs`; without them by its weights).
+        weighted by what a register of such channels costs (:attr:`costs`), without costs by the weights that read it.
         """
         total, count = torch.zeros(()), 0.0
         for unit in self._smol_convolutions():
             assert unit.input is not None
-            domain, cost = self.domain(unit.input.unit), self._vector_cost(unit)
+            domain, cost = self.domain(unit.input.unit), self._penalty_weight(unit)
             if domain.bits == LEARNED:
                 for s in (domain.s, self._weight_domain(unit).s):
                     total = total + cost / 2 * (precision_of(s) - 1).sum()
@@ -421,7 +431,9 @@ class Prepared(nn.Module):
     def mean_bits(self) -> float:
         """Mean bits per weight of the SMOL layers: learned (phase 1) or frozen."""
         total = count = 0.0
-        for domain, weights in self._weights_per_channel():
+        for unit in self._smol_convolutions():
+            assert unit.input is not None
+            domain, weights = self.domain(unit.input.unit), self._weights_per_channel(unit)
             learned = self.mode == NOISE and domain.bits == LEARNED
             p = precision_of(domain.s.detach()) if learned else domain.precisions.float()
             total += weights * float(p.sum())

@@ -11,13 +11,16 @@ from collections.abc import Callable
 import torch
 
 from sysmol.errors import SysmolError
-from train.allocate import largest_shift, weighted_bits
+from train.allocate import weighted_bits
 from train.graph import Unit
 from train.modes import FROZEN
 from train.modules import Domain
 from train.policy import LEARNED
 from train.prepared import Prepared
 from train.quantiser import nearest_precision, precision_of
+
+REACH = 8.0
+"""Largest shift in bits: beyond it every channel has 1 or 4 bits."""
 
 
 def separate(prepared: Prepared) -> None:
@@ -51,10 +54,13 @@ def _round(domains: list[Domain], fits: Callable[[], bool], bits: float) -> None
             domain.precisions.copy_(nearest_precision(p + shift))
         return fits()
 
-    shift = largest_shift(at)
-    if shift is None:
+    low, high = -REACH, REACH
+    if not at(low):
         raise SysmolError(f"{bits:g} bits per parameter cannot be reached, even with one bit for every learned channel")
-    at(shift)
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (middle, high) if at(middle) else (low, middle)
+    at(low)
 
 
 def _of_weights(prepared: Prepared) -> list[Domain]:

@@ -20,15 +20,17 @@ class Variant:
     """One network made from the full-precision start.
 
     ``policy`` names the bits per layer (:data:`train.policy.POLICIES`). Only for policy mixed: ``pattern_set``, a name
-    or ids (empty: the pipeline's); ``bits``, the largest number of stored bits per parameter (None: as learned);
-    ``scores``, one of :data:`SCORES`; ``shared``, whether weights have the precisions of the activations that they
-    meet. ``grid`` is that of :func:`train.prepared.prepare`.
+    or ids (empty: the pipeline's); ``bits``, the largest number of stored bits per parameter, and ``cycles``, the
+    largest share of the multiply-accumulates of uniform 4-bit codes (None: as learned); ``scores``, one of
+    :data:`SCORES`; ``shared``, whether weights have the precisions of the activations that they meet. ``grid`` is that
+    of :func:`train.prepared.prepare`.
     """
 
     name: str
     policy: str = "mixed"
     pattern_set: str | tuple[int, ...] = ""
     bits: float | None = None
+    cycles: float | None = None
     scores: str = LEARNED
     shared: bool = True
     grid: str = OFFSET
@@ -64,13 +66,14 @@ class Variant:
         words += ", trained on" if self.longer else ""
         words += "" if self.shared else ", weights and activations apart"
         words += "" if self.bits is None else f"; at most {self.bits:g} bits per parameter"
+        words += "" if self.cycles is None else f"; at most {self.cycles:.0%} of uniform 4-bit's multiply-accumulates"
         return words if self.grid == OFFSET else f"{words}; activation grid: {self.grid}"
 
 
 _LONGER = f"-{LONGER}"
 _UNIFORM = re.compile(rf"(fp32|int8)|(w[421])(?:-({SYMMETRIC}|{CLAMP}))?")
 _MIXED = re.compile(
-    rf"(mixed|{'|'.join(PATTERN_SETS)})(?:-(\d+(?:\.\d+)?))?"
+    rf"(mixed|{'|'.join(PATTERN_SETS)})(?:-(\d+(?:\.\d+)?))?(?:-c(\d+))?"
     rf"(?:-({RANDOM}|{SENSITIVITY}|{SEPARATE}))?(?:-({SYMMETRIC}|{CLAMP}))?"
 )
 
@@ -79,29 +82,31 @@ def variant(name: str) -> Variant:
     """The variant of a name; :class:`SysmolError` where it has no meaning.
 
     ``fp32``, ``int8``, ``w4``, ``w2`` or ``w1``; or a pattern set (``mixed``: the pipeline's own), then the bits per
-    parameter, then ``random``, ``sensitivity`` or ``separate`` (weights and activations have precisions of their own,
-    which needs the bits and takes no notice of patterns), both optional: ``P4-1.5-random``. SMOL variants may end in an
-    activation grid, ``symmetric`` or ``clamp``. Behind all of it, every ``longer`` trains on: ``fp32-longer``.
+    parameter, then ``c`` with a limit of cycles in percent of uniform 4-bit's, then ``random``, ``sensitivity`` or
+    ``separate`` (weights and activations have precisions of their own, which needs the bits and takes no notice of
+    patterns and cycles), all optional: ``P4-1.5-c40-random``. SMOL variants may end in an activation grid,
+    ``symmetric`` or ``clamp``. Behind all of it, every ``longer`` trains on: ``fp32-longer``.
     """
     base = re.sub(rf"({_LONGER})+$", "", name)
     if found := _UNIFORM.fullmatch(base):
         plain, codes, grid = found.groups()
         return Variant(name, plain or codes, grid=grid or OFFSET)
     if found := _MIXED.fullmatch(base):
-        patterns, bits, how, grid = found.groups()
-        if bits is None and how == SEPARATE:
-            raise SysmolError(f"variant '{name}' needs bits per parameter, like {patterns}-1.5-separate")
+        patterns, bits, cycles, how, grid = found.groups()
+        if how == SEPARATE and (bits is None or cycles is not None):
+            raise SysmolError(f"variant '{name}' needs bits per parameter, and no cycles: {patterns}-1.5-separate")
         return Variant(
             name,
             pattern_set="" if patterns == "mixed" else patterns,
             bits=None if bits is None else float(bits),
+            cycles=None if cycles is None else int(cycles) / 100,
             scores=how if how in SCORES else LEARNED,
             shared=how != SEPARATE,
             grid=grid or OFFSET,
         )
     raise SysmolError(
         f"unknown variant '{name}': choose from fp32, int8, w4, w2, w1, mixed, or a pattern set with bits per "
-        "parameter and what to compare with, like P4-1.5 or P4-1.5-random"
+        "parameter, a limit of cycles and what to compare with, like P4-1.5, P4-1.5-c40 or P4-1.5-random"
     )
 
 

@@ -26,7 +26,7 @@ from sysmol.codesign.settings import Settings
 from sysmol.files import make_folder
 from sysmol.network import save
 from sysmol.patterns import PATTERNS, UNIFORM
-from train.allocate import REACH, Allocation, learned_scores, least_limits, sensitivity, vector_cost
+from train.allocate import allocate, learned_scores, least_limits, sensitivity, uniform_cost, vector_cost
 from train.choice import Choice, Demand, choose
 from train.data import Dataset, load, to_real
 from train.modes import FLOAT
@@ -166,7 +166,7 @@ class Loop:
         images = self.data.train_images[: self.pipeline.schedule.statistics]
         labels = torch.from_numpy(self.data.train_labels[: len(images)])
         slopes = sensitivity(state, to_real(images), labels)
-        free = Allocation(state, ALL, learned_scores(state)).solve(*met(state, limits, ALL))
+        free = allocate(state, ALL, learned_scores(state), *met(state, limits, ALL))
         asked = {name: torch.from_numpy(found.precisions).float() for name, found in free.items()}
         demands = state.demands(asked, slopes)
         most = sum(g[0] * d.counts[1] + max(g[1:]) * d.counts[2] for d in demands for g in [d.gains])
@@ -254,8 +254,3 @@ def met(prepared: Prepared, limits: Limits, patterns: Sequence[int]) -> tuple[fl
 def layout_share(prepared: Prepared) -> float:
     """Cost of the present layout, as a share of uniform 4-bit's."""
     return vector_cost(prepared) / uniform_cost(prepared)
-
-
-def uniform_cost(prepared: Prepared) -> float:
-    """Cost of all learned domains at 4 bits per channel: the measure of the limits."""
-    return vector_cost(prepared, Allocation(prepared, [UNIFORM[4]], learned_scores(prepared)).least(REACH))
