@@ -52,6 +52,10 @@ def test_names_of_variants() -> None:
     assert variant("P8-2.5") == Variant("P8-2.5", pattern_set="P8", bits=2.5)
     assert variant("P4-2-random") == Variant("P4-2-random", pattern_set="P4", bits=2.0, scores="random")
     assert variant("P45-1.5-separate") == Variant("P45-1.5-separate", pattern_set="P45", bits=1.5, shared=False)
+    assert variant("P4-c40") == Variant("P4-c40", pattern_set="P4", cycles=0.4)
+    both = variant("P8-1.8-c50-random-longer")
+    assert (both.bits, both.cycles, both.scores, both.longer) == (1.8, 0.5, "random", True)
+    assert "1.8 bits" in both.description and "50% of" in both.description
     chosen = variant("P4-1.25-sensitivity-clamp")
     assert (chosen.bits, chosen.scores, chosen.grid) == (1.25, "sensitivity", "clamp") and chosen.exported
     assert "sensitivity" in chosen.description and "1.25 bits" in chosen.description and "clamp" in chosen.description
@@ -65,6 +69,8 @@ def test_names_of_variants() -> None:
         "longer-w4",
         "int8-symmetric",
         "P45-separate",
+        "P45-1.5-c50-separate",
+        "P4-c50-1.5",
     ):
         with pytest.raises(SysmolError, match=f"variant '{name}'"):
             variant(name)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +20,15 @@ from sysmol import reference
 from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
 from sysmol.files import alone
-from sysmol.network import load
+from sysmol.network import Network, load
+from sysmol.patterns import registers
+from train.cover import vector_instructions
 from train.data import load_digits
 from train.experiments import COLUMNS, Spec, find_rows, load_spec, read_table, run_experiments, take
 from train.variants import variant
 
 VARIANTS = ["fp32", "fp32-longer", "w2", "P4-2.0", "P4-2.0-longer", "P45-2.0-random", "P4-2.0-sensitivity",
-            "P45-2.0-separate", "w2-symmetric", "P8-2.0-clamp"]  # fmt: skip
+            "P45-2.0-separate", "w2-symmetric", "P8-2.0-clamp", "w4", "P4-2.0-c40"]  # fmt: skip
 TEXT = """
 dataset = "digits"
 model = "digits_net"
@@ -62,6 +66,17 @@ def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("train.pipeline.load", lambda name: few)
 
 
+def instructions(net: Network) -> float:
+    """SMOL multiply-accumulates of all layers, narrow pixels counted as the part of a register that they are."""
+    total = 0.0
+    for layer in net.layers:
+        x, out = net.tensors[layer.input], net.tensors[layer.targets[0]]
+        if x.format == "smol" and layer.op in ("conv2d", "depthwise"):
+            each = vector_instructions(layer.op == "depthwise", layer.kernel, out.channels, out.height * out.width)
+            total += each * registers(x.patterns, x.used_slots)
+    return total
+
+
 def test_rows_of_every_kind_of_variant(tmp_path: Path, few_images: None) -> None:
     spec, said = write(tmp_path), []
     made = run_experiments(spec, tmp_path / "out", said.append, "a command", seeds=[1], quiet=True)
@@ -70,7 +85,7 @@ def test_rows_of_every_kind_of_variant(tmp_path: Path, few_images: None) -> None
     for row in made:
         chosen = variant(row["variant"])
         assert tuple(row) == COLUMNS and row["seed"] == 1 and row["command"] == "a command" and row["seconds"] > 0
-        epochs = {"fp32": 1, "w2": 2, "mixed": 3}[chosen.policy] + chosen.longer
+        epochs = {"fp32": 1, "w2": 2, "w4": 2, "mixed": 3}[chosen.policy] + chosen.longer
         assert row["epochs"] == epochs
         path = tmp_path / "out" / "digits_net-digits-1" / f"{row['variant']}.network.safetensors"
         assert path.is_file() == chosen.exported == (row["file_bytes"] is not None)
@@ -81,11 +96,25 @@ def test_rows_of_every_kind_of_variant(tmp_path: Path, few_images: None) -> None
             assert net.samples is not None and net.metrics["file_bytes"] == row["file_bytes"]
             if chosen.scores == "random":
                 assert np.array_equal(reference.evaluate(net, net.samples.images[:1]), net.samples.logits[:1])
+    whole, limited = (
+        load(tmp_path / "out" / "digits_net-digits-1" / f"{name}.network.safetensors") for name in ("w4", "P4-2.0-c40")
+    )
+    assert 0.3 * instructions(whole) < instructions(limited) <= 0.4 * instructions(whole)
     assert run_experiments(spec, tmp_path / "out", said.append, "", seeds=[1], quiet=True) == []
     only = run_experiments(spec, tmp_path / "out", said.append, "", seeds=[1], only="^w2$", again=True, quiet=True)
     before = next(row for row in made if row["variant"] == "w2")
     differs = {name for name in COLUMNS if only[0][name] != before[name]}
     assert differs <= {"command", "date", "network_sha256"}  # nothing was trained: the checkpoints' seconds stand
+
+
+@pytest.mark.parametrize(("name", "least"), [("P4-0.9", r"stores 1\.\d+"), ("P4-c20", r"the least are 25\.0%")])
+def test_limits_out_of_reach_are_refused_before_any_training(
+    name: str, least: str, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    spec = write(tmp_path, ["fp32", name])
+    status, _, error = run("experiments", spec.path, "--out", tmp_path / "out")
+    assert status == 2 and re.search(rf"variant {name}: .*{least}", error) and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 KILLED = """
