@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_matrix
 
 from sysmol.errors import SysmolError
@@ -35,6 +35,8 @@ Scores = Mapping[str, torch.Tensor]
 
 GAP = 1e-4
 """By how much of itself the harm of a layout may exceed the least."""
+CORE = 2e-3
+"""How far above the relaxed optimum, in parts of it, the first search for a layout goes."""
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------
@@ -171,15 +173,31 @@ class Programme:
     def _chosen(self, bits: float, cost: float) -> Integers | None:
         """Index of every domain's layout; None where the limits cannot be met together."""
         count = len(self.owner)
-        rows = [LinearConstraint(csr_matrix((np.ones(count), (self.owner, np.arange(count)))), 1, 1)]
-        for amounts, limit in ((self.bits, bits), (self.cost, cost)):
-            if limit < math.inf:
-                rows.append(LinearConstraint(amounts[None] / limit, -np.inf, 1))
-        found = milp(
-            self.harm / self._least(self.harm), constraints=rows, integrality=np.ones(count), bounds=Bounds(0, 1),
-            options={"mip_rel_gap": GAP},
-        )  # fmt: skip
-        return None if found.x is None else np.flatnonzero(found.x > 0.5)
+        one_each = csr_matrix((np.ones(count), (self.owner, np.arange(count))))
+        limited = [(a / a[a > 0].min(), most / a[a > 0].min()) for a, most in ((self.bits, bits), (self.cost, cost))
+                   if most < math.inf]  # fmt: skip
+        amounts, limits = np.array([a for a, _ in limited]), np.array([most for _, most in limited])
+        harm = self.harm / self._least(self.harm)
+        relaxed = linprog(harm, amounts, limits, one_each, np.ones(one_each.shape[0]))
+        if relaxed.status:
+            return None
+        # What an entry adds to the relaxed optimum at least: one that adds more than a solution does is in no better
+        # one. So a few entries are enough for the proof.
+        excess = harm - amounts.T @ relaxed.ineqlin.marginals - one_each.T @ relaxed.eqlin.marginals
+        margin = CORE * relaxed.fun
+        while True:
+            core = np.flatnonzero(excess <= margin)
+            rows = [LinearConstraint(one_each[:, core], 1, 1), LinearConstraint(amounts[:, core], -np.inf, limits)]
+            # Presolved programmes make HiGHS print.
+            options = {"mip_rel_gap": GAP, "presolve": False}
+            found = milp(
+                harm[core], constraints=rows, integrality=np.ones(len(core)), bounds=Bounds(0, 1), options=options
+            )
+            if found.x is not None and found.fun <= relaxed.fun + margin:
+                return core[found.x > 0.5]
+            if len(core) == count:
+                return None if found.x is None else core[found.x > 0.5]
+            margin *= 4
 
     def _covers(self, chosen: Integers) -> dict[str, Cover]:
         covers = {}
