@@ -175,9 +175,10 @@ class Programme:
         count = len(self.owner)
         one_each = csr_matrix((np.ones(count), (self.owner, np.arange(count))))
         limited = [(a / a[a > 0].min(), most / a[a > 0].min()) for a, most in ((self.bits, bits), (self.cost, cost))
-                   if most < math.inf]  # fmt: skip
+                   if most < math.inf and a.any()]  # fmt: skip
         amounts, limits = np.array([a for a, _ in limited]), np.array([most for _, most in limited])
-        harm = self.harm / self._least(self.harm)
+        amounts = amounts.reshape(len(limited), count)
+        harm = self.harm / (self._least(self.harm) or 1.0)
         relaxed = linprog(harm, amounts, limits, one_each, np.ones(one_each.shape[0]))
         if relaxed.status:
             return None

@@ -137,6 +137,9 @@ def test_a_cost_is_met(noisy: Prepared) -> None:
     noisy.costs = {layer.name: 100.0}
     assert sum(noisy.domain_costs().values()) == 100.0 == sum(noisy.penalty_weights().values())
     assert vector_cost(noisy, {}) == 0
+    noisy.costs = {"none of its layers": 1.0}
+    noisy.freeze(bits=2.0, cost=0.0)  # nothing costs anything
+    assert stored_bits(noisy) <= 2.0
 
 
 def test_costs_are_the_instructions_of_the_exported_network(noisy: Prepared) -> None:
