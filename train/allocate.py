@@ -262,20 +262,29 @@ def vector_cost(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -
     return sum(costs[name] * layout.registers for name, layout in layouts_of.items())
 
 
+def harm(prepared: Prepared, scores: Scores, covers: Mapping[str, Cover]) -> float:
+    """What rounding costs by the law of :class:`Programme`, in one unit for all layouts of the same ``scores``."""
+    weights = prepared.penalty_weights()
+    return sum(
+        weights[name] * float((4.0 ** (_exact(scores[name]) - found.precisions)).sum())
+        for name, found in covers.items()
+    )
+
+
 def uniform_cost(prepared: Prepared) -> float:
     """:func:`vector_cost` with 4 bits in every learned channel: what shares of cycles are shares of."""
-    return vector_cost(prepared, _alike(prepared, [UNIFORM[4]], 4))
+    return vector_cost(prepared, uniform_covers(prepared, [UNIFORM[4]], 4))
 
 
 def least_limits(prepared: Prepared, patterns: Sequence[int]) -> tuple[float, float]:
     """Limits, of :func:`stored_bits` and of :func:`vector_cost`, that these patterns can meet together: those of the
     fewest bits in the fewest registers."""
-    covers = _alike(prepared, patterns, 1)
+    covers = uniform_covers(prepared, patterns, 1)
     return stored_bits(prepared, covers), vector_cost(prepared, covers)
 
 
-def _alike(prepared: Prepared, patterns: Sequence[int], bits: int) -> dict[str, Cover]:
-    """Covers of channels that all ask for as many bits, without promotion."""
+def uniform_covers(prepared: Prepared, patterns: Sequence[int], bits: int) -> dict[str, Cover]:
+    """Covers of all learned domains whose channels all ask for as many bits, without promotion."""
     return {
         name: cover(np.full(len(domain.s), bits), patterns, None, False, domain.groups)
         for name, domain in prepared.learned_domains().items()

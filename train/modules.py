@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sysmol.patterns import registers
+from train.cover import Cover
 from train.graph import Unit
 from train.policy import LEARNED, Bits
 from train.quantiser import s_of
@@ -98,6 +99,12 @@ class Domain(nn.Module):
 
     def set_extra_state(self, state: Any) -> None:
         self.patterns = tuple(state)
+
+    def place(self, layout: Cover) -> None:
+        """Take the precisions and slots of a layout."""
+        self.patterns = layout.patterns
+        self.slots.copy_(torch.from_numpy(layout.slots))
+        self.precisions.copy_(torch.from_numpy(layout.precisions))
 
     @property
     def registers(self) -> float:

@@ -15,7 +15,7 @@ from sysmol.grid import PRECISIONS
 from sysmol.patterns import UNIFORM
 from train.allocate import allocate, learned_scores
 from train.calibration import calibrate
-from train.cover import Cover, cover, vector_instructions
+from train.cover import cover, vector_instructions
 from train.data import PIXEL_SCALE
 from train.graph import Graph, Unit, Value
 from train.modes import CLAMP, FLOAT, FROZEN, GRIDS, NOISE, OFFSET, SYMMETRIC
@@ -136,14 +136,8 @@ class Prepared(nn.Module):
             domain = Domain(self.graph.units[name].shape[0], bits.pop(), groups)
             if domain.bits != LEARNED:
                 pattern = UNIFORM[int(domain.bits)]
-                self._place(domain, cover(domain.precisions.numpy(), [pattern], groups=groups))
+                domain.place(cover(domain.precisions.numpy(), [pattern], groups=groups))
             self.domains[name] = domain
-
-    @staticmethod
-    def _place(domain: Domain, chosen: Cover) -> None:
-        domain.patterns = chosen.patterns
-        domain.slots.copy_(torch.from_numpy(chosen.slots))
-        domain.precisions.copy_(torch.from_numpy(chosen.precisions))
 
     def _activation(self, key: Key) -> Activation:
         if key[2] == "s8" and self.graph.units[key[0]].op == "input":
@@ -335,7 +329,7 @@ class Prepared(nn.Module):
             self.supported = tuple(patterns)
         chosen = allocate(self, self.supported, learned_scores(self) if scores is None else scores, bits, cost)
         for name, layout in chosen.items():
-            self._place(self.learned_domains()[name], layout)
+            self.learned_domains()[name].place(layout)
         self.mode = FROZEN
 
     def learned_domains(self) -> dict[str, Domain]:

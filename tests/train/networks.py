@@ -118,7 +118,7 @@ def frozen(
         prepared.freeze()
         for domain in () if promote else prepared.learned_domains().values():
             requested = nearest_precision(precision_of(domain.s)).numpy()
-            prepared._place(domain, cover(requested, prepared.supported, None, False, domain.groups))
+            domain.place(cover(requested, prepared.supported, None, False, domain.groups))
     prepared.calibrate(to_real(images))
     prepared.eval()
     return prepared

@@ -13,6 +13,7 @@ from sysmol.patterns import UNIFORM, pattern_id, registers
 from train.allocate import (
     GAP,
     allocate,
+    harm,
     learned_scores,
     least_limits,
     random_scores,
@@ -89,13 +90,13 @@ def test_no_layouts_within_the_limits_harm_less(patterns: str, seed: int) -> Non
     prepared = two_domains(seed, patterns)
     scores = learned_scores(prepared)
     weights, penalty, costs = prepared.domain_weights(), prepared.penalty_weights(), prepared.domain_costs()
-    size, cost, harm = (np.zeros(()) for _ in range(3))
+    size, cost, harms = (np.zeros(()) for _ in range(3))
     for name, score in scores.items():
         covers = every_cover(prepared, name, score)
         p = score.double().numpy()
         size = np.add.outer(size, [weights[name] * c.precisions.sum() for c in covers])
         cost = np.add.outer(cost, [costs[name] * c.registers for c in covers])
-        harm = np.add.outer(harm, [penalty[name] * (4.0 ** (p - c.precisions)).sum() for c in covers])
+        harms = np.add.outer(harms, [penalty[name] * (4.0 ** (p - c.precisions)).sum() for c in covers])
     parameters = sum(prepared.convolution(u.name).weight.numel() for u in prepared.graph.convolutions)
     edges = 8 * (parameters - sum(weights[name] * len(score) for name, score in scores.items()))
     for bits, share in ((3.0, None), (2.0, None), (None, 0.6), (None, 0.4), (2.6, 0.6), (2.2, 0.4)):
@@ -103,8 +104,8 @@ def test_no_layouts_within_the_limits_harm_less(patterns: str, seed: int) -> Non
         within = ((size + edges) / parameters <= (bits or np.inf)) & (cost <= limit)
         chosen = allocate(prepared, prepared.supported, scores, bits, None if share is None else limit)
         assert stored_bits(prepared, chosen) <= (bits or np.inf) and vector_cost(prepared, chosen) <= limit
-        found = sum(penalty[n] * (4.0 ** (scores[n].double().numpy() - c.precisions)).sum() for n, c in chosen.items())
-        assert within.any() and found == pytest.approx(harm[within].min(), rel=2 * GAP), (bits, share)
+        found = harm(prepared, scores, chosen)
+        assert within.any() and found == pytest.approx(harms[within].min(), rel=2 * GAP), (bits, share)
 
 
 def test_a_bit_for_all_scores_changes_no_layout_within_limits(noisy: Prepared) -> None:

@@ -1,0 +1,146 @@
+"""How well the harm that layouts are chosen by (docs/training.md, Freezing) foretells what they cost in loss.
+
+    python -m benchmarks.layout_harm benchmarks/training/cifar10-resnet20.toml --seed 0
+
+A network behind phase 1, trained or read from the checkpoints of ``sysmol experiments``, is laid out under many limits
+and in three sets of patterns, with uniform codes and with random precisions. Of every layout: its harm by the law, from
+the learned precisions, over that of uniform 2-bit codes, and the cross entropy on training images before any
+fine-tuning, behind calibration alone.
+"""
+
+import argparse
+import copy
+import datetime
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from scipy.stats import spearmanr
+
+from sysmol.errors import SysmolError
+from sysmol.files import atomic_write_text, make_folder
+from sysmol.patterns import UNIFORM
+from train.allocate import (
+    allocate,
+    harm,
+    learned_scores,
+    random_scores,
+    stored_bits,
+    uniform_cost,
+    uniform_covers,
+    vector_cost,
+)
+from train.calibration import batch_statistics
+from train.cover import Cover
+from train.data import load, to_real
+from train.experiments import load_spec, seed_folder
+from train.modes import FROZEN
+from train.pipeline import Pipeline, build_pipeline
+from train.prepared import Prepared, resolve_patterns
+
+BITS = (3.0, 2.5, 2.0, 1.8, 1.5, None)
+SHARES = (None, 0.8, 0.6, 0.5, 0.4, 0.3)
+SETS = ("P4", "P8", "P45")
+COLUMNS = ("network", "dataset", "seed", "layout", "bits_limit", "cycles_limit", "bits_per_parameter", "cycles_share",
+           "harm_over_w2", "loss", "images", "torch", "date")  # fmt: skip
+
+Named = tuple[str, float | None, float | None, Mapping[str, Cover]]
+
+
+def layouts(prepared: Prepared, seed: int) -> Iterator[Named]:
+    """Name, limits of bits and of cycles (a share of uniform 4-bit's), covers; limits that cannot be met are left
+    out."""
+    scores = learned_scores(prepared)
+    for precision, pattern in UNIFORM.items():
+        yield f"w{precision}", None, None, uniform_covers(prepared, [pattern], precision)
+    for name, source in [*((name, scores) for name in SETS), ("P4-random", random_scores(prepared, seed))]:
+        for bits, share in ((bits, share) for bits in BITS for share in SHARES if bits or share):
+            cost = None if share is None else share * uniform_cost(prepared)
+            try:
+                yield name, bits, share, allocate(prepared, resolve_patterns(name.split("-")[0]), source, bits, cost)
+            except SysmolError:
+                continue
+
+
+def loss_of(
+    prepared: Prepared,
+    covers: Mapping[str, Cover],
+    calibration: torch.Tensor,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+) -> float:
+    """Cross entropy of a layout on real ``images [n, C, H, W]``, batch normalisation by each batch's own statistics."""
+    frozen = copy.deepcopy(prepared)
+    for name, found in covers.items():
+        frozen.learned_domains()[name].place(found)
+    frozen.mode = FROZEN
+    frozen.calibrate(calibration)
+    frozen.eval()
+    with torch.no_grad(), batch_statistics(frozen):
+        logits = torch.cat([frozen(images[first : first + 500]) for first in range(0, len(images), 500)])
+    return float(F.cross_entropy(logits, labels))
+
+
+def measure(pipeline: Pipeline, count: int, say: Any = print) -> pd.DataFrame:
+    """A row per layout that differs from those before it."""
+    pipeline.fp32()
+    prepared, _ = pipeline.noise()
+    scores = learned_scores(prepared)
+    basis = harm(prepared, scores, uniform_covers(prepared, [UNIFORM[2]], 2))
+    images = to_real(pipeline.data.train_images[-count:])
+    labels = torch.from_numpy(pipeline.data.train_labels[-count:])
+    rows: list[dict[str, Any]] = []
+    seen = set()
+    for name, bits, share, covers in layouts(prepared, pipeline.trainer.seed):
+        content = tuple(np.concatenate([found.precisions, found.slots]).tobytes() for found in covers.values())
+        if content in seen:
+            continue
+        seen.add(content)
+        loss = loss_of(prepared, covers, pipeline.calibration, images, labels)
+        rows.append({
+            "layout": name, "bits_limit": bits, "cycles_limit": share,
+            "bits_per_parameter": round(stored_bits(prepared, covers), 4),
+            "cycles_share": round(vector_cost(prepared, covers) / uniform_cost(prepared), 4),
+            "harm_over_w2": round(harm(prepared, scores, covers) / basis, 4), "loss": round(loss, 4),
+        })  # fmt: skip
+        say(" ".join(str(value) for value in rows[-1].values()))
+    return pd.DataFrame(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 0; 2 on bad input."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.layout_harm", description=__doc__)
+    parser.add_argument("spec", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--images", type=int, default=2000, help="training images, the last ones (2000)")
+    parser.add_argument("--experiments", type=Path, default=Path("build/experiments"))
+    parser.add_argument("--out", type=Path, default=Path("build/bench/layout_harm.csv"))
+    options = parser.parse_args(arguments)
+    try:
+        if options.images < 1:
+            raise SysmolError(f"--images {options.images}: at least 1")
+        spec = load_spec(options.spec)
+        checkpoints = make_folder(seed_folder(spec, options.experiments, options.seed) / "checkpoints")
+        pipeline = build_pipeline(load(spec.dataset), spec.model, spec.schedule, options.seed, checkpoints)
+        table = measure(pipeline, options.images)
+        facts = {
+            "network": pipeline.facts["model"], "dataset": pipeline.data.name, "seed": options.seed,
+            "images": options.images, "torch": torch.__version__,
+            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        }  # fmt: skip
+        atomic_write_text(options.out, table.assign(**facts)[list(COLUMNS)].to_csv(index=False))
+    except SysmolError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    rank = spearmanr(table["harm_over_w2"], table["loss"]).statistic
+    print(f"{len(table)} layouts, rank correlation of harm and loss {rank:.3f}; wrote {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
