@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_help_is_instant_and_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "demo" in done.stdout
+
+
+def test_version_is_the_installed_one(run: Run) -> None:
+    status, out, _ = run("--version")
+    assert status == 0 and out == f"sysmol {version('sysmol')}\n"
+
+
+def test_no_command_shows_the_help_alone(run: Run) -> None:
+    status, out, err = run()
+    assert status == 2 and "verify-gem5" in out + err and "sysmol: " not in err
 
 
 def test_module_entry_point_sets_the_exit_status(tmp_path: Path) -> None:

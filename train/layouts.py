@@ -3,7 +3,7 @@
 Channels are laid out in the order of their scores (real-valued precisions): the ``at4`` highest have 4 bits, the next
 have 2 up to ``at2``, the rest has 1. Only layouts that :func:`train.cover.cover` makes are listed: those in the fewest
 registers that hold their channels. The loss that comes of giving ``q`` bits to a channel that has the score ``p`` is
-taken as ``4 ** (p - q)`` (:data:`error` below says why).
+taken as ``4 ** (p - q)`` (:class:`train.allocate.Programme` says why).
 """
 
 from __future__ import annotations

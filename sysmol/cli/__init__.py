@@ -6,9 +6,11 @@ the standard error stream); 130 interrupted.
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from sysmol import __version__
 from sysmol.cli import chain, costs, facts, kernels, simulation, training
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import remove_empty_folders
@@ -22,6 +24,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        print(f"sysmol {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
 
 for group in (chain, training, kernels, simulation, costs, facts):  # in the order of the help text
     app.add_typer(group.commands)
@@ -58,6 +76,8 @@ def run_command_line(arguments: list[str] | None = None) -> int:
     except Exception as error:
         # Usage errors of the argument parser (typer carries its own copy of click, or imports it: no common class).
         message = getattr(error, "format_message", None)
+        if message is not None and not message():
+            return 2  # no command: the help text has been printed
         if message is not None:
             return fail(f"{message()} (see sysmol --help)", 2)
         raise
