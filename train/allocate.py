@@ -2,7 +2,7 @@
 
 Scores are real-valued precisions per channel, by domain: the learned ones, or others that an experiment compares with
 them. Without limits they are rounded; with limits, a mixed-integer programme takes of all layouts
-(:mod:`train.layouts`) the ones that rounding harms least.
+(:mod:`train.layouts`) the ones that rounding harms least for the cycles that they take.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ Scores = Mapping[str, torch.Tensor]
 
 GAP = 1e-4
 """By how much of itself the harm of a layout may exceed the least."""
+PRICE = 0.5
+"""What all multiply-accumulates of uniform 4-bit codes are worth, in parts of the least harm within the limits [own]:
+where registers are half empty, a percent of the harm often buys a tenth of the cycles."""
 CORE = 2e-3
 """How far above the relaxed optimum, in parts of it, the first search for a layout goes."""
 
@@ -116,8 +119,9 @@ class Programme:
 
     Rounding to q bits acts like noise of variance 4**-q. Phase 1 ends where one more bit would save as much loss as the
     penalty asks for it, in proportion to a weight w (:meth:`Prepared.penalty_weights`). So a channel that learned p
-    bits loses w * 4**(p - q) with q bits, in one unit for all channels, and the sum of that is minimised [own]. A
-    number of bits added to all scores changes nothing: limits alone say how much may be spent.
+    bits loses w * 4**(p - q) with q bits, in one unit for all channels [own]. Minimised is the sum of that over the
+    least that the limits allow, and :data:`PRICE` times the cost over uniform 4-bit's. A number of bits added to all
+    scores changes nothing: limits alone say how much may be spent.
     """
 
     def __init__(self, prepared: Prepared, patterns: Sequence[int], scores: Scores) -> None:
@@ -126,6 +130,8 @@ class Programme:
         sizes = [len(table.bits) for table in self.tables.values()]
         self.owner = np.repeat(np.arange(len(sizes)), sizes)
         self.starts = np.cumsum([0, *sizes[:-1]])
+        entries = np.arange(len(self.owner))
+        self.one_each = csr_matrix((np.ones(len(entries)), (self.owner, entries)))
         self.parameters = _weight_count(prepared)
         self.fixed = _weight_sum(
             prepared, lambda unit: 0.0 if _domain(prepared, unit) in scores else _bits(prepared, unit)
@@ -133,6 +139,7 @@ class Programme:
         """Bits of the weights whose precision no score decides."""
         self.bits = self._column(prepared.domain_weights(), lambda table: table.bits)
         self.cost = self._column(prepared.domain_costs(), lambda table: table.registers)
+        self.whole = uniform_cost(prepared)
         self.harm = self._column(prepared.penalty_weights(), lambda table: table.error)
 
     def _column(self, factors: Mapping[str, float], of: Callable[[Layouts], npt.NDArray[np.generic]]) -> Floats:
@@ -140,7 +147,7 @@ class Programme:
         return np.concatenate([factors[name] * of(table).astype(float) for name, table in self.tables.items()])
 
     def solve(self, bits: float | None, cost: float | None) -> dict[str, Cover]:
-        """The covers within the limits that rounding harms least."""
+        """The best covers within the limits."""
         room_bits = math.inf if bits is None else bits * self.parameters - self.fixed
         room_cost = math.inf if cost is None else cost
         if (least := self._least(self.bits)) > room_bits:
@@ -150,49 +157,56 @@ class Programme:
                 "layer SMOL codes too"
             )
         if (least := self._least(self.cost)) > room_cost:
-            whole = uniform_cost(self.prepared)
             raise SysmolError(
-                f"{room_cost / whole:.1%} of uniform 4-bit's multiply-accumulates cannot be reached: the least are "
-                f"{least / whole:.1%}; raise the limit"
+                f"{room_cost / self.whole:.1%} of uniform 4-bit's multiply-accumulates cannot be reached: the least "
+                f"are {least / self.whole:.1%}; raise the limit"
             )
-        limits = {"bits": room_bits, "cost": room_cost}
-        while (chosen := self._chosen(**limits)) is not None:
-            over = {"bits": self.bits[chosen].sum() - room_bits, "cost": self.cost[chosen].sum() - room_cost}
+        mildest = self._within(self.harm / (self._least(self.harm) or 1.0), room_bits, room_cost)
+        if mildest is None:
+            raise SysmolError(
+                f"{bits:g} bits per parameter cannot be met together with {room_cost / self.whole:.1%} of uniform "
+                "4-bit's multiply-accumulates: raise one of the limits"
+            )
+        objective = self.harm / (self.harm[mildest].sum() or 1.0) + PRICE * self.cost / (self.whole or 1.0)
+        chosen = self._within(objective, room_bits, room_cost)
+        return self._covers(mildest if chosen is None else chosen)
+
+    def _within(self, objective: Floats, bits: float, cost: float) -> Integers | None:
+        """Index of every domain's layout at the least objective; None where the limits, of the bits that scores decide
+        and of cost, cannot be met together."""
+        limits = {"bits": bits, "cost": cost}
+        while (chosen := self._chosen(objective, **limits)) is not None:
+            over = {"bits": self.bits[chosen].sum() - bits, "cost": self.cost[chosen].sum() - cost}
             if max(over.values()) <= 0:
-                return self._covers(chosen)
+                break
             # Within the solver's tolerance, not within the limit.
             limits = {name: limit - max(0.0, 2 * over[name]) for name, limit in limits.items()}
-        raise SysmolError(
-            f"{bits:g} bits per parameter cannot be met together with {room_cost / uniform_cost(self.prepared):.1%} of "
-            "uniform 4-bit's multiply-accumulates: raise one of the limits"
-        )
+        return chosen
 
     def _least(self, amounts: Floats) -> float:
         return float(np.minimum.reduceat(amounts, self.starts).sum())
 
-    def _chosen(self, bits: float, cost: float) -> Integers | None:
-        """Index of every domain's layout; None where the limits cannot be met together."""
-        count = len(self.owner)
-        one_each = csr_matrix((np.ones(count), (self.owner, np.arange(count))))
+    def _chosen(self, objective: Floats, bits: float, cost: float) -> Integers | None:
+        """The same to the solver's tolerance."""
+        count = len(objective)
         limited = [(a / a[a > 0].min(), most / a[a > 0].min()) for a, most in ((self.bits, bits), (self.cost, cost))
                    if most < math.inf and a.any()]  # fmt: skip
         amounts, limits = np.array([a for a, _ in limited]), np.array([most for _, most in limited])
         amounts = amounts.reshape(len(limited), count)
-        harm = self.harm / (self._least(self.harm) or 1.0)
-        relaxed = linprog(harm, amounts, limits, one_each, np.ones(one_each.shape[0]))
+        relaxed = linprog(objective, amounts, limits, self.one_each, np.ones(self.one_each.shape[0]))
         if relaxed.status:
             return None
         # What an entry adds to the relaxed optimum at least: one that adds more than a solution does is in no better
         # one. So a few entries are enough for the proof.
-        excess = harm - amounts.T @ relaxed.ineqlin.marginals - one_each.T @ relaxed.eqlin.marginals
+        excess = objective - amounts.T @ relaxed.ineqlin.marginals - self.one_each.T @ relaxed.eqlin.marginals
         margin = CORE * relaxed.fun
         while True:
             core = np.flatnonzero(excess <= margin)
-            rows = [LinearConstraint(one_each[:, core], 1, 1), LinearConstraint(amounts[:, core], -np.inf, limits)]
+            rows = [LinearConstraint(self.one_each[:, core], 1, 1), LinearConstraint(amounts[:, core], -np.inf, limits)]
             # Presolved programmes make HiGHS print.
             options = {"mip_rel_gap": GAP, "presolve": False}
             found = milp(
-                harm[core], constraints=rows, integrality=np.ones(len(core)), bounds=Bounds(0, 1), options=options
+                objective[core], constraints=rows, integrality=np.ones(len(core)), bounds=Bounds(0, 1), options=options
             )
             if found.x is not None and found.fun <= relaxed.fun + margin:
                 return core[found.x > 0.5]
