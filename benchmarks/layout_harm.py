@@ -39,7 +39,6 @@ from train.calibration import batch_statistics
 from train.cover import Cover
 from train.data import load, to_real
 from train.experiments import load_spec, seed_folder
-from train.modes import FROZEN
 from train.pipeline import Pipeline, build_pipeline
 from train.prepared import Prepared, resolve_patterns
 
@@ -55,12 +54,12 @@ Named = tuple[str, float | None, float | None, Mapping[str, Cover]]
 def layouts(prepared: Prepared, seed: int) -> Iterator[Named]:
     """Name, limits of bits and of cycles (a share of uniform 4-bit's), covers; limits that cannot be met are left
     out."""
-    scores = learned_scores(prepared)
+    scores, whole = learned_scores(prepared), uniform_cost(prepared)
     for precision, pattern in UNIFORM.items():
         yield f"w{precision}", None, None, uniform_covers(prepared, [pattern], precision)
     for name, source in [*((name, scores) for name in SETS), ("P4-random", random_scores(prepared, seed))]:
         for bits, share in ((bits, share) for bits in BITS for share in SHARES if bits or share):
-            cost = None if share is None else share * uniform_cost(prepared)
+            cost = None if share is None else share * whole
             try:
                 yield name, bits, share, allocate(prepared, resolve_patterns(name.split("-")[0]), source, bits, cost)
             except SysmolError:
@@ -76,9 +75,7 @@ def loss_of(
 ) -> float:
     """Cross entropy of a layout on real ``images [n, C, H, W]``, batch normalisation by each batch's own statistics."""
     frozen = copy.deepcopy(prepared)
-    for name, found in covers.items():
-        frozen.learned_domains()[name].place(found)
-    frozen.mode = FROZEN
+    frozen.lay_out(covers)
     frozen.calibrate(calibration)
     frozen.eval()
     with torch.no_grad(), batch_statistics(frozen):
@@ -91,7 +88,7 @@ def measure(pipeline: Pipeline, count: int, say: Any = print) -> pd.DataFrame:
     pipeline.fp32()
     prepared, _ = pipeline.noise()
     scores = learned_scores(prepared)
-    basis = harm(prepared, scores, uniform_covers(prepared, [UNIFORM[2]], 2))
+    basis, whole = harm(prepared, scores, uniform_covers(prepared, [UNIFORM[2]], 2)), uniform_cost(prepared)
     images = to_real(pipeline.data.train_images[-count:])
     labels = torch.from_numpy(pipeline.data.train_labels[-count:])
     rows: list[dict[str, Any]] = []
@@ -105,7 +102,7 @@ def measure(pipeline: Pipeline, count: int, say: Any = print) -> pd.DataFrame:
         rows.append({
             "layout": name, "bits_limit": bits, "cycles_limit": share,
             "bits_per_parameter": round(stored_bits(prepared, covers), 4),
-            "cycles_share": round(vector_cost(prepared, covers) / uniform_cost(prepared), 4),
+            "cycles_share": round(vector_cost(prepared, covers) / whole, 4),
             "harm_over_w2": round(harm(prepared, scores, covers) / basis, 4), "loss": round(loss, 4),
         })  # fmt: skip
         say(" ".join(str(value) for value in rows[-1].values()))

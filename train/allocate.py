@@ -34,7 +34,7 @@ Scores = Mapping[str, torch.Tensor]
 """Real-valued precision in bits of every channel, float ``[C]``, by domain."""
 
 GAP = 1e-4
-"""By how much of itself the harm of a layout may exceed the least."""
+"""By how much of itself the objective of a layout may exceed the least."""
 PRICE = 0.5
 """What all multiply-accumulates of uniform 4-bit codes are worth, in parts of the least harm within the limits [own]:
 where registers are half empty, a percent of the harm often buys a tenth of the cycles."""
@@ -169,6 +169,7 @@ class Programme:
             )
         objective = self.harm / (self.harm[mildest].sum() or 1.0) + PRICE * self.cost / (self.whole or 1.0)
         chosen = self._within(objective, room_bits, room_cost)
+        # Limits lowered by the solver's tolerance may be out of reach: the layout of the least harm is within them all.
         return self._covers(mildest if chosen is None else chosen)
 
     def _within(self, objective: Floats, bits: float, cost: float) -> Integers | None:

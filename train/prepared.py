@@ -15,7 +15,7 @@ from sysmol.grid import PRECISIONS
 from sysmol.patterns import UNIFORM
 from train.allocate import allocate, learned_scores
 from train.calibration import calibrate
-from train.cover import cover, vector_instructions
+from train.cover import Cover, cover, vector_instructions
 from train.data import PIXEL_SCALE
 from train.graph import Graph, Unit, Value
 from train.modes import CLAMP, FLOAT, FROZEN, GRIDS, NOISE, OFFSET, SYMMETRIC
@@ -328,8 +328,12 @@ class Prepared(nn.Module):
         if patterns is not None:
             self.supported = tuple(patterns)
         chosen = allocate(self, self.supported, learned_scores(self) if scores is None else scores, bits, cost)
-        for name, layout in chosen.items():
-            self.learned_domains()[name].place(layout)
+        self.lay_out(chosen)
+
+    def lay_out(self, covers: Mapping[str, Cover]) -> None:
+        """Phase 2 in these layouts, by learned domain: what :meth:`freeze` ends with, for layouts from elsewhere."""
+        for name, domain in self.learned_domains().items():
+            domain.place(covers[name])
         self.mode = FROZEN
 
     def learned_domains(self) -> dict[str, Domain]:
