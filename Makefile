@@ -45,18 +45,19 @@ kernels: $(VENV)/.installed  ## C and executables for host, ARM and RISC-V: make
 	$(BIN)/sysmol compile $(NET)
 
 bench-kernels: $(VENV)/.installed  ## measure kernels and networks in gem5, or go on with it: build/bench/kernels.csv
-	$(BIN)/python -m benchmarks kernels
+	$(BIN)/python -m sysmol.benchmarks kernels
 
 bench-yflows: $(VENV)/.installed  ## the YFlows experiment in gem5, or go on with it: build/bench/yflows.csv
-	$(BIN)/python -m benchmarks yflows
+	$(BIN)/python -m sysmol.benchmarks yflows
 
 bench-schedules: $(VENV)/.installed  ## the schedule heuristic against measured schedules: build/bench/schedules.csv
-	$(BIN)/python -m benchmarks schedules
+	$(BIN)/python -m sysmol.benchmarks schedules
 
-lint: $(VENV)/.installed check-generated  ## ruff, mypy, generated files
+lint: $(VENV)/.installed check-generated  ## ruff, mypy, arrows between rooms, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 check-generated: $(VENV)/.installed  ## committed generated files equal what the instruction table gives
 	$(BIN)/python -m sysmol.emit --check

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.figures import ISA_NAMES, OTHER_COLOURS, VARIANT_COLOURS, svg_of, thousands
-from analysis.markdown import number
-from analysis.markdown import table as markdown_table
-from analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION
+from sysmol.analysis.figures import ISA_NAMES, OTHER_COLOURS, VARIANT_COLOURS, svg_of, thousands
+from sysmol.analysis.markdown import number
+from sysmol.analysis.markdown import table as markdown_table
+from sysmol.analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION
 from sysmol.errors import SysmolError
 from sysmol.files import read_json
 

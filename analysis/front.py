@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures import OTHER_COLOURS, svg_of, thousands, tidy
+from sysmol.analysis.figures import OTHER_COLOURS, svg_of, thousands, tidy
 
 OBJECTIVES = ("accuracy_integer", "file_bytes", "cycles")
 """Columns of a front: the first is the better the higher, the others the lower."""

@@ -1,4 +1,6 @@
-"""One self-contained HTML page from :class:`analysis.summary.Results`: no scripts, styles or images from elsewhere."""
+"""One self-contained HTML page from :class:`sysmol.analysis.summary.Results`: no scripts, styles or images from
+elsewhere.
+"""
 
 import base64
 import html
@@ -11,14 +13,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import figures, stats
-from analysis.estimate import FORMULA
-from analysis.estimate import SOURCE as ESTIMATE
-from analysis.summary import Results, agreement, estimate_errors, summary
+from sysmol.analysis import figures, stats
+from sysmol.analysis.costs.estimate import FORMULA
+from sysmol.analysis.costs.estimate import SOURCE as ESTIMATE
+from sysmol.analysis.summary import Results, agreement, estimate_errors, summary
 from sysmol.files import atomic_write_json, atomic_write_text
 from sysmol.grid import PRECISIONS
 from sysmol.network import Network
-from sysmol.patterns import pattern_name
+from sysmol.pattern import pattern_name
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff}
@@ -228,7 +230,7 @@ def _provenance(results: Results, facts: dict[str, Any]) -> str:
 
 
 def render(results: Results, facts: dict[str, Any], title: str) -> str:
-    """The page. ``facts`` is :func:`analysis.summary.summary`'s dictionary, so that page and JSON say the same."""
+    """The page. ``facts`` is what :func:`sysmol.analysis.summary.summary` gives, so that page and JSON agree."""
     main = results.networks[facts["network"]]
     best = results.cycles()
     agree = facts["logits_agree"]

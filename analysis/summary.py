@@ -20,13 +20,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import stats
-from analysis.estimate import SOURCE as ESTIMATE
-from analysis.estimate import estimate
 from sysmol import __version__
-from sysmol.design import load_machine
+from sysmol.analysis import stats
+from sysmol.analysis.costs.estimate import SOURCE as ESTIMATE
+from sysmol.analysis.costs.estimate import estimate
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json, read_json, sha256_file
+from sysmol.machine import load_machine
 from sysmol.network import Network, load
 
 CHECK_FORMAT, CHECK_VERSION = "sysmol-check", 1
@@ -37,8 +37,9 @@ USUAL_ORDER = ("fp32", "int8", "w4", "mixed")
 
 @dataclass
 class Results:
-    """What :func:`collect` found. ``layers`` has the columns of :mod:`analysis.stats`, measured and estimated rows;
-    ``stale`` names run folders and checks of executables and networks that are no longer there, which are left out."""
+    """What :func:`collect` found. ``layers`` has the columns of :mod:`sysmol.analysis.stats`, measured and estimated
+    rows; ``stale`` names run folders and checks of executables and networks that are no longer there, which are left
+    out."""
 
     folder: Path
     networks: dict[str, Network]

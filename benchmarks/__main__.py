@@ -1,4 +1,4 @@
-"""``python -m benchmarks kernels|yflows|schedules``: measure what is not measured yet, and write the CSV."""
+"""``python -m sysmol.benchmarks kernels|yflows|schedules``: measure what is not measured yet, and write the CSV."""
 
 import argparse
 import os
@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Job, Store, measure_all
-from benchmarks.plan import kernel_jobs
-from benchmarks.schedules import search_all, search_jobs
-from benchmarks.yflows import jobs as yflows_jobs
+from sysmol.benchmarks.measure import Job, Store, measure_all
+from sysmol.benchmarks.plan import kernel_jobs
+from sysmol.benchmarks.schedules import search_all, search_jobs
+from sysmol.benchmarks.yflows import jobs as yflows_jobs
 from sysmol.errors import SysmolError
 
 BENCHES = {"kernels": kernel_jobs, "yflows": yflows_jobs, "schedules": search_jobs}
@@ -18,7 +18,7 @@ BENCHES = {"kernels": kernel_jobs, "yflows": yflows_jobs, "schedules": search_jo
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m sysmol.benchmarks", description=__doc__, allow_abbrev=False)
     parser.add_argument("bench", choices=list(BENCHES))
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder of all products (build/bench)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="simulations at a time (all processors)")

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md: kernels, data flows, schedules (:mod:`benchmarks.tables` writes them)."""
+"""The tables of docs/results.md: kernels, data flows, schedules (:mod:`sysmol.benchmarks.tables` writes them)."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.accuracy import ISAS
-from analysis.markdown import number
-from analysis.markdown import table as markdown
-from benchmarks.measure import TOTAL
-from sysmol.design import load_machine
+from sysmol.analysis.accuracy import ISAS
+from sysmol.analysis.markdown import number
+from sysmol.analysis.markdown import table as markdown
+from sysmol.benchmarks.measure import TOTAL
+from sysmol.machine import load_machine
 
 SMOL = ("w4", "w2", "w1", "mixP4")
 SLOT_GOALS = {"3x3": 0.90, "1x1": 0.75}

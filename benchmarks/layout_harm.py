@@ -1,6 +1,6 @@
 """How well the harm that layouts are chosen by (docs/training.md, Freezing) foretells what they cost in loss.
 
-    python -m benchmarks.layout_harm benchmarks/training/cifar10-resnet20.toml --seed 0
+    python -m sysmol.benchmarks.layout_harm benchmarks/training/cifar10-resnet20.toml --seed 0
 
 A network behind phase 1, trained or read from the checkpoints of ``sysmol experiments``, is laid out under many limits
 and in three sets of patterns, with uniform codes and with random precisions. Of every layout: its harm by the law, from
@@ -24,8 +24,10 @@ from scipy.stats import spearmanr
 
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_text, make_folder
-from sysmol.patterns import UNIFORM
-from train.allocate import (
+from sysmol.pattern import UNIFORM
+from sysmol.patterns.slots import Cover
+from sysmol.train.frontend.data import load, to_real
+from sysmol.train.quantise.allocate import (
     allocate,
     harm,
     learned_scores,
@@ -35,12 +37,10 @@ from train.allocate import (
     uniform_covers,
     vector_cost,
 )
-from train.calibration import batch_statistics
-from train.cover import Cover
-from train.data import load, to_real
-from train.experiments import load_spec, seed_folder
-from train.pipeline import Pipeline, build_pipeline
-from train.prepared import Prepared, resolve_patterns
+from sysmol.train.quantise.calibration import batch_statistics
+from sysmol.train.quantise.prepared import Prepared, resolve_patterns
+from sysmol.train.recipes.experiments import load_spec, seed_folder
+from sysmol.train.recipes.pipeline import Pipeline, build_pipeline
 
 BITS = (3.0, 2.5, 2.0, 1.8, 1.5, None)
 SHARES = (None, 0.8, 0.6, 0.5, 0.4, 0.3)
@@ -111,7 +111,7 @@ def measure(pipeline: Pipeline, count: int, say: Any = print) -> pd.DataFrame:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0; 2 on bad input."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.layout_harm", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sysmol.benchmarks.layout_harm", description=__doc__)
     parser.add_argument("spec", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=2000, help="training images, the last ones (2000)")

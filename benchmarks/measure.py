@@ -23,20 +23,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from analysis.estimate import estimate
-from analysis.stats import block_counts, read_stats
-from benchmarks.networks import make_network, weight_bits
-from benchmarks.peaks import peak, smol_counts, style_of
-from benchmarks.shapes import NetworkShape
-from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
-from kernels_c.build import compile_network
-from kernels_c.codegen.constants import identifier
-from kernels_c.codegen.network import generate
-from kernels_c.codegen.options import Options
-from kernels_c.codegen.schedule import Schedule
-from kernels_c.codegen.targets import TARGETS
-from sysmol.demo import FORMAT_SOURCES, PROGRAM_SOURCES, RUN_SOURCES, source_digest
-from sysmol.design import load_machine
+from sysmol.analysis.costs.estimate import estimate
+from sysmol.analysis.stats import block_counts, read_stats
+from sysmol.benchmarks.networks import make_network, weight_bits
+from sysmol.benchmarks.peaks import peak, smol_counts, style_of
+from sysmol.benchmarks.shapes import NetworkShape
+from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import (
     atomic_write_json,
@@ -47,11 +39,19 @@ from sysmol.files import (
     remove_unfinished,
     sha256_file,
 )
+from sysmol.kernels_c.build import compile_network
+from sysmol.kernels_c.plan.constants import identifier
+from sysmol.kernels_c.plan.options import Options
+from sysmol.kernels_c.plan.schedule import Schedule
+from sysmol.kernels_c.program import generate
+from sysmol.kernels_c.targets import TARGETS
+from sysmol.machine import load_machine
 from sysmol.network import load, save
+from sysmol.workbench.demo import FORMAT_SOURCES, PROGRAM_SOURCES, RUN_SOURCES, source_digest
 
 NAME = "bench"
 """Variant name of all executables: it is part of their content, and equal programs are to be equal."""
-NETWORK_SOURCES = ("benchmarks/networks.py", "sysmol/builder.py", "sysmol/reference.py", *FORMAT_SOURCES)
+NETWORK_SOURCES = ("benchmarks/networks.py", "builder.py", "reference.py", *FORMAT_SOURCES)
 TOTAL = "total"
 HASH_DIGITS = 16
 """Hexadecimal digits of hashes in the CSV files."""
@@ -72,7 +72,7 @@ class Variant:
     """A network variant with options of the generator; ``name`` is what tables show.
 
     ``styles``: multiply-accumulate by input format. ``options``: other fields of
-    :class:`kernels_c.codegen.options.Options`. ``schedules``: schedule by layer.
+    :class:`sysmol.kernels_c.plan.options.Options`. ``schedules``: schedule by layer.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Variant:
     schedules: tuple[tuple[str, str], ...] = ()
 
     def generator_options(self) -> Options:
-        """For :func:`kernels_c.build.compile_network`; :class:`SysmolError` where the generator lacks an option."""
+        """For :func:`sysmol.kernels_c.build.compile_network`; :class:`SysmolError` for an option that it lacks."""
         values: dict[str, Any] = dict(self.options)
         if unknown := set(values) - {field.name for field in fields(Options)}:
             raise SysmolError(f"the generator has no option {sorted(unknown)[0]!r}")
@@ -230,7 +230,7 @@ class Store:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 COUNTED = ("cycles", "insts", "simd", "load", "store", "scalar", "mispredicts", "l1d_misses", "l2_misses")
-"""Columns that come as they are from :func:`analysis.stats.block_counts`."""
+"""Columns that come as they are from :func:`sysmol.analysis.stats.block_counts`."""
 SUMMED = (*COUNTED, "cycles_cold", "macs", "estimate", "smol", "smol_all", "weight_bytes", "code_bytes")
 """Columns whose total is the layers' sum."""
 

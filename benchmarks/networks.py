@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.shapes import IMAGE, LayerShape, NetworkShape
+from sysmol.benchmarks.shapes import IMAGE, LayerShape, NetworkShape
 from sysmol.builder import Builder
-from sysmol.design import PATTERN_SETS
 from sysmol.errors import SysmolError
+from sysmol.machine import PATTERN_SETS
 from sysmol.network import Array, Layer, Network
 from sysmol.packing import slot_precisions
-from sysmol.patterns import UNIFORM, capacity
+from sysmol.pattern import UNIFORM, capacity
 
 VARIANTS = ("fp32", "int8", "int8-positive", "int8w4", "w4", "w2", "w1", "mixP4")
 REGISTER_BITS = 128

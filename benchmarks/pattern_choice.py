@@ -1,9 +1,10 @@
-"""``python -m benchmarks.pattern_choice``: how good and how fast the choice of patterns is (docs/patterns.md).
+"""``python -m sysmol.benchmarks.pattern_choice``: how good and how fast the choice of patterns is (docs/patterns.md).
 
 Every instance has a network's worth of random demands, as unlike as trained ones: widths of common CNNs, shares of 4, 2
 and 1 bits drawn from a Dirichlet distribution for each, cycles of a vector as 3x3 and 1x1 convolutions have on images
 of 32, 16 and 8 pixels. Seeds count up from the first one, which is printed. Besides the methods of
-:func:`train.choice.choose` there are the named sets (P4, P8), which stand where they have as many patterns as asked.
+:func:`sysmol.patterns.selection.choose` there are the named sets (P4, P8), which stand where they have as many patterns
+as asked.
 """
 
 import argparse
@@ -18,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from sysmol.design import PATTERN_SETS
 from sysmol.errors import SysmolError
-from sysmol.patterns import pattern_name
-from train.choice import Choice, Demand, choose
+from sysmol.machine import PATTERN_SETS
+from sysmol.pattern import pattern_name
+from sysmol.patterns.selection import Choice, Demand, choose
 
 WIDTHS = (16, 24, 32, 48, 64, 96, 128, 144, 192, 256, 384, 512)
 COLUMNS = ("seed", "layers", "count", "method", "cycles", "vectors", "over_best", "optimal", "gap", "seconds",
@@ -53,7 +54,7 @@ def measure(asked: list[Demand], count: int, method: str, time_limit: float) -> 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0; 1 where the programme was worse than another method; 2 on bad input."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pattern_choice", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sysmol.benchmarks.pattern_choice", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--instances", type=int, default=10)
     parser.add_argument("--layers", type=int, default=50)

@@ -22,12 +22,12 @@ fma        ``fmla``, ``vfmacc``                                                 
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.estimate import STYLES
-from kernels_c.codegen.schedule import Schedule
-from sysmol.design import Machine
+from sysmol.analysis.costs.estimate import STYLES
 from sysmol.errors import SysmolError
+from sysmol.kernels_c.plan.schedule import Schedule
+from sysmol.machine import Machine
 from sysmol.network import Layer, Network
-from sysmol.patterns import capacity
+from sysmol.pattern import capacity
 
 SMOL_STYLES = ("vdot", "vmac", "run")
 BY_ISA: Mapping[tuple[str, str], tuple[str, float]] = {

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from benchmarks.measure import Job, Variant
-from benchmarks.shapes import load_shapes
+from sysmol.benchmarks.measure import Job, Variant
+from sysmol.benchmarks.shapes import load_shapes
 
 ISAS = ("arm", "riscv")
 MACHINE = "o3-n1"

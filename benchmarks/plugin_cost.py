@@ -1,4 +1,5 @@
-"""``python -m benchmarks.plugin_cost MANIFEST... --base GEM5 --other GEM5``: two gem5 binaries on the same executables.
+"""``python -m sysmol.benchmarks.plugin_cost MANIFEST... --base GEM5 --other GEM5``: two gem5 binaries on the same
+executables.
 
 Says whether both give the same instruction counts, ticks and logits, and how many instructions per second of host
 processor time each simulates. Runs alternate (base other, other base, ...), so that a slow phase of the host meets both
@@ -8,9 +9,9 @@ down), and the median over the pairs. Processor time, not wall time: of the simu
 ``--count`` counts the host's instructions instead (valgrind's cachegrind; some fifty times slower, but exact whatever
 else the host does): those of a run with more images less those of a run with one, per simulated instruction.
 
-    python -m benchmarks.plugin_cost build/demo/bin/int8.riscv.json --base ~/gem5-stock.opt --base-stock \\
+    python -m sysmol.benchmarks.plugin_cost build/demo/bin/int8.riscv.json --base ~/gem5-stock.opt --base-stock \\
         --other ~/gem5/build/SMOL/gem5.opt           # what the plug-in costs code without SMOL words
-    python -m benchmarks.plugin_cost build/demo/bin/*.riscv.json --base ~/gem5/build/SMOL/gem5.opt \\
+    python -m sysmol.benchmarks.plugin_cost build/demo/bin/*.riscv.json --base ~/gem5/build/SMOL/gem5.opt \\
         --other ~/gem5-patched/build/SMOL/gem5.opt   # what a patch gains
 """
 
@@ -25,8 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.stats import load_manifest
-from configs_gem5.launch import run_gem5
+from sysmol.analysis.stats import load_manifest
+from sysmol.configs_gem5.launch import run_gem5
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, sha256_file
 
@@ -160,7 +161,7 @@ def count(
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.plugin_cost", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m sysmol.benchmarks.plugin_cost", description=__doc__.split("\n")[0])
     parser.add_argument("manifests", nargs="+", type=Path, help="NAME.<isa>.json beside an executable")
     parser.add_argument("--base", required=True, type=Path, help="a gem5 binary")
     parser.add_argument("--base-stock", action="store_true", help="the base has no plug-in (or is to do without it)")
@@ -195,7 +196,12 @@ def main(arguments: list[str] | None = None) -> int:
             how = (manifest, base, other, options.cpu, options.machine, options.images)
             rows.append(count(*how, say=say) if options.count else compare(*how, repeats=options.repeats, say=say))
         if options.out is not None:
-            command = ["python", "-m", "benchmarks.plugin_cost", *(sys.argv[1:] if arguments is None else arguments)]
+            command = [
+                "python",
+                "-m",
+                "sysmol.benchmarks.plugin_cost",
+                *(sys.argv[1:] if arguments is None else arguments),
+            ]
             sides = [
                 {"name": side.gem5.name, "sha256": sha256_file(side.gem5), "stock_decoder": side.stock}
                 for side in (base, other)

@@ -1,23 +1,24 @@
-"""How far the schedule heuristic is from the best schedule that was measured: ``python -m benchmarks schedules``.
+"""How far the schedule heuristic is from the best schedule that was measured: ``python -m sysmol.benchmarks
+schedules``.
 
-Runs the search of :mod:`kernels_c.tune` (`sysmol tune`) over benchmark networks and writes ``schedules.csv``: a row per
-network, variant, ISA and shape of convolution, with the cycles of the heuristic's schedule and of the best one among
-``candidates`` measured in gem5. Finished runs are reused; the chosen schedules stand in ``schedules.json``.
+Runs the search of :mod:`sysmol.kernels_c.tune` (`sysmol tune`) over benchmark networks and writes ``schedules.csv``: a
+row per network, variant, ISA and shape of convolution, with the cycles of the heuristic's schedule and of the best one
+among ``candidates`` measured in gem5. Finished runs are reused; the chosen schedules stand in ``schedules.json``.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from analysis.estimate import bounds
-from benchmarks.measure import Job, Store, cell
-from benchmarks.plan import FP32, INT8, ISAS, MACHINE, MIX, UNIFORM, jobs_of
-from kernels_c import schedules as stored
-from kernels_c.tune import search
-from sysmol.design import load_machine
+from sysmol.analysis.costs.estimate import bounds
+from sysmol.benchmarks.measure import Job, Store, cell
+from sysmol.benchmarks.plan import FP32, INT8, ISAS, MACHINE, MIX, UNIFORM, jobs_of
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_text, remove_unfinished
-from sysmol.measuring import measured_cycles
+from sysmol.kernels_c.plan import schedule_file as stored
+from sysmol.kernels_c.tune import search
+from sysmol.machine import load_machine
+from sysmol.workbench.measured_cycles import measured_cycles
 
 SEARCHES = (("convolutions", (UNIFORM[0], MIX, FP32, INT8)), ("resnet8", (UNIFORM[0],)))
 """Shape files with the variants whose schedules are searched."""

@@ -1,9 +1,9 @@
 """The tables of the documents, generated from the CSV files in results/.
 
-    python -m benchmarks.tables             # write the tables anew
-    python -m benchmarks.tables --take DIR  # copy the CSV files from DIR (build/bench) to results/ first
-    python -m benchmarks.tables --demo FILE # write results/demo.csv from the demo's summary.json first
-    python -m benchmarks.tables --check     # exit status 1 where a document is not what the files give
+    python -m sysmol.benchmarks.tables             # write the tables anew
+    python -m sysmol.benchmarks.tables --take DIR  # copy the CSV files from DIR (build/bench) to results/ first
+    python -m sysmol.benchmarks.tables --demo FILE # write results/demo.csv from the demo's summary.json first
+    python -m sysmol.benchmarks.tables --check     # exit status 1 where a document is not what the files give
 
 In a document a table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is one of :data:`TABLES`.
 """
@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import kernel_tables, training_tables
+from sysmol.benchmarks import kernel_tables, training_tables
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import REPO_ROOT, atomic_write_text, make_folder
+from sysmol.files import PACKAGE, atomic_write_text, make_folder
 
-RESULTS = REPO_ROOT / "results"
-DOCUMENTS = tuple(REPO_ROOT / name for name in ("docs/results.md", "docs/trained.md", "docs/training.md", "README.md"))
+CLONE = PACKAGE.parent
+RESULTS = CLONE / "results"
+DOCUMENTS = tuple(CLONE / name for name in ("docs/results.md", "docs/trained.md", "docs/training.md", "README.md"))
 TABLES = kernel_tables.TABLES | training_tables.TABLES
 """File and function of every table."""
 FILES = tuple(dict.fromkeys(f"{source}.csv" for source, _ in TABLES.values()))
@@ -58,13 +59,13 @@ def update(document: Path, data: dict[str, Frame], check: bool) -> None:
     if filled == text:
         return
     if check:
-        raise CheckFailed(f"{document} is not what results/ gives: run python -m benchmarks.tables")
+        raise CheckFailed(f"{document} is not what results/ gives: run python -m sysmol.benchmarks.tables")
     atomic_write_text(document, filled)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0; 1 where ``--check`` finds a difference; 2 on bad input."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m sysmol.benchmarks.tables", description=__doc__.split("\n")[0])
     parser.add_argument("--take", type=Path, metavar="DIR", help="copy the CSV files from DIR to results/ first")
     parser.add_argument("--demo", type=Path, metavar="FILE", help="write demo.csv from the demo's summary.json first")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")

@@ -1,6 +1,6 @@
 """What training costs: seconds per epoch of full precision, plain quantisation-aware training and both SMOL phases.
 
-    python -m benchmarks.training_cost --model resnet8 --dataset cifar10
+    python -m sysmol.benchmarks.training_cost --model resnet8 --dataset cifar10
 
 All four take turns on the same machine, ``--repeats`` times; an epoch's time is that of ``--images`` training images
 scaled to all of them, and a ratio is the median of the ratios within a turn.
@@ -21,10 +21,10 @@ from torch import nn
 
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_text
-from train.data import Dataset, load, to_real
-from train.models import build
-from train.prepared import prepare
-from train.trainer import Phase, Trainer
+from sysmol.train.frontend.data import Dataset, load, to_real
+from sysmol.train.frontend.models import build
+from sysmol.train.quantise.prepared import prepare
+from sysmol.train.quantise.trainer import Phase, Trainer
 
 KINDS = {
     "fp32": "full precision",
@@ -89,7 +89,7 @@ def summary(turns: pd.DataFrame) -> pd.DataFrame:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0; 2 on bad input."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training_cost", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sysmol.benchmarks.training_cost", description=__doc__)
     parser.add_argument("--model", default="resnet8")
     parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--images", type=int, default=2048, help="training images per turn and kind (2048)")

@@ -1,5 +1,5 @@
 """The tables of docs/trained.md and docs/training.md: accuracy, size and cycles of trained networks, the co-design
-loop, what training costs (:mod:`benchmarks.tables` writes them)."""
+loop, what training costs (:mod:`sysmol.benchmarks.tables` writes them)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.accuracy import FULL, ISAS, by_variant, simulated
-from analysis.accuracy import markdown as variants_table
-from analysis.markdown import number
-from analysis.markdown import table as markdown
-from analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION, USUAL_ORDER
-from sysmol.codesign.page import COLUMNS, shown
+from sysmol.analysis.accuracy import FULL, ISAS, by_variant, simulated
+from sysmol.analysis.accuracy import markdown as variants_table
+from sysmol.analysis.markdown import number
+from sysmol.analysis.markdown import table as markdown
+from sysmol.analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION, USUAL_ORDER
 from sysmol.files import read_json
-from sysmol.patterns import pattern_name
+from sysmol.pattern import pattern_name
+from sysmol.search.codesign.page import COLUMNS, shown
 
 Frame = pd.DataFrame
 DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR-10 (JPEG)"}

@@ -1,10 +1,10 @@
 """The YFlows experiment with correct arithmetic: data flows of single layers on the authors' machine.
 
-Every layer of the grid is measured in nine schedules (:func:`kernels_c.codegen.choose.yflows_schedules`): output-,
-weight- and input-stationary, each basic and in two extended forms, and as the generator's own register tile (``tile``).
-In all of them sums are added across lanes once per output, outputs are written and every output counts in the logits
-that the run checks; the authors' kernels reduced inside the loop of the basic form only, added 8-bit products in 8-bit
-lanes, and let the compiler drop outputs that nobody read.
+Every layer of the grid is measured in nine schedules (:func:`sysmol.kernels_c.plan.heuristic.yflows_schedules`):
+output-, weight- and input-stationary, each basic and in two extended forms, and as the generator's own register tile
+(``tile``). In all of them sums are added across lanes once per output, outputs are written and every output counts in
+the logits that the run checks; the authors' kernels reduced inside the loop of the basic form only, added 8-bit
+products in 8-bit lanes, and let the compiler drop outputs that nobody read.
 
 Operands: ``int8`` with ``sdot``, ``binary`` with exclusive or and population count, and ``smol1``, the same 1-bit
 layers with the SMOL instruction ``vmac``.
@@ -12,9 +12,9 @@ layers with the SMOL instruction ``vmac``.
 
 from dataclasses import dataclass
 
-from benchmarks.measure import Job, Variant
-from benchmarks.shapes import NetworkShape, load_shapes
-from kernels_c.codegen.choose import LayerShape, yflows_schedules
+from sysmol.benchmarks.measure import Job, Variant
+from sysmol.benchmarks.shapes import NetworkShape, load_shapes
+from sysmol.kernels_c.plan.heuristic import LayerShape, yflows_schedules
 
 MACHINE = "yflows"
 ISA = "arm"

@@ -5,11 +5,11 @@ from typing import Any
 
 import m5.objects as sim
 
-from configs_gem5.fullsystem import build_board
-from sysmol.design import Machine
+from sysmol.configs_gem5.fullsystem import build_board
+from sysmol.machine import Machine
 
 MEMORY_MIB = 256
-"""What the linker script (kernels_c/runtime/baremetal/program.ld) counts on."""
+"""What the linker script (kernels_c/image/baremetal/program.ld) counts on."""
 
 
 def build_bare_machine(

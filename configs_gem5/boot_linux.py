@@ -16,18 +16,18 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(next(p for p in Path(__file__).resolve().parents if (p / "sysmol" / "__init__.py").is_file())))
 
 import _m5.core
 import m5
 from m5.defines import buildEnv
 
-from configs_gem5.fullsystem import keep_console
-from configs_gem5.linux import BOOT_FORMAT, BOOT_VERSION, CHECKPOINT, MEMORY_MIB, build_boot
-from configs_gem5.simulation import last_lines, redirect, report_errors
-from sysmol.design import load_machine
+from sysmol.configs_gem5.fullsystem import keep_console
+from sysmol.configs_gem5.linux import BOOT_FORMAT, BOOT_VERSION, CHECKPOINT, MEMORY_MIB, build_boot
+from sysmol.configs_gem5.simulation import last_lines, redirect, report_errors
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, make_folder, sha256_file
+from sysmol.machine import load_machine
 
 
 def parse_arguments() -> argparse.Namespace:

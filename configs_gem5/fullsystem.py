@@ -10,9 +10,9 @@ from typing import Any
 
 import m5.objects as sim
 
-from configs_gem5.system import build_cache, build_cpu, check_classes, named_object
-from sysmol.design import Machine
+from sysmol.configs_gem5.system import build_cache, build_cpu, check_classes, named_object
 from sysmol.errors import SysmolError
+from sysmol.machine import Machine
 
 MEMORY_START = 0x80000000
 CONSOLE = "simout"

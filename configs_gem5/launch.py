@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import REPO_ROOT, making, sha256_file
+from sysmol.files import PACKAGE, making, sha256_file
 
-RUN_NET = REPO_ROOT / "configs_gem5" / "run_net.py"
-BOOT_LINUX = REPO_ROOT / "configs_gem5" / "boot_linux.py"
+RUN_NET = PACKAGE / "configs_gem5" / "run_net.py"
+BOOT_LINUX = PACKAGE / "configs_gem5" / "boot_linux.py"
 PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 PR_SET_PDEATHSIG = 1
 DECODERS = {"arm": b"SmolArmDecoder", "riscv": b"SmolRiscvDecoder"}

@@ -14,11 +14,11 @@ import _m5.core
 import m5.objects as sim
 from m5.util.fdthelper import Fdt, FdtNode, FdtProperty, FdtPropertyStrings, FdtPropertyWords, FdtState
 
-from configs_gem5.fullsystem import MEMORY_START, build_board
-from configs_gem5.inputs import Job
-from sysmol.design import Machine
+from sysmol.configs_gem5.fullsystem import MEMORY_START, build_board
+from sysmol.configs_gem5.inputs import Job
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_bytes, read_json, sha256_file
+from sysmol.machine import Machine
 
 MEMORY_MIB = 256
 DEVICE_TREE_AT = MEMORY_START + (64 << 20)
@@ -161,7 +161,7 @@ def image_numbers(job: Job, images: int, process: int) -> list[int]:
 
 
 def work_file(job: Job, images: int, processes: int, regions: bool) -> bytes:
-    """What init (kernels_c/runtime/linux/init.c) reads: a header, the executable, the images of every process."""
+    """What init (kernels_c/image/linux/init.c) reads: a header, the executable, the images of every process."""
     size = int(job.data["input"]["bytes"])
     content, program = job.images.read_bytes(), job.elf.read_bytes()
     rows = [

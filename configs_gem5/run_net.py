@@ -24,22 +24,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(next(p for p in Path(__file__).resolve().parents if (p / "sysmol" / "__init__.py").is_file())))
 
 import _m5.core
 import m5
 from m5.defines import buildEnv
 
-from configs_gem5.baremetal import build_bare_machine
-from configs_gem5.fullsystem import keep_console
-from configs_gem5.inputs import Job, count_mismatches, load_job, read_numbers
-from configs_gem5.linux import MOST_PROCESSES, Boot, build_linux_run, collect_processes, image_numbers, load_boot
-from configs_gem5.simulation import last_lines, redirect, report_errors
-from configs_gem5.system import build_system
 from sysmol import isa as table
-from sysmol.design import Machine, load_machine, pattern_set, pattern_set_name
+from sysmol.configs_gem5.baremetal import build_bare_machine
+from sysmol.configs_gem5.fullsystem import keep_console
+from sysmol.configs_gem5.inputs import Job, count_mismatches, load_job, read_numbers
+from sysmol.configs_gem5.linux import MOST_PROCESSES, Boot, build_linux_run, collect_processes, image_numbers, load_boot
+from sysmol.configs_gem5.simulation import last_lines, redirect, report_errors
+from sysmol.configs_gem5.system import build_system
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, make_folder, sha256_file
+from sysmol.machine import Machine, load_machine, pattern_set, pattern_set_name
 
 RUN_FORMAT = "sysmol-run"
 RUN_VERSION = 1

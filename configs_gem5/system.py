@@ -9,8 +9,8 @@ import m5.objects as sim
 from m5.objects.FuncUnit import OpClass
 from m5.proxy import Parent
 
-from sysmol.design import Cache, Latency, Machine
 from sysmol.errors import SysmolError
+from sysmol.machine import Cache, Latency, Machine
 
 NO_CLASS = "No_OpClass"
 """gem5's class of what needs no unit."""

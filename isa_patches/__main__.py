@@ -1,16 +1,16 @@
-"""``python -m isa_patches apply|check|revert|diff GEM5_TREE [--patch NAME ...]``; the same as ``sysmol patch``."""
+"""``python -m sysmol.isa_patches apply|check|revert|diff GEM5_TREE [--patch NAME ...]``, or ``sysmol patch``."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from isa_patches.command import ACTIONS, run
 from sysmol.errors import CheckFailed, SysmolError
+from sysmol.isa_patches.command import ACTIONS, run
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 a patch is missing (check), 2 refused."""
-    parser = argparse.ArgumentParser(prog="python -m isa_patches", description="Optional edits inside gem5's own tree")
+    parser = argparse.ArgumentParser(prog="python -m sysmol.isa_patches", description="Edits inside gem5's own tree")
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("tree", type=Path, help="gem5's source tree")
     parser.add_argument("--patch", action="append", default=[], metavar="NAME", help="only this one; may be repeated")

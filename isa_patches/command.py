@@ -1,11 +1,11 @@
-"""``sysmol patch`` and ``python -m isa_patches``: one implementation for both."""
+"""``sysmol patch`` and ``python -m sysmol.isa_patches``: one implementation for both."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from isa_patches.patches import load_patches
-from isa_patches.tree import Tree
 from sysmol.errors import CheckFailed, SysmolError
+from sysmol.isa_patches.patches import load_patches
+from sysmol.isa_patches.tree import Tree
 
 ACTIONS = ("apply", "check", "revert", "diff")
 

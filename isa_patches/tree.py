@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from isa_patches.patches import Patch
 from sysmol.errors import SysmolError
+from sysmol.isa_patches.patches import Patch
 
 JOURNAL = ".sysmol-patch.journal"
 PREPARED = ".sysmol-patch."

@@ -1,18 +1,18 @@
-"""``python -m kernels_c NETWORK [--isa host|arm|riscv] [--out DIR] [--variant NAME] [--cc COMMAND]
+"""``python -m sysmol.kernels_c NETWORK [--isa host|arm|riscv] [--out DIR] [--variant NAME] [--cc COMMAND]
 [--mode se|baremetal]``."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from kernels_c.build import compile_network
-from kernels_c.codegen.targets import TARGETS
 from sysmol.errors import SysmolError
+from sysmol.kernels_c.build import compile_network
+from sysmol.kernels_c.targets import TARGETS
 
 
 def main() -> int:
     """Generate and compile; prints the paths of the manifests."""
-    parser = argparse.ArgumentParser(prog="python -m kernels_c", description="network file to C and executables")
+    parser = argparse.ArgumentParser(prog="python -m sysmol.kernels_c", description="network file to C and executables")
     parser.add_argument("network", type=Path)
     parser.add_argument("--isa", action="append", choices=list(TARGETS), help="may be repeated; default: all")
     parser.add_argument("--out", type=Path, default=Path("build/bin"))

@@ -18,16 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels_c import elf as elf_file
-from kernels_c.codegen.constants import identifier
-from kernels_c.codegen.network import Program, generate
-from kernels_c.codegen.options import DEFAULT, Options
-from kernels_c.codegen.targets import TARGETS, Target
-from kernels_c.runtimes import Runtime, runtime_for
-from kernels_c.toolchain import Compiler, compile_c, find_compiler
 from sysmol.errors import SysmolError
 from sysmol.files import (
-    REPO_ROOT,
     atomic_write_bytes,
     atomic_write_json,
     atomic_write_text,
@@ -35,11 +27,17 @@ from sysmol.files import (
     read_json,
     sha256_file,
 )
+from sysmol.kernels_c import elf as elf_file
+from sysmol.kernels_c.image.runtimes import Runtime, runtime_for
+from sysmol.kernels_c.plan.constants import identifier
+from sysmol.kernels_c.plan.options import DEFAULT, Options
+from sysmol.kernels_c.program import Program, generate
+from sysmol.kernels_c.targets import TARGETS, Target
+from sysmol.kernels_c.toolchain import Compiler, compile_c, find_compiler
 from sysmol.network import Network, load
 
 MANIFEST_FORMAT = "sysmol-manifest"
 MANIFEST_VERSION = 1
-INCLUDE = REPO_ROOT / "kernels_c" / "include"
 FLOAT_TOLERANCE = 1e-4
 """Agreement asked of float logits, relative to the largest logit of an image: summation orders differ."""
 
@@ -71,7 +69,7 @@ def compile_program(
     os.close(handle)
     try:
         linked = runtime or runtime_for("se", target)
-        sources, include = [source, *linked.sources], [INCLUDE, folder]
+        sources, include = [source, *linked.sources], [*target.include, folder]
         extra = [*linked.flags, *extra]
         command = compile_c(compiler, target, sources, include, Path(temporary), extra)
         if target.name == "riscv" and elf_file.foreign_vset(Path(temporary)):
@@ -125,7 +123,8 @@ def compile_network(
     folder = make_folder(out_dir)
     compiler = find_compiler(target, cc)
     stem = runtime.stem(variant, isa)
-    program = generate(net, target, stem, f"python -m kernels_c {path.name} --isa {isa} --variant {variant}", options)
+    made_by = f"python -m sysmol.kernels_c {path.name} --isa {isa} --variant {variant}"
+    program = generate(net, target, stem, made_by, options)
     elf, command = compile_program(program, stem, folder, compiler, target, runtime=runtime)
     facts = elf_file.facts(elf)
     if target.machine and facts["machine"] != target.machine:

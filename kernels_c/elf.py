@@ -89,7 +89,7 @@ def vsetivli(lanes: int, width: int) -> int:
 ALL_MASK_BITS = 0xC3 << 20 | 5 << 15 | 0b111 << 12 | 0x57
 """The word ``vsetvli zero, t0, e8, m8, ta, ma``: with 128 in t0, all bits of a register as a mask."""
 OWN_SETTINGS = (vsetivli(4, 32), vsetivli(8, 16), ALL_MASK_BITS)
-"""The settings of vtype that the kernels make themselves (include/smol_vec_riscv.h)."""
+"""The settings of vtype that the kernels make themselves (targets/riscv/smol_vec_riscv.h)."""
 
 
 def foreign_vset(path: Path) -> list[str]:

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernels_c.codegen.targets import Target
 from sysmol.errors import SysmolError
+from sysmol.kernels_c.targets import Target
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror=implicit-function-declaration")
 COMMON = ("-std=gnu11", "-O2", "-ffp-contract=off", "-fno-math-errno")

@@ -10,18 +10,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kernels_c import schedules as store
-from kernels_c.build import compile_network, target_named
-from kernels_c.codegen.choose import LayerShape, yflows_schedules
-from kernels_c.codegen.layout import Place, plan
-from kernels_c.codegen.micro import micro_class
-from kernels_c.codegen.micro.step import STEPS
-from kernels_c.codegen.nest import LoopNest
-from kernels_c.codegen.network import kept_wide, kernel, region_of
-from kernels_c.codegen.options import DEFAULT, Options
-from kernels_c.codegen.schedule import Schedule
-from kernels_c.codegen.targets import Target
 from sysmol.errors import SysmolError
+from sysmol.kernels_c.build import compile_network, target_named
+from sysmol.kernels_c.micro import micro_class
+from sysmol.kernels_c.micro.step import STEPS
+from sysmol.kernels_c.nest import LoopNest
+from sysmol.kernels_c.plan import schedule_file as store
+from sysmol.kernels_c.plan.heuristic import LayerShape, yflows_schedules
+from sysmol.kernels_c.plan.layout import Place, plan
+from sysmol.kernels_c.plan.options import DEFAULT, Options
+from sysmol.kernels_c.plan.schedule import Schedule
+from sysmol.kernels_c.program import kept_wide, kernel, region_of
+from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network, load
 
 Estimate = Callable[[Mapping[str, Any]], float]
@@ -73,7 +73,7 @@ class Result:
         return min(names, key=lambda name: (self.cycles(name), name != self.heuristic))
 
     def entry(self) -> dict[str, Any]:
-        """The entry of :mod:`kernels_c.schedules`."""
+        """The entry of :mod:`sysmol.kernels_c.plan.schedule_file`."""
         return {
             **self.facts,
             "schedule": self.best,

@@ -16,7 +16,8 @@ from typing import Any
 
 from sysmol.errors import SysmolError
 
-REPO_ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+"""The package's folder. Every room lies below it: in a clone by relative links, in a wheel as a folder."""
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sysmol.errors import SysmolError
-from sysmol.patterns import CHUNK_BITS, CHUNKS, PATTERNS, REGISTER_BYTES, check_id, chunk_precisions, pattern_name
+from sysmol.pattern import CHUNK_BITS, CHUNKS, PATTERNS, REGISTER_BYTES, check_id, chunk_precisions, pattern_name
 
 # --- meaning ---------------------------------------------------------------------------------------------------------
 

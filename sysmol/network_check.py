@@ -22,7 +22,7 @@ from sysmol.network import (
     output_size,
 )
 from sysmol.packing import slot_precisions
-from sysmol.patterns import REGISTER_BYTES, capacity, check_id
+from sysmol.pattern import REGISTER_BYTES, capacity, check_id
 
 
 def check_tensor(t: Tensor) -> None:

@@ -33,7 +33,7 @@ from sysmol.network import (
 )
 from sysmol.network_check import check_geometry, check_tensor
 from sysmol.packing import drop_fillers, restore_fillers, stored_bytes
-from sysmol.patterns import REGISTER_BYTES
+from sysmol.pattern import REGISTER_BYTES
 
 FORMAT = "sysmol-network"
 VERSION = 2

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sysmol.errors import SysmolError
-from sysmol.patterns import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions, pattern_id
+from sysmol.pattern import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions, pattern_id
 
 
 def slot_precisions(ids: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -6,9 +6,9 @@ Register counts are the generator's own, for a 3x3 convolution of stride 1 whose
 from collections.abc import Sequence
 from pathlib import Path
 
-from kernels_c.codegen.choose import LayerShape, yflows_schedules
-from kernels_c.codegen.schedule import REGISTERS, WORKING, Schedule
 from sysmol.files import atomic_write_text
+from sysmol.kernels_c.plan.heuristic import LayerShape, yflows_schedules
+from sysmol.kernels_c.plan.schedule import REGISTERS, WORKING, Schedule
 
 WIDTH, HEIGHT, CELL = 980, 330, 26
 COLOURS = {"weights": "#f2a154", "inputs": "#7fbf7b", "outputs": "#6fa3d8", "": "#ffffff"}

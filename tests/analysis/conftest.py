@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from analysis.summary import write_check
+from sysmol.analysis.summary import write_check
 from sysmol.builder import random_network
-from sysmol.design import load_machine
 from sysmol.files import sha256_file
+from sysmol.machine import load_machine
 from sysmol.network import Network, save
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.costs import fixed_share, layer_costs, read_costs
-from analysis.estimate import bounds
-from kernels_c.codegen.network import generate
-from kernels_c.codegen.targets import TARGETS
+from sysmol.analysis.costs.estimate import bounds
+from sysmol.analysis.costs.vectors import fixed_share, layer_costs, read_costs
 from sysmol.builder import Builder
-from sysmol.design import load_machine
 from sysmol.errors import SysmolError
+from sysmol.kernels_c.program import generate
+from sysmol.kernels_c.targets import TARGETS
+from sysmol.machine import load_machine
 from sysmol.network import Network, load, save
 
 MACHINE = load_machine("o3-n1")  # 4-wide, two vector pipes that SMOL shares, two memory pipes

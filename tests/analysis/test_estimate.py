@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from analysis.estimate import SEVERAL, SMOL_STYLES, STYLES, bounds, estimate
-from sysmol.design import load_machine
+from sysmol.analysis.costs.estimate import SEVERAL, SMOL_STYLES, STYLES, bounds, estimate
 from sysmol.errors import SysmolError
+from sysmol.machine import load_machine
 
 MIX = {"smol": 6400, "vload": 1600, "vstore": 0, "simd": 0, "scalar": 0, "branch": 0, "chains": 16, "chain_len": 100}
 
@@ -50,7 +50,7 @@ def test_styles_without_smol_instructions() -> None:
 
 
 def test_every_style_of_the_generator_is_known() -> None:
-    from kernels_c.codegen.micro import STYLES as GENERATED
+    from sysmol.kernels_c.micro import STYLES as GENERATED
 
     assert set(GENERATED) <= {*STYLES, *SMOL_STYLES, *SEVERAL}
 

@@ -4,7 +4,7 @@ import random
 
 import pandas as pd
 
-from analysis.front import front_figure, pareto
+from sysmol.analysis.front import front_figure, pareto
 
 
 def test_the_front_is_what_nothing_dominates(seed: int) -> None:

@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.estimate import estimate
-from analysis.report import write_report
-from analysis.stats import load_manifest, load_run, smol_breakdown, totals
-from analysis.summary import collect
-from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
-from kernels_c.build import compile_network
+from sysmol.analysis.costs.estimate import estimate
+from sysmol.analysis.report import write_report
+from sysmol.analysis.stats import load_manifest, load_run, smol_breakdown, totals
+from sysmol.analysis.summary import collect
 from sysmol.builder import Builder
-from sysmol.design import load_machine
+from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from sysmol.kernels_c.build import compile_network
+from sysmol.machine import load_machine
 from sysmol.network import save
-from sysmol.patterns import PATTERNS
+from sysmol.pattern import PATTERNS
 
 
 def check_smol(layers: pd.DataFrame, parts: pd.DataFrame, regions: list[dict[str, Any]]) -> None:

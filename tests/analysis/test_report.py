@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from analysis import figures
-from analysis.report import precision_table, write_report
-from analysis.summary import collect, estimate_errors
+from sysmol.analysis import figures
+from sysmol.analysis.report import precision_table, write_report
+from sysmol.analysis.summary import collect, estimate_errors
 from sysmol.errors import SysmolError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.stats import block_counts, join_metrics, load_run, op_class_kind, parse_blocks, totals
+from sysmol.analysis.stats import block_counts, join_metrics, load_run, op_class_kind, parse_blocks, totals
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
 

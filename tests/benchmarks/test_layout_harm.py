@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks import layout_harm
-from train.data import load_digits
+from sysmol.benchmarks import layout_harm
+from sysmol.train.frontend.data import load_digits
 
 SPEC = """
 dataset = "digits"

@@ -8,21 +8,21 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.estimate import STYLES
-from benchmarks import measure
-from benchmarks.__main__ import main
-from benchmarks.measure import COLUMNS, Job, Store, Variant, measure_all
-from benchmarks.peaks import BY_ISA, SMOL_STYLES, smol_counts
-from benchmarks.plan import kernel_jobs
-from benchmarks.shapes import parse_shapes
-from benchmarks.yflows import FLOWS, OPERANDS
-from benchmarks.yflows import jobs as yflows_jobs
-from configs_gem5.launch import find_gem5, why_no_gem5
-from kernels_c.codegen.micro import STYLES as GENERATED
-from kernels_c.codegen.schedule import Schedule
-from sysmol.design import load_machine
+from sysmol.analysis.costs.estimate import STYLES
+from sysmol.benchmarks import measure
+from sysmol.benchmarks.__main__ import main
+from sysmol.benchmarks.measure import COLUMNS, Job, Store, Variant, measure_all
+from sysmol.benchmarks.peaks import BY_ISA, SMOL_STYLES, smol_counts
+from sysmol.benchmarks.plan import kernel_jobs
+from sysmol.benchmarks.shapes import parse_shapes
+from sysmol.benchmarks.yflows import FLOWS, OPERANDS
+from sysmol.benchmarks.yflows import jobs as yflows_jobs
+from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
 from sysmol.errors import SysmolError
 from sysmol.files import content_key
+from sysmol.kernels_c.micro import STYLES as GENERATED
+from sysmol.kernels_c.plan.schedule import Schedule
+from sysmol.machine import load_machine
 
 TINY = """
 network 4x4x3

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.networks import VARIANTS, make_network, mixed_cover, weight_bits
-from benchmarks.shapes import load_network, load_shapes, parse_shapes
-from sysmol.design import PATTERN_SETS
+from sysmol.benchmarks.networks import VARIANTS, make_network, mixed_cover, weight_bits
+from sysmol.benchmarks.shapes import load_network, load_shapes, parse_shapes
 from sysmol.errors import SysmolError
+from sysmol.machine import PATTERN_SETS
 from sysmol.network_check import validate
 from sysmol.packing import slot_precisions
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import pattern_choice
-from train.choice import choose
+from sysmol.benchmarks import pattern_choice
+from sysmol.patterns.selection import choose
 
 
 def test_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import plugin_cost
-from benchmarks.plugin_cost import Sample, Side, compare, count, main
+from sysmol.benchmarks import plugin_cost
+from sysmol.benchmarks.plugin_cost import Sample, Side, compare, count, main
 from sysmol.errors import CheckFailed
 from sysmol.files import atomic_write_json
 

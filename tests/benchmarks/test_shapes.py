@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.shapes import list_shapes, load_network, load_shapes, parse_shapes
+from sysmol.benchmarks.shapes import list_shapes, load_network, load_shapes, parse_shapes
 from sysmol.errors import SysmolError
 
 GOOD = """

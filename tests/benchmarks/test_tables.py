@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.summary import USUAL_ORDER
-from benchmarks.kernel_tables import yflows_frame, yflows_ratios
-from benchmarks.measure import COLUMNS, write_rows
-from benchmarks.tables import DOCUMENTS, RESULTS, TABLES, fill, main, read
-from benchmarks.training_tables import DEMO
+from sysmol.analysis.summary import USUAL_ORDER
+from sysmol.benchmarks.kernel_tables import yflows_frame, yflows_ratios
+from sysmol.benchmarks.measure import COLUMNS, write_rows
+from sysmol.benchmarks.tables import DOCUMENTS, RESULTS, TABLES, fill, main, read
+from sysmol.benchmarks.training_tables import DEMO
 from sysmol.errors import SysmolError
 
 

@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.stats import load_run
-from configs_gem5.inputs import load_job
-from configs_gem5.launch import boot_linux, find_gem5, is_booted, run_gem5, why_no_gem5
-from kernels_c import cpio
-from kernels_c.build import compile_network
-from kernels_c.elf import kernels
-from kernels_c.linux_system import build_initramfs, build_kernel, refused_options
-from kernels_c.runtimes import FOLDER
 from sysmol import isa as table
+from sysmol.analysis.stats import load_run
 from sysmol.builder import Builder
+from sysmol.configs_gem5.inputs import load_job
+from sysmol.configs_gem5.launch import boot_linux, find_gem5, is_booted, run_gem5, why_no_gem5
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, sha256_file
+from sysmol.kernels_c.build import compile_network
+from sysmol.kernels_c.elf import kernels
+from sysmol.kernels_c.image import cpio
+from sysmol.kernels_c.image.linux_system import build_initramfs, build_kernel, refused_options
+from sysmol.kernels_c.targets import KERNELS
 from sysmol.network import save
 
 SEED = 20260712
@@ -94,7 +94,7 @@ def test_own_memory_functions(tmp_path: Path) -> None:
     names = ("memset", "memcpy", "memmove")
     command = ["cc", "-O2", "-shared", "-fPIC", *(f"-D{name}=own_{name}" for name in names)]
     library = tmp_path / "memory.so"
-    sources = FOLDER / "baremetal"
+    sources = KERNELS / "image" / "baremetal"
     subprocess.run([*command, f"-I{sources / 'include'}", "-o", library, sources / "memory.c"], check=True)
     own = ctypes.CDLL(str(library))
     print(f"seed {SEED}")
@@ -190,7 +190,10 @@ def test_unit_that_is_off(tmp_path: Path, isa: str, cpu: str) -> None:
     program = tmp_path / "unit_off"
     triple = {"arm": "aarch64-linux-musl", "riscv": "riscv64-linux-musl"}[isa]
     command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, "-nostdlib", "-static", "-fno-pic"]
-    command += [f"-DWORD={table.encode(isa, 0, 0, 1, 2, 3):#010x}", f"-Wl,-T,{FOLDER / 'baremetal' / 'program.ld'}"]
+    command += [
+        f"-DWORD={table.encode(isa, 0, 0, 1, 2, 3):#010x}",
+        f"-Wl,-T,{KERNELS / 'image' / 'baremetal' / 'program.ld'}",
+    ]
     command += ["-mcmodel=medany"] if isa == "riscv" else []
     subprocess.run([*command, "-o", str(program), str(Path(__file__).with_name("unit_off.S"))], check=True)
     (tmp_path / "inputs.bin").write_bytes(b"\0")

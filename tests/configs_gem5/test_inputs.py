@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from configs_gem5.inputs import count_mismatches, load_job, read_numbers
-from configs_gem5.launch import find_gem5, last_words, run_gem5, why_no_gem5
+from sysmol.configs_gem5.inputs import count_mismatches, load_job, read_numbers
+from sysmol.configs_gem5.launch import find_gem5, last_words, run_gem5, why_no_gem5
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
 

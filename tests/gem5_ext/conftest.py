@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol import isa as table
-from sysmol.files import REPO_ROOT, sha256_file
+from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from sysmol.files import PACKAGE, sha256_file
 
 HERE = Path(__file__).parent
-INCLUDE = REPO_ROOT / "kernels_c" / "include"
+INCLUDE = PACKAGE / "kernels_c" / "include"
 TARGETS = {
     "arm": ["-target", "aarch64-linux-musl", "-mcpu=neoverse_n1"],
     "riscv": ["-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+f+d+c+v"],
@@ -72,7 +72,7 @@ def compile_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
                 "-O1",
                 *flags,
                 f"-I{INCLUDE}",
-                f"-I{REPO_ROOT / 'gem5_ext'}",
+                f"-I{PACKAGE / 'gem5_ext'}",
                 "-o",
                 str(target),
                 str(HERE / source),

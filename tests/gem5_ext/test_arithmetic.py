@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sysmol.files import REPO_ROOT
+from sysmol.files import PACKAGE
 
 
 def differences(program: Path, vectors, folder: Path) -> int:
@@ -53,7 +53,7 @@ FAULTS = {
 @pytest.mark.parametrize("what", FAULTS)
 def test_injected_fault_is_caught(compile_program: Callable[..., Path], vectors, tmp_path: Path, what: str) -> None:
     right, wrong = FAULTS[what]
-    header = (REPO_ROOT / "kernels_c" / "include" / "smol_arith.h").read_text()
+    header = (PACKAGE / "kernels_c" / "include" / "smol_arith.h").read_text()
     assert header.count(right) == 1
     (tmp_path / "smol_arith.h").write_text(header.replace(right, wrong))
     # The faulty copy comes first in the include path.

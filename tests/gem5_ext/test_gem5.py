@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from configs_gem5.launch import run_gem5
 from sysmol import isa as table
-from sysmol.design import list_machines, load_machine, pattern_set
+from sysmol.configs_gem5.launch import run_gem5
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import REPO_ROOT, atomic_write_json
+from sysmol.files import PACKAGE, atomic_write_json
+from sysmol.machine import list_machines, load_machine, pattern_set
 
 pytestmark = pytest.mark.gem5
 
@@ -186,12 +186,12 @@ def test_plugin_of_another_table(gem5: Path, isa: str, compile_program: Callable
     copy = tmp_path / "repository"
     for folder in ("sysmol", "configs_gem5"):
         (copy / folder).mkdir(parents=True)
-        for path in (REPO_ROOT / folder).rglob("*"):
+        for path in (PACKAGE / folder).rglob("*"):
             if path.suffix in (".py", ".json"):
-                target = copy / path.relative_to(REPO_ROOT)
+                target = copy / path.relative_to(PACKAGE)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(path.read_text().replace('"as vmul, added to the lanes of vd"', '"changed"'))
-    import configs_gem5.launch as launch
+    import sysmol.configs_gem5.launch as launch
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SysmolError, match="plug-in is of instruction table"):
         patch.setattr(launch, "RUN_NET", copy / "configs_gem5" / "run_net.py")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.stats import Block, read_stats
 from sysmol import isa as table
-from sysmol.design import load_machine
+from sysmol.analysis.stats import Block, read_stats
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.patterns import PATTERNS
+from sysmol.machine import load_machine
+from sysmol.pattern import PATTERNS
 
 pytestmark = pytest.mark.gem5
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.stats import load_run, totals
-from configs_gem5.launch import run_gem5
-from kernels_c.build import compile_network
 from sysmol import isa as table
+from sysmol.analysis.stats import load_run, totals
 from sysmol.builder import random_network
-from sysmol.design import Machine, list_machines, load_machine
+from sysmol.configs_gem5.launch import run_gem5
 from sysmol.files import atomic_write_json
+from sysmol.kernels_c.build import compile_network
+from sysmol.machine import Machine, list_machines, load_machine
 from sysmol.network import save
 
 pytestmark = pytest.mark.gem5

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-import isa_patches.tree as tree_module
-from configs_gem5.launch import gem5_root
-from isa_patches import Tree, load_patches
-from isa_patches.__main__ import main
-from isa_patches.patches import parse_patch
-from isa_patches.tree import JOURNAL, PREPARED, VERSION_FILE
+import sysmol.isa_patches.tree as tree_module
 from sysmol.cli import run_command_line
+from sysmol.configs_gem5.launch import gem5_root
 from sysmol.errors import SysmolError
+from sysmol.isa_patches import Tree, load_patches
+from sysmol.isa_patches.__main__ import main
+from sysmol.isa_patches.patches import parse_patch
+from sysmol.isa_patches.tree import JOURNAL, PREPARED, VERSION_FILE
 
 VERSION = "99.1"
 FILES = {

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernels_c.build import FLOAT_TOLERANCE, compile_program, run_executable
-from kernels_c.codegen.network import generate
-from kernels_c.codegen.options import DEFAULT, Options
-from kernels_c.codegen.targets import TARGETS
-from kernels_c.toolchain import find_compiler
+from sysmol.kernels_c.build import FLOAT_TOLERANCE, compile_program, run_executable
+from sysmol.kernels_c.plan.options import DEFAULT, Options
+from sysmol.kernels_c.program import generate
+from sysmol.kernels_c.targets import TARGETS
+from sysmol.kernels_c.toolchain import find_compiler
 from sysmol.network import Network
 
 sys.path.insert(0, str(Path(__file__).parent))

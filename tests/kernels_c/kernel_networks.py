@@ -6,7 +6,7 @@ import numpy as np
 
 from sysmol.builder import Builder, random_network, random_precisions
 from sysmol.network import Network
-from sysmol.patterns import PATTERNS, capacity, chunk_precisions
+from sysmol.pattern import PATTERNS, capacity, chunk_precisions
 
 SAME = (1, 1, 1, 1)
 

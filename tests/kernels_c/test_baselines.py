@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
-from kernels_c.build import compile_network, compile_program
-from kernels_c.codegen.micro.rvv import spread
-from kernels_c.codegen.network import generate
-from kernels_c.codegen.options import Options
-from kernels_c.codegen.targets import TARGETS
-from kernels_c.elf import kernels, riscv_words
-from kernels_c.toolchain import find_compiler
 from sysmol.builder import Builder, trained_like
+from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol.errors import SysmolError
+from sysmol.kernels_c.build import compile_network, compile_program
+from sysmol.kernels_c.elf import kernels, riscv_words
+from sysmol.kernels_c.micro.rvv import spread
+from sysmol.kernels_c.plan.options import Options
+from sysmol.kernels_c.program import generate
+from sysmol.kernels_c.targets import TARGETS
+from sysmol.kernels_c.toolchain import find_compiler
 from sysmol.network import Network, save
 
 SAME = (1, 1, 1, 1)

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernels_c.build import compile_network, run_host
-from kernels_c.codegen.targets import TARGETS
-from kernels_c.toolchain import find_compiler, flags
 from sysmol.builder import Builder, random_network
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
+from sysmol.kernels_c.build import compile_network, run_host
+from sysmol.kernels_c.targets import TARGETS
+from sysmol.kernels_c.toolchain import find_compiler, flags
 from sysmol.network import Network, save
 
 
@@ -156,7 +156,7 @@ def test_constants_need_no_half_precision(tmp_path):
 
 def test_command(file, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "kernels_c", str(file), "--isa", "host", "--out", str(tmp_path / "o")],
+        [sys.executable, "-m", "sysmol.kernels_c", str(file), "--isa", "host", "--out", str(tmp_path / "o")],
         capture_output=True,
         text=True,
     )

@@ -6,20 +6,19 @@ import numpy as np
 import pytest
 from kernel_networks import all_networks, float_network, int8_network
 
-from kernels_c.build import INCLUDE
-from kernels_c.codegen.choose import choose
-from kernels_c.codegen.layout import plan
-from kernels_c.codegen.micro import RvvInt8
-from kernels_c.codegen.network import generate
-from kernels_c.codegen.schedule import Schedule
-from kernels_c.codegen.targets import TARGETS
-from kernels_c.elf import foreign_vset, is_vset, kernels, riscv_words
-from kernels_c.toolchain import compile_c, find_compiler
 from sysmol.builder import Builder, random_network
 from sysmol.errors import SysmolError
 from sysmol.isa import decode, mnemonic
+from sysmol.kernels_c.elf import foreign_vset, is_vset, kernels, riscv_words
+from sysmol.kernels_c.micro import RvvInt8
+from sysmol.kernels_c.plan.heuristic import choose
+from sysmol.kernels_c.plan.layout import plan
+from sysmol.kernels_c.plan.schedule import Schedule
+from sysmol.kernels_c.program import generate
+from sysmol.kernels_c.targets import TARGETS
+from sysmol.kernels_c.toolchain import compile_c, find_compiler
 from sysmol.network import Network
-from sysmol.patterns import REGISTER_BYTES, pattern_id
+from sysmol.pattern import REGISTER_BYTES, pattern_id
 
 
 def words_arm(code: bytes) -> list[int]:
@@ -138,7 +137,7 @@ def test_foreign_vset_is_found(tmp_path):
         "int main(void) { int a[8]; layer_own(a); layer_other(a); return a[0]; }\n"
     )
     target = TARGETS["riscv"]
-    compile_c(find_compiler(target), target, [source], [INCLUDE], tmp_path / "a")
+    compile_c(find_compiler(target), target, [source], target.include, tmp_path / "a")
     assert foreign_vset(tmp_path / "a") == ["layer_other"]
 
 

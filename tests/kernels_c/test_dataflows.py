@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 from dataflow_networks import SHAPES, convolutions, scheduled
 
-from kernels_c.build import compile_network, compile_program, run_executable
-from kernels_c.codegen.choose import LayerShape, caps, yflows_schedules
-from kernels_c.codegen.layout import plan
-from kernels_c.codegen.memory import allocate
-from kernels_c.codegen.micro import STYLES
-from kernels_c.codegen.micro.step import STEPS
-from kernels_c.codegen.nest import SINGLE
-from kernels_c.codegen.network import generate
-from kernels_c.codegen.options import Options
-from kernels_c.codegen.schedule import Schedule
-from kernels_c.codegen.targets import TARGETS
-from kernels_c.toolchain import find_compiler
 from sysmol.errors import SysmolError
+from sysmol.kernels_c.build import compile_network, compile_program, run_executable
+from sysmol.kernels_c.micro import STYLES
+from sysmol.kernels_c.micro.step import STEPS
+from sysmol.kernels_c.nest import SINGLE
+from sysmol.kernels_c.plan.arena import allocate
+from sysmol.kernels_c.plan.heuristic import LayerShape, caps, yflows_schedules
+from sysmol.kernels_c.plan.layout import plan
+from sysmol.kernels_c.plan.options import Options
+from sysmol.kernels_c.plan.schedule import Schedule
+from sysmol.kernels_c.program import generate
+from sysmol.kernels_c.targets import TARGETS
+from sysmol.kernels_c.toolchain import find_compiler
 from sysmol.network import Network
 
 FORMS = [([4] * 23 + [2] * 13 + [1] * 37, ()), ("s8", ()), ([1] * 150, ())]
@@ -230,7 +230,7 @@ def test_yflows_rule():
 @pytest.mark.parametrize("isa", ["arm", "riscv"])
 def test_words_in_gem5(isa, seed, tmp_path):
     """Each step's data flows and the tiles of vmac as real instructions."""
-    from configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+    from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
     from sysmol.network import save
 
     if find_gem5(isa) is None:

@@ -5,19 +5,19 @@ import re
 import numpy as np
 import pytest
 
-from kernels_c.codegen.emitter import Emitter
-from kernels_c.codegen.epilogue import requantised_bound
-from kernels_c.codegen.layout import smol_blocks
-from kernels_c.codegen.network import generate
-from kernels_c.codegen.options import Options
-from kernels_c.codegen.pack import Packer, Piece, piece_form
-from kernels_c.codegen.schedule import Schedule
-from kernels_c.codegen.targets import TARGETS
 from sysmol import isa
 from sysmol.builder import Builder
 from sysmol.errors import SysmolError
+from sysmol.kernels_c.emitter import Emitter
+from sysmol.kernels_c.epilogue.pack import Packer, Piece, piece_form
+from sysmol.kernels_c.epilogue.requantise import requantised_bound
+from sysmol.kernels_c.plan.layout import smol_blocks
+from sysmol.kernels_c.plan.options import Options
+from sysmol.kernels_c.plan.schedule import Schedule
+from sysmol.kernels_c.program import generate
+from sysmol.kernels_c.targets import TARGETS
 from sysmol.network import INT32_MAX, Network, accumulator_bound
-from sysmol.patterns import capacity, chunk_precisions
+from sysmol.pattern import capacity, chunk_precisions
 
 SAME = (1, 1, 1, 1)
 TILES = ["os-8x1x8-vdot", "os-8x2x4-vdot", "os-16x1x4-vdot", "os-16x2x2-vdot", "os-32x1x2-vdot", "os-8x1x3-vdot"]

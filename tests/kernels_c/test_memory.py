@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from kernel_networks import all_networks
 
-import kernels_c.codegen.network as program
-from kernels_c.build import compile_program, run_executable
-from kernels_c.codegen import memory
-from kernels_c.codegen.layout import plan
-from kernels_c.codegen.memory import Buffer, assign, lower_bound
-from kernels_c.codegen.network import generate
-from kernels_c.codegen.options import Options
-from kernels_c.codegen.targets import TARGETS
-from kernels_c.toolchain import find_compiler
+import sysmol.kernels_c.program as program
 from sysmol.builder import Builder
+from sysmol.kernels_c.build import compile_program, run_executable
+from sysmol.kernels_c.plan import arena as memory
+from sysmol.kernels_c.plan.arena import Buffer, assign, lower_bound
+from sysmol.kernels_c.plan.layout import plan
+from sysmol.kernels_c.plan.options import Options
+from sysmol.kernels_c.program import generate
+from sysmol.kernels_c.targets import TARGETS
+from sysmol.kernels_c.toolchain import find_compiler
 
 
 def peak(buffers, offsets):

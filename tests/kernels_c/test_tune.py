@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.estimate import bounds
-from kernels_c import schedules as store
-from kernels_c.build import compile_network
-from kernels_c.codegen.choose import CORE, Core, choose, core_of, step_work
-from kernels_c.codegen.options import Options, parse_schedules, parse_styles
-from kernels_c.codegen.schedule import Schedule
-from kernels_c.tune import search, spread
+from sysmol.analysis.costs.estimate import bounds
 from sysmol.builder import Builder
 from sysmol.cli import run_command_line
-from sysmol.design import load_machine
 from sysmol.errors import SysmolError
+from sysmol.kernels_c.build import compile_network
+from sysmol.kernels_c.plan import schedule_file as store
+from sysmol.kernels_c.plan.heuristic import CORE, Core, choose, core_of, step_work
+from sysmol.kernels_c.plan.options import Options, parse_schedules, parse_styles
+from sysmol.kernels_c.plan.schedule import Schedule
+from sysmol.kernels_c.tune import search, spread
+from sysmol.machine import load_machine
 from sysmol.network import load, save
 
 MACHINE = "o3-n1"

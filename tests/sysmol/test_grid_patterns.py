@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sysmol import grid, packing, patterns
+from sysmol import grid, packing, pattern
 from sysmol.errors import SysmolError
 
 
@@ -29,20 +29,20 @@ def test_rounding_is_to_a_nearest_point(v, p):
 
 
 def test_patterns_count_up_as_specified():
-    assert len(patterns.PATTERNS) == 45
-    assert patterns.PATTERNS[:3] == ((8, 0, 0), (7, 1, 0), (7, 0, 1))
-    assert patterns.PATTERNS[36] == (0, 8, 0)
-    assert patterns.PATTERNS[44] == (0, 0, 8)
-    assert [patterns.capacity(i) for i in (0, 1, 2, 36, 44)] == [32, 36, 44, 64, 128]
-    for number, pattern in enumerate(patterns.PATTERNS):
-        assert patterns.pattern_id(*pattern) == number
-        assert patterns.parse_pattern(patterns.pattern_name(number)) == number
+    assert len(pattern.PATTERNS) == 45
+    assert pattern.PATTERNS[:3] == ((8, 0, 0), (7, 1, 0), (7, 0, 1))
+    assert pattern.PATTERNS[36] == (0, 8, 0)
+    assert pattern.PATTERNS[44] == (0, 0, 8)
+    assert [pattern.capacity(i) for i in (0, 1, 2, 36, 44)] == [32, 36, 44, 64, 128]
+    for number, chunks in enumerate(pattern.PATTERNS):
+        assert pattern.pattern_id(*chunks) == number
+        assert pattern.parse_pattern(pattern.pattern_name(number)) == number
 
 
 @pytest.mark.parametrize("text", ["(4,4,4)", "(9,-1,0)", "x", "45", "-1", "1,2", ""])
 def test_bad_patterns_are_refused(text):
     with pytest.raises(SysmolError):
-        patterns.parse_pattern(text)
+        pattern.parse_pattern(text)
 
 
 @pytest.mark.parametrize("number", range(45))
@@ -53,7 +53,7 @@ def test_pack_places_elements_by_definition(number):
     packed = packing.pack(codes, [number])
     word = int.from_bytes(packed.tobytes(), "little")
     position = 0
-    for chunk, p in enumerate(patterns.chunk_precisions(number)):
+    for chunk, p in enumerate(pattern.chunk_precisions(number)):
         for element in range(16 // p):
             assert word >> (16 * chunk + p * element) & ((1 << p) - 1) == codes[position]
             position += 1

@@ -7,7 +7,7 @@ import pytest
 
 from sysmol import emit, isa, packing
 from sysmol.errors import SysmolError
-from sysmol.files import REPO_ROOT
+from sysmol.files import PACKAGE
 
 SEED = 20241
 
@@ -143,7 +143,7 @@ def test_decode_header_agrees_with_the_table(tmp_path):
     )
     program = tmp_path / "decode"
     subprocess.run(
-        ["g++", "-std=c++17", "-Wall", "-Werror", f"-I{REPO_ROOT}", str(source), "-o", str(program)], check=True
+        ["g++", "-std=c++17", "-Wall", "-Werror", f"-I{PACKAGE}", str(source), "-o", str(program)], check=True
     )
     out = subprocess.run(
         [str(program)], input="\n".join(q for q, _ in lines), text=True, capture_output=True, check=True

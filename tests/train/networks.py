@@ -5,12 +5,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from sysmol.network import Network
-from train.cover import cover
-from train.data import to_real
-from train.export import export
-from train.policy import LEARNED, Policy
-from train.prepared import Prepared, prepare
-from train.quantiser import nearest_precision, precision_of
+from sysmol.patterns.slots import cover
+from sysmol.train.frontend.data import to_real
+from sysmol.train.frontend.policy import LEARNED, Policy
+from sysmol.train.quantise.export import export
+from sysmol.train.quantise.prepared import Prepared, prepare
+from sysmol.train.quantise.quantiser import nearest_precision, precision_of
 
 
 class Mixture(nn.Module):
@@ -104,7 +104,7 @@ def frozen(
 ) -> Prepared:
     """A module prepared and frozen, with random statistics and precisions; ``images`` u8 ``[n, H, W, C]`` calibrate it.
 
-    ``promote`` as in :func:`train.cover.cover`: without it narrow layers have fewer than 4 bits, too.
+    ``promote`` as in :func:`sysmol.patterns.slots.cover`: without it narrow layers have fewer than 4 bits, too.
     """
     random_statistics(module, seed)
     prepared = prepare(module, to_real(images), policy, pattern_set)

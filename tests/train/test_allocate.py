@@ -9,8 +9,12 @@ from networks import random_images
 from torch import nn
 
 from sysmol.errors import SysmolError
-from sysmol.patterns import UNIFORM, pattern_id, registers
-from train.allocate import (
+from sysmol.pattern import UNIFORM, pattern_id, registers
+from sysmol.patterns.demands import network_demands
+from sysmol.patterns.slots import Cover, cover
+from sysmol.train.frontend.data import to_real
+from sysmol.train.frontend.models import build
+from sysmol.train.quantise.allocate import (
     GAP,
     PRICE,
     allocate,
@@ -24,14 +28,10 @@ from train.allocate import (
     uniform_cost,
     vector_cost,
 )
-from train.cover import Cover, cover
-from train.data import to_real
-from train.demands import network_demands
-from train.export import export
-from train.models import build
-from train.modes import NOISE
-from train.prepared import Prepared, prepare
-from train.quantiser import nearest_precision
+from sysmol.train.quantise.export import export
+from sysmol.train.quantise.modes import NOISE
+from sysmol.train.quantise.prepared import Prepared, prepare
+from sysmol.train.quantise.quantiser import nearest_precision
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.shapes import load_network
+from sysmol.benchmarks.shapes import load_network
 from sysmol.errors import SysmolError
-from train.models import MODELS, build
-from train.variants import Variant, exportable, variant
+from sysmol.train.frontend.models import MODELS, build
+from sysmol.train.recipes.variants import Variant, exportable, variant
 
 Layer = tuple[int, int, tuple[int, ...], int, int]
 

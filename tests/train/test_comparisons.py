@@ -6,13 +6,13 @@ from networks import random_images
 
 from sysmol import reference
 from sysmol.errors import SysmolError
-from train import integer
-from train.data import to_real
-from train.export import export
-from train.models import build
-from train.modes import CLAMP, OFFSET, SYMMETRIC
-from train.prepared import Prepared, prepare
-from train.separate import activation_bits, freeze, separate, weight_bits
+from sysmol.train.frontend.data import to_real
+from sysmol.train.frontend.models import build
+from sysmol.train.quantise import integer
+from sysmol.train.quantise.export import export
+from sysmol.train.quantise.modes import CLAMP, OFFSET, SYMMETRIC
+from sysmol.train.quantise.prepared import Prepared, prepare
+from sysmol.train.quantise.untied import activation_bits, freeze, separate, weight_bits
 
 
 def ready(seed: int, grid: str = OFFSET) -> tuple[Prepared, torch.Tensor]:

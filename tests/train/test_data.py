@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sysmol.errors import SysmolError
-from train import data
+from sysmol.train.frontend import data
 
 
 def test_digits() -> None:

@@ -7,9 +7,9 @@ from networks import MODULES, network
 
 from sysmol import reference
 from sysmol.network import load, save
-from train import integer
-from train.data import to_real
-from train.policy import Policy
+from sysmol.train.frontend.data import to_real
+from sysmol.train.frontend.policy import Policy
+from sysmol.train.quantise import integer
 
 POLICIES = {
     "mixed": "mixed",

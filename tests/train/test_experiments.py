@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.accuracy import by_variant, draw, family, markdown, measured
 from sysmol import reference
+from sysmol.analysis.accuracy import by_variant, draw, family, markdown, measured
 from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
 from sysmol.files import alone
 from sysmol.network import Network, load
-from sysmol.patterns import registers
-from train.cover import vector_instructions
-from train.data import load_digits
-from train.experiments import COLUMNS, Spec, find_rows, load_spec, read_table, run_experiments, take
-from train.variants import variant
+from sysmol.pattern import registers
+from sysmol.patterns.slots import vector_instructions
+from sysmol.train.frontend.data import load_digits
+from sysmol.train.recipes.experiments import COLUMNS, Spec, find_rows, load_spec, read_table, run_experiments, take
+from sysmol.train.recipes.variants import variant
 
 VARIANTS = ["fp32", "fp32-longer", "w2", "P4-2.0", "P4-2.0-longer", "P45-2.0-random", "P4-2.0-sensitivity",
             "P45-2.0-separate", "w2-symmetric", "P8-2.0-clamp", "w4", "P4-2.0-c40"]  # fmt: skip
@@ -63,7 +63,7 @@ def write(folder: Path, variants: list[str] = VARIANTS, limit: int = 64, epochs:
 def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     digits = load_digits()
     few = replace(digits, test_images=digits.test_images[:40], test_labels=digits.test_labels[:40])
-    monkeypatch.setattr("train.pipeline.load", lambda name: few)
+    monkeypatch.setattr("sysmol.train.recipes.pipeline.load", lambda name: few)
 
 
 def instructions(net: Network) -> float:
@@ -121,7 +121,7 @@ KILLED = """
 import sys
 from pathlib import Path
 import torch
-from train.experiments import load_spec, run_experiments
+from sysmol.train.recipes.experiments import load_spec, run_experiments
 torch.set_num_threads(1)
 run_experiments(load_spec(sys.argv[1]), sys.argv[2], print, "", seeds=[0], quiet=True)
 """

@@ -7,10 +7,10 @@ from networks import network, ready
 
 from sysmol.network import load, save
 from sysmol.network_file import encode, read
-from train import export as exporting
-from train import integer
-from train.data import to_real
-from train.export import export, sizes
+from sysmol.train.frontend.data import to_real
+from sysmol.train.quantise import export as exporting
+from sysmol.train.quantise import integer
+from sysmol.train.quantise.export import export, sizes
 
 POLICIES = ("mixed", "w2", "int8", "fp32")
 

@@ -7,10 +7,10 @@ from networks import Mixture, Rectified
 from torch import nn
 
 from sysmol.errors import SysmolError
-from train.graph import Value
-from train.policy import Policy
-from train.prepared import prepare
-from train.trace import trace
+from sysmol.train.frontend.graph import Value
+from sysmol.train.frontend.policy import Policy
+from sysmol.train.frontend.trace import trace
+from sysmol.train.quantise.prepared import prepare
 
 
 class Around(nn.Module):

@@ -12,23 +12,23 @@ import torch.nn.functional as F
 from networks import frozen, random_images
 from torch import nn
 
-from kernels_c.build import compile_program, run_executable
-from kernels_c.codegen.network import generate
-from kernels_c.codegen.targets import TARGETS
-from kernels_c.toolchain import find_compiler
 from sysmol import reference
-from sysmol.design import pattern_set
 from sysmol.errors import SysmolError
+from sysmol.kernels_c.build import compile_program, run_executable
+from sysmol.kernels_c.program import generate
+from sysmol.kernels_c.targets import TARGETS
+from sysmol.kernels_c.toolchain import find_compiler
+from sysmol.machine import pattern_set
 from sysmol.network import Network, load, save
 from sysmol.packing import slot_precisions
-from sysmol.patterns import capacity
-from train import integer
-from train.cover import cover
-from train.data import to_real
-from train.export import export
-from train.policy import Policy
-from train.prepared import Prepared, prepare
-from train.trace import trace
+from sysmol.pattern import capacity
+from sysmol.patterns.slots import cover
+from sysmol.train.frontend.data import to_real
+from sysmol.train.frontend.policy import Policy
+from sysmol.train.frontend.trace import trace
+from sysmol.train.quantise import integer
+from sysmol.train.quantise.export import export
+from sysmol.train.quantise.prepared import Prepared, prepare
 
 # --- torchvision's style ---------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 from sysmol import reference
 from sysmol.errors import SysmolError
 from sysmol.network import load
-from train.pipeline import PRESETS, VARIANTS, Schedule, run
+from sysmol.train.recipes.pipeline import PRESETS, VARIANTS, Schedule, run
 
 
 def tiny() -> Schedule:

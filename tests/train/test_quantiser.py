@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sysmol import grid
-from train.quantiser import (
+from sysmol.train.quantise.quantiser import (
     add_noise,
     byte_levels,
     codes,

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from sysmol.errors import SysmolError
-from train.data import Dataset, load_digits, to_real
-from train.prepared import Prepared, prepare
-from train.trainer import Phase, Trainer, accuracy, augment, settle_statistics
+from sysmol.train.frontend.data import Dataset, load_digits, to_real
+from sysmol.train.quantise.prepared import Prepared, prepare
+from sysmol.train.quantise.trainer import Phase, Trainer, accuracy, augment, settle_statistics
 
 
 class Tiny(nn.Module):

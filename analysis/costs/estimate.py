@@ -1,0 +1,147 @@
+"""Cycles per layer without a simulator: an estimate from the generated code's instruction mix and a machine.
+
+The code generator counts, for every region, the instructions of one inference by kind (the manifest's ``mix``):
+``smol, vload, vstore, simd, scalar, branch``, and for the accumulation that dominates it ``chains`` (independent
+accumulators of a register tile) and ``chain_len`` (dependent operations that each of them takes per tile). A region
+cannot be faster than any of these bounds, and the estimate is the largest:
+
+=========== =========================================================================================================
+issue       all instructions / the narrowest of decode, rename and commit
+vector      SIMD instructions (and SMOL ones where they share the pipes) / pipes
+accumulate  accumulating operations / units that take them
+memory      vector loads and stores / memory pipes
+scalar      scalar instructions and branches / integer pipes
+chain       accumulating operations / chains * latency of one / tiles in flight, where the reorder buffer holds
+            ``rob / (instructions per tile)`` tiles, at least one
+=========== =========================================================================================================
+
+Accumulating operations are the SMOL instructions, or ``macs / lanes`` of the style that the region's schedule names.
+Caches are taken as warm, branches as predicted; start-up of loops is not modelled. Rows have the columns of
+:mod:`sysmol.analysis.stats` with source, cpu = ``estimate``, and ``limit``, the name of the bound that was largest.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sysmol.analysis.stats import EVENTS, load_manifest, region_bytes
+from sysmol.errors import SysmolError
+from sysmol.machine import Machine
+
+SOURCE = "estimate"
+FORMULA = (
+    "the largest of six bounds computed from the generated code's instruction counts: issue width, vector pipes, units "
+    "that accumulate, memory pipes, integer pipes, and the latency of accumulation chains; warm caches, no "
+    "mispredictions."
+)
+KINDS = ("smol", "vload", "vstore", "simd", "scalar", "branch")
+
+STYLES: Mapping[str, tuple[str, float]] = {
+    "dot": ("SimdAlu", 16),
+    "sdot": ("SimdAlu", 16),
+    "mmla": ("SimdMatMultAcc", 32),
+    "mac": ("SimdMultAcc", 8),
+    "fma": ("SimdFloatMultAcc", 4),
+}
+"""gem5's operation class and multiply-accumulates per instruction of the schedules' styles (sdot, smmla, vmacc.vx on
+16-bit lanes, fmla)."""
+SEVERAL = ("unpack", "pop")
+"""Styles that take several kinds of vector instructions for a multiply-accumulate: the bound ``vector`` counts them."""
+SMOL_STYLES = {"vdot": "vdot", "run": "vdot", "vmac": "vmac"}
+"""The SMOL instruction of the styles that use one."""
+
+# The classes that stand for the vector, integer and memory pipes as a whole.
+_VECTOR, _SCALAR, _MEMORY = "SimdAlu", "IntAlu", "MemRead"
+
+
+def accumulation(region: Mapping[str, Any], machine: Machine) -> tuple[float, int, int]:
+    """``(operations, units, latency)`` of the region's accumulating instructions; no operations where it has none."""
+    smol = float(region["mix"]["smol"])
+    style = [*region["schedule"].split("-"), "", "", ""][2]
+    if region["op"] == "depthwise" and smol:
+        return smol, machine.smol_count, machine.smol_latency("vmla")
+    if style in SMOL_STYLES:
+        return smol, machine.smol_count, machine.smol_latency(SMOL_STYLES[style])
+    if style not in STYLES:  # SEVERAL, and layers without a schedule
+        return 0.0, 1, 1
+    op_class, lanes = STYLES[style]
+    return region["macs"] / lanes, machine.unit_count(op_class), machine.latency(op_class)
+
+
+def bounds(region: Mapping[str, Any], machine: Machine) -> dict[str, float]:
+    """The lower bounds in cycles for one region of a manifest."""
+    mix = region["mix"]
+    total = sum(float(mix[kind]) for kind in KINDS)
+    core = machine.core
+    operations, units, latency = accumulation(region, machine)
+    vector = mix["simd"] + (mix["smol"] if machine.smol.share else 0)
+    limits = {
+        "issue": total / min(core.decode_width, core.rename_width, core.commit_width),
+        "vector": vector / machine.unit_count(_VECTOR),
+        "accumulate": operations / units,
+        "memory": (mix["vload"] + mix["vstore"]) / machine.unit_count(_MEMORY),
+        "scalar": (mix["scalar"] + mix["branch"]) / machine.unit_count(_SCALAR),
+    }
+    if operations and mix["chains"] and mix["chain_len"]:
+        tiles = max(operations / (mix["chains"] * mix["chain_len"]), 1.0)
+        in_flight = max(core.rob_entries / (total / tiles), 1.0)
+        limits["chain"] = operations / mix["chains"] * latency / in_flight
+    return limits
+
+
+def estimate(manifest_path: str | Path, machine: Machine) -> pd.DataFrame:
+    """The table of one executable on a machine, a row per region; the columns of
+    :func:`sysmol.analysis.stats.load_run`.
+    """
+    path = Path(manifest_path)
+    manifest = load_manifest(path)
+    if manifest["isa"] not in ("arm", "riscv"):
+        raise SysmolError(f"{path} is built for {manifest['isa']}, which has no machine: compile it for arm or riscv")
+    unsupported = sorted(set(manifest["patterns"]) - set(machine.smol.patterns))
+    if unsupported:
+        raise SysmolError(
+            f"{path} uses the patterns {unsupported}, which the machine {machine.name} does not support: "
+            "train for its set, or choose another machine"
+        )
+    rows = []
+    for index, region in enumerate(manifest["regions"]):
+        mix = region["mix"]
+        limits = bounds(region, machine)
+        limit = max(limits, key=lambda name: limits[name])
+        cycles = max(math.ceil(limits[limit]), 1)
+        instructions = sum(float(mix[kind]) for kind in KINDS)
+        rows.append(
+            {
+                "run": f"{manifest['variant']}-{manifest['isa']}-{SOURCE}",
+                "name": manifest["name"],
+                "variant": manifest["variant"],
+                "isa": manifest["isa"],
+                "cpu": SOURCE,
+                "machine": machine.name,
+                "source": SOURCE,
+                "index": index,
+                "layer": region["name"],
+                "op": region["op"],
+                "images": 0,
+                "cycles": float(cycles),
+                "cycles_cold": math.nan,
+                "insts": instructions,
+                "smol": float(mix["smol"]),
+                "simd": float(mix["simd"]),
+                "load": float(mix["vload"]),
+                "store": float(mix["vstore"]),
+                "vset": 0.0,
+                "scalar": float(mix["scalar"]) + float(mix["branch"]),
+                "branch": float(mix["branch"]),
+                **dict.fromkeys(EVENTS, math.nan),
+                "ipc": instructions / cycles,
+                "macs": int(region["macs"]),
+                "macs_per_cycle": region["macs"] / cycles,
+                "bytes": region_bytes(region),
+                "limit": limit,
+            }
+        )
+    return pd.DataFrame(rows)

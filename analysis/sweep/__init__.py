@@ -1,9 +1,0 @@
-"""Sweeps over networks, ISAs, machines, pattern sets and core models: what is simulated once stays known.
-
-``analysis.sweep.load(folder)`` opens a sweep's ledger as a table; so does ``pandas.read_csv(folder/"ledger.csv")``.
-docs/sweeps.md.
-"""
-
-from analysis.sweep.ledger import load, load_layers
-
-__all__ = ["load", "load_layers"]

@@ -1,0 +1,90 @@
+"""Commands that tell what layers cost without gem5, and what hardware that asks for."""
+
+import itertools
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sysmol.cli.options import DEFAULT_MACHINE, SMOL_HELP, MachineName, ManifestFile, say
+from sysmol.cli.tables import show_layers, show_table
+from sysmol.errors import SysmolError
+
+PANEL = "Estimate and choose"
+commands = typer.Typer()
+
+
+@commands.command("estimate", rich_help_panel=PANEL)
+def estimate_(
+    manifest: ManifestFile,
+    machine: MachineName = DEFAULT_MACHINE,
+    smol: Annotated[str, typer.Option(help=SMOL_HELP)] = "",
+) -> None:
+    """Estimate cycles per layer without gem5."""
+    from sysmol.analysis.costs.estimate import estimate
+    from sysmol.analysis.stats import totals
+    from sysmol.machine import load_machine
+
+    described = load_machine(machine).with_smol(smol) if smol else load_machine(machine)
+    layers = estimate(manifest, described)
+    show_layers(layers)
+    say(f"estimate: {totals(layers)['cycles'].iloc[0]:,.0f} cycles per image on {described.name}; not simulated")
+
+
+@commands.command(rich_help_panel=PANEL)
+def costs(
+    manifest: ManifestFile,
+    machine: MachineName = DEFAULT_MACHINE,
+    run: Annotated[Path | None, typer.Option(help="gem5's run folder of it (default: the built-in estimate).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file to write.")] = None,
+) -> None:
+    """What a 128-bit vector of every layer's input costs in cycles (docs/patterns.md)."""
+    from sysmol.analysis.costs.vectors import layer_costs
+    from sysmol.machine import load_machine
+
+    found = layer_costs(manifest, load_machine(machine), run)
+    rows = [[name, cost.cycles, cost.vectors or None, cost.cycles_per_vector] for name, cost in found.layers.items()]
+    rows.append(["total", found.cycles, None, None])
+    title = f"{found.name} ({found.variant}) on {found.isa}, {found.machine}; cycles from: {found.source}"
+    show_table(["layer", "cycles", "vectors", "cycles per vector"], rows, title=title)
+    if out is not None:
+        say(f"wrote {found.write(out)}")
+
+
+@commands.command(rich_help_panel=PANEL)
+def patterns(
+    networks: Annotated[list[Path], typer.Argument(metavar="NETWORK...", help="Trained .network.safetensors files.")],
+    costs: Annotated[
+        list[Path] | None,
+        typer.Option(help="What `sysmol costs` wrote, once per network (default: SMOL instructions)."),
+    ] = None,
+    count: Annotated[list[int] | None, typer.Option(min=1, help="Patterns to choose; may be repeated.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="milp, greedy, exhaustive; may be repeated.")] = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds for each programme.")] = 10.0,
+) -> None:
+    """Choose the best of the 45 precision patterns for trained networks (docs/patterns.md)."""
+    from sysmol.analysis.costs.vectors import read_costs
+    from sysmol.network import load
+    from sysmol.pattern import pattern_name
+    from sysmol.patterns.demands import network_demands
+    from sysmol.patterns.selection import choose
+
+    if costs and len(costs) != len(networks):
+        raise SysmolError(f"{len(networks)} networks and {len(costs)} costs: give --costs once per network, in order")
+    known = [read_costs(path) for path in costs or []]
+    demands = [
+        demand
+        for path, own in itertools.zip_longest(networks, known)
+        for demand in network_demands(load(path), own.per_vector if own else None)
+    ]
+    rows: list[list[Any]] = []
+    for number in count or [4, 8, 45]:
+        for name in method or ["milp", "greedy"]:
+            found = choose(demands, number, name, time_limit=time_limit)
+            chosen = " ".join(pattern_name(i) for i in found.patterns)
+            proof = "optimal" if found.optimal else f"within {found.gap:.2%}"
+            rows.append([number, name, chosen, sum(found.vectors), found.cycles, proof, round(found.seconds, 2)])
+    unit = "cycles" if known else "SMOL instructions"
+    sources = ", ".join(f"{found.source} on {found.machine}" for found in known) or "no costs given"
+    columns = ["N", "method", "patterns", "vectors", unit, "proof", "seconds"]
+    show_table(columns, rows, title=f"{len(demands)} channel orders; {unit} that depend on vectors ({sources})")

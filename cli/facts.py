@@ -1,0 +1,127 @@
+"""Commands that show what a file, a machine or an instruction is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sysmol.cli.options import SMOL_HELP, NetworkFile, say
+from sysmol.cli.tables import show_table
+from sysmol.errors import SysmolError
+
+PANEL = "Look up"
+commands = typer.Typer()
+
+
+@commands.command(rich_help_panel=PANEL)
+def info(network: NetworkFile) -> None:
+    """Describe a network file: layers, formats, patterns, where its bytes go, metrics, provenance."""
+    from sysmol.network import load
+    from sysmol.network_file import breakdown
+    from sysmol.pattern import pattern_name
+
+    net = load(network)
+    rows = []
+    for layer in net.layers:
+        tensor = net.tensors[layer.input]
+        patterns = " ".join(pattern_name(number) for number in tensor.patterns)
+        size = None if layer.weight is None else int(layer.weight.nbytes)
+        targets = ", ".join(f"{name}:{net.tensors[name].format}" for name in layer.targets)
+        shape = "x".join(str(side) for side in tensor.shape)
+        rows.append(
+            [
+                layer.name,
+                layer.op,
+                f"{shape} {tensor.format}",
+                patterns,
+                "x".join(map(str, layer.kernel)),
+                size,
+                targets,
+            ]
+        )
+    show_table(
+        ["layer", "op", "input", "patterns", "kernel", "weight bytes", "writes"],
+        rows,
+        title=f"{net.name}: {net.description}",
+    )
+    parts = breakdown(net)
+    total = sum(parts.values())
+    shares = [[part, size, f"{size / total:.1%}"] for part, size in parts.items()]
+    show_table(["part of the deployment file", "bytes", "share"], [*shares, ["all", total, ""]])
+    for heading, facts in (("metric", net.metrics), ("provenance", net.provenance)):
+        if facts:
+            show_table([heading, "value"], [[key, brief(value)] for key, value in facts.items()])
+
+
+@commands.command(rich_help_panel=PANEL)
+def strip(
+    network: NetworkFile, out: Annotated[Path, typer.Argument(metavar="OUT", help="The deployment file to write.")]
+) -> None:
+    """Write the deployment file of a network: only what inference needs (docs/network-format.md)."""
+    from sysmol.network import load, save
+
+    before = load(network)
+    path = save(out, before, deploy=True)
+    say(f"wrote {path}: {path.stat().st_size:,} bytes of {network.stat().st_size:,}")
+
+
+@commands.command(rich_help_panel=PANEL)
+def machines(
+    name: Annotated[str, typer.Argument(help="Show this one whole (default: list all).")] = "",
+    smol: Annotated[str, typer.Option(help=SMOL_HELP)] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="The machine as a JSON file, parts spelt out.")] = False,
+) -> None:
+    """List the machine descriptions with their sources, or show one with the source of every latency."""
+    import json
+
+    from sysmol.cli.machine_table import details, overview
+    from sysmol.machine import list_machines, load_machine
+
+    if not name and (smol or as_json):
+        raise SysmolError("--smol and --json are for one machine: name it, as in sysmol machines o3-n1 --json")
+    machine = load_machine(name) if name else None
+    if machine is not None and smol:
+        machine = machine.with_smol(smol)
+    if machine is not None and as_json:
+        say(json.dumps(machine.to_json(), indent=1))
+        return
+    tables = details(machine) if machine is not None else overview([load_machine(each) for each in list_machines()])
+    for title, columns, rows in tables:
+        show_table(columns, rows, title=title)
+
+
+@commands.command(rich_help_panel=PANEL)
+def isa(
+    words: Annotated[list[str] | None, typer.Argument(help="Instruction words to decode, e.g. 0x0000000b.")] = None,
+) -> None:
+    """Show the SMOL instructions, or decode words on both ISAs."""
+    from sysmol import isa as table
+
+    if not words:
+        rows = [[", ".join(map(str, row.fns)), row.name, row.field6, row.summary] for row in table.TABLE]
+        show_table(["fn", "name", "field6", "effect"], rows, title=f"instruction table {table.FINGERPRINT}")
+        show_table(["ISA", "word"], [[name, text] for name, text in table.ENCODINGS.items()])
+        return
+    decoded = []
+    for text in words:
+        try:
+            word = int(text, 0)
+        except ValueError:
+            word = -1
+        if not 0 <= word < 1 << 32:
+            raise SysmolError(f"{text!r} is no 32-bit word: write it like 0x0000000b")
+        for name in table.ENCODINGS:
+            found = table.decode(name, word)
+            meaning = (
+                "–"
+                if found is None
+                else f"{table.mnemonic(found.fn, found.field6)} v{found.vd}, v{found.vn}, v{found.vm}"
+            )
+            decoded.append([f"{word:#010x}", name, meaning])
+    show_table(["word", "ISA", "instruction"], decoded)
+
+
+def brief(value: object) -> str:
+    """A value on one line, cut where it is long."""
+    text = str(value)
+    return text if len(text) <= 200 else text[:197] + "..."

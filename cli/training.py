@@ -1,0 +1,92 @@
+"""Commands that train networks."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sysmol.cli.options import DATASET_HELP, MODEL_HELP, PRESET_HELP, say
+from sysmol.cli.tables import show_table
+
+PANEL = "Train"
+commands = typer.Typer()
+
+
+@commands.command(rich_help_panel=PANEL)
+def train(
+    dataset: Annotated[str, typer.Argument(help=DATASET_HELP)] = "digits",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "digits_net",
+    out: Annotated[Path, typer.Option(help="Folder for networks and checkpoints.")] = Path("build/train"),
+    preset: Annotated[str, typer.Option(help=f"{PRESET_HELP}.")] = "demo",
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(help="What to make, such as w2 or P4-1.5; may be repeated (default: fp32, int8, w4, mixed)."),
+    ] = None,
+) -> None:
+    """Train a network in full precision and, from there, in other variants; export each."""
+    from sysmol.train.recipes.pipeline import VARIANTS
+    from sysmol.train.recipes.pipeline import run as run_training
+
+    metrics = run_training(
+        dataset=dataset, model=model, out_dir=out, preset=preset, seed=seed, variants=variant or VARIANTS
+    )
+    keys = ["accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_parameter", "compression"]
+    show_table(["network", *keys], [[name, *(values.get(key) for key in keys)] for name, values in metrics.items()])
+
+
+@commands.command(rich_help_panel=PANEL)
+def experiments(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A TOML file (docs/training.md).")],
+    out: Annotated[Path, typer.Option(help="Folder of all products.")] = Path("build/experiments"),
+    seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be repeated.")] = None,
+    only: Annotated[str, typer.Option(help="Only variants whose name this regular expression finds.")] = "",
+    threads: Annotated[int, typer.Option(min=0, help="Threads of PyTorch (0: its own choice).")] = 0,
+    again: Annotated[bool, typer.Option("--again", help="Export and measure anew, from the checkpoints.")] = False,
+    take: Annotated[Path | None, typer.Option(help="Train nothing: put the finished rows into this CSV file.")] = None,
+    table: Annotated[bool, typer.Option("--table", help="Train nothing: print means over seeds in Markdown.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Train nothing: draw accuracy over size into this SVG.")] = None,
+    rows: Annotated[Path | None, typer.Option(help="With --table and --plot: the rows of this CSV file.")] = None,
+) -> None:
+    """Train the variants of a network over several seeds; only what is missing, goes on after a kill."""
+    from sysmol.train.recipes.experiments import load_spec, run_experiments
+    from sysmol.train.recipes.experiments import take as take_rows
+
+    checked = load_spec(spec)
+    if take is not None:
+        finished = finished_rows(checked, out)
+        say(f"{take_rows(finished, take)}: {len(finished)} rows of {checked.network} on {checked.data_name}")
+    if table or plot is not None:
+        show_accuracy(checked, out, rows, plot, table)
+    if take is not None or table or plot is not None:
+        return
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    command = " ".join(["sysmol", *sys.argv[1:]])
+    made = run_experiments(checked, out, say, command, seeds=seed or (), only=only, again=again)
+    say(f"{len(made)} new rows below {out}")
+
+
+def finished_rows(spec: Any, out: Path) -> list[dict[str, Any]]:
+    """A spec's finished rows, with what simulations of their networks say (`sysmol evaluate` on a seed's folder)."""
+    from sysmol.analysis.accuracy import measured
+    from sysmol.train.recipes.experiments import find_rows, seed_folder
+
+    return [row | measured(row, seed_folder(spec, out, row["seed"]) / "summary.json") for row in find_rows(spec, out)]
+
+
+def show_accuracy(spec: Any, out: Path, source: Path | None, plot: Path | None, table: bool) -> None:
+    """Means over seeds of a spec's finished rows, or of its rows in a CSV file, as a table and as a figure."""
+    from sysmol.analysis.accuracy import by_variant, draw, markdown
+    from sysmol.files import atomic_write_text
+    from sysmol.train.recipes.experiments import read_table
+
+    found: list[dict[str, Any]] = list(read_table(source)) if source else finished_rows(spec, out)
+    means = by_variant(row for row in found if (row["network"], row["dataset"]) == (spec.network, spec.data_name))
+    if table:
+        say(markdown(means))
+    if plot is not None:
+        say(f"wrote {atomic_write_text(plot, draw(means))}")

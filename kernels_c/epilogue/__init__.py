@@ -1,0 +1,1 @@
+"""From sums to stored elements: requantisation and packing."""

@@ -1,0 +1,54 @@
+"""Micro-kernels: the multiply-accumulates of one register tile, by instruction.
+
+A class registers under its style's name in :data:`STYLES` and says through :meth:`MicroKernel.serves` for which
+inputs and targets it can be used; where several classes share a name (``fma`` on both ISAs), the first that serves is
+taken.
+"""
+
+from sysmol.errors import SysmolError
+from sysmol.kernels_c.micro.base import MicroKernel
+from sysmol.kernels_c.micro.binary import ScalarCount, VectorCount
+from sysmol.kernels_c.micro.lane import LaneDot, LaneFloat
+from sysmol.kernels_c.micro.mmla import MatrixDot
+from sysmol.kernels_c.micro.per_output import SdotTile, SmolMac
+from sysmol.kernels_c.micro.rvv import RvvFloat, RvvInt8
+from sysmol.kernels_c.micro.smol import SmolDot
+from sysmol.kernels_c.micro.smol_run import SmolRun
+from sysmol.kernels_c.micro.unpack import LaneUnpack, RvvUnpack
+from sysmol.kernels_c.plan.layout import Place
+from sysmol.kernels_c.targets import Target
+from sysmol.network import Layer
+
+STYLES: dict[str, tuple[type[MicroKernel], ...]] = {
+    "run": (SmolRun,),
+    "vdot": (SmolDot,),
+    "dot": (LaneDot,),
+    "mac": (RvvInt8,),
+    "fma": (LaneFloat, RvvFloat),
+    "mmla": (MatrixDot,),
+    "unpack": (LaneUnpack, RvvUnpack),
+    "pop": (VectorCount, ScalarCount),
+    "vmac": (SmolMac,),
+    "sdot": (SdotTile,),
+}
+"""Classes by style; the order of the styles is the order of preference for a layer that names none."""
+
+
+def styles(layer: Layer, source: Place, target: Target) -> list[str]:
+    """The styles that can compute a convolution of ``source``, best first."""
+    return [name for name, kinds in STYLES.items() if any(kind.serves(layer, source, target) for kind in kinds)]
+
+
+def micro_class(style: str, layer: Layer, source: Place, target: Target) -> type[MicroKernel]:
+    """The class of a style for this layer; :class:`SysmolError` where it has none."""
+    for kind in STYLES.get(style, ()):
+        if kind.serves(layer, source, target):
+            return kind
+    known = ", ".join(styles(layer, source, target))
+    raise SysmolError(
+        f"layer {layer.name}: style {style!r} does not serve a {source.tensor.format} input on {target.name}; "
+        f"choose from {known}"
+    )
+
+
+__all__ = ["STYLES", "LaneDot", "MicroKernel", "RvvFloat", "RvvInt8", "SmolDot", "SmolRun", "micro_class", "styles"]

@@ -1,0 +1,62 @@
+"""Register tiles: several output channels and pixels accumulate side by side."""
+
+from sysmol.errors import SysmolError
+from sysmol.kernels_c.emitter import Emitter
+from sysmol.kernels_c.epilogue.requantise import Tile, plus, times
+from sysmol.kernels_c.micro import MicroKernel, micro_class
+from sysmol.kernels_c.nest.base import LoopNest
+from sysmol.kernels_c.plan.heuristic import choose, overlapped
+from sysmol.kernels_c.plan.schedule import Schedule
+
+
+class OutputStationary(LoopNest):
+    """The accumulators of a tile stay in registers over the whole reduction: kernel rows, taps, input channels."""
+
+    anchor = "os"
+
+    def plan(self) -> Schedule:
+        kind = micro_class(self.style(), self.layer, self.source, self.target)
+        core = self.options.core
+        schedule = choose(self.height, self.width, len(self.blocks), self.style(), kind.work, core)
+        if not kind.overlaps:
+            return schedule
+        micro = kind(self.layer, self.source, self.blocks[:1], schedule, self.limits)
+        return overlapped(schedule, micro.steps, self.layer.kernel[0], core)
+
+    def describe(self) -> list[str]:
+        s = self.schedule
+        blocks = [f"block: {s.block} rows of tiles"] if s.block else []
+        nest = [*blocks, f"t: {s.channels} output channels", f"ty, tx: {s.rows} x {s.columns} pixels"]
+        return [
+            f"loops: {' > '.join(nest)} > ky, i: kernel rows, taps and input registers",
+            f"stationary: sums of {s.channels} channels x {s.pixels} pixels, from the first product to the epilogue",
+        ]
+
+    def tile(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
+        rows = 1 if micro.whole else self.layer.kernel[0]
+        self._check(micro)
+        em.line("const uint8_t *w = weights;")
+        micro.begin(em)
+        straight = rows > 1 and self.schedule.unroll >= rows * micro.steps
+        for first in range(rows) if straight else (0,):
+            with em.loop("ky", 1 if straight else rows):
+                at = plus("corner", first * self.source.row_bytes, times("ky", self.source.row_bytes))
+                em.line(f"const uint8_t *x = {at};", scalar=1)
+                micro.row(em)
+        micro.end(em)
+        self.epilogue.emit(em, tile, micro.accumulators())
+        self.chains = max(self.chains, micro.count)
+        self.chain_length = micro.chain * rows
+
+    def _check(self, micro: MicroKernel) -> None:
+        """Raise :class:`SysmolError` where the schedule asks for what the style cannot do here."""
+        s, name = self.schedule, self.layer.name
+        if s.unroll > micro.steps * self.layer.kernel[0]:
+            most = micro.steps * self.layer.kernel[0]
+            raise SysmolError(f"layer {name}: {s} unrolls {s.unroll} steps; {s.style} has at most {most} here")
+        if s.prefetch and not (micro.prefetches and "m_prefetch" in self.target.costs):
+            raise SysmolError(f"layer {name}: {s} prefetches, which {s.style} on {self.target.name} cannot")
+        if s.block > self.tile_rows:
+            raise SysmolError(f"layer {name}: {s} blocks {s.block} rows of tiles; there are {self.tile_rows}")
+        if s.rows > self.height or s.columns > self.width:
+            raise SysmolError(f"layer {name}: the tile of {s} is larger than the output, {self.height} x {self.width}")

@@ -1,0 +1,53 @@
+"""What a caller may decide about the generated code; the defaults are the generator's own choices."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sysmol.errors import SysmolError
+from sysmol.kernels_c.plan.heuristic import CORE, Core
+from sysmol.kernels_c.plan.schedule import Schedule
+
+PACKS = ("vqpk", "simd")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices for one program.
+
+    ``schedules``: schedule by layer name, for layers where the heuristic is not to choose. ``styles``:
+    multiply-accumulate by input format (``smol``, ``s8``, ``f32``) instead of the target's default.
+    ``pack``: how codes are made and stored, with the instruction ``"vqpk"`` or by ``"simd"`` without it.
+    ``core``: what the heuristic knows about the machine, see :func:`sysmol.kernels_c.plan.heuristic.core_of`.
+    ``shared_memory``: whether tensors that are not needed at the same time may share memory.
+    """
+
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    styles: Mapping[str, str] = field(default_factory=dict)
+    shared_memory: bool = True
+    pack: str = "vqpk"
+    core: Core = CORE
+
+    def __post_init__(self) -> None:
+        if self.pack not in PACKS:
+            raise SysmolError(f"option pack is {self.pack!r}: give one of {', '.join(PACKS)}")
+
+
+def parse_schedules(texts: Sequence[str]) -> dict[str, Schedule]:
+    """Schedules by layer from ``LAYER=NAME`` words."""
+    return {layer: Schedule.parse(name) for layer, name in _pairs(texts, "LAYER=SCHEDULE, as conv2d1=os-8x2x4-vdot")}
+
+
+def parse_styles(texts: Sequence[str]) -> dict[str, str]:
+    """Styles by input format from ``FORMAT=STYLE`` words."""
+    return dict(_pairs(texts, "FORMAT=STYLE, as smol=vmac"))
+
+
+def _pairs(texts: Sequence[str], form: str) -> list[tuple[str, str]]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (left, _, right) in zip(texts, pairs, strict=True):
+        if not left or not right:
+            raise SysmolError(f"{text!r} is not {form}")
+    return [(left, right) for left, _, right in pairs]
+
+
+DEFAULT = Options()

@@ -1,0 +1,205 @@
+"""The whole network as C: one function per layer, constant arrays, and the function that runs one image."""
+
+from dataclasses import dataclass, field
+
+from sysmol.errors import SysmolError
+from sysmol.kernels_c.emitter import CLASSES, Emitter
+from sysmol.kernels_c.nest import LoopNest, dataflow, grouped
+from sysmol.kernels_c.nest.depthwise import Int8Depthwise, PlainDepthwise
+from sysmol.kernels_c.nest.depthwise_smol import SmolDepthwise
+from sysmol.kernels_c.nest.elementwise import Elementwise, ImageRescale, MaxPool
+from sysmol.kernels_c.plan.arena import Memory, allocate, clear_name, emit_clear
+from sysmol.kernels_c.plan.constants import identifier
+from sysmol.kernels_c.plan.layout import SLACK, Place, plan
+from sysmol.kernels_c.plan.options import DEFAULT, Options
+from sysmol.kernels_c.targets import Target
+from sysmol.network import Layer, Network
+
+
+@dataclass
+class Region:
+    """One layer's entry in the manifest (see docs/kernels.md)."""
+
+    name: str
+    op: str
+    schedule: str
+    macs: int
+    bytes_weights: int
+    bytes_in: int
+    bytes_out: int
+    bytes_code: int = 0
+    mix: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Program:
+    """Generated C: ``source`` includes ``constants`` under the name ``<stem>.constants.h``."""
+
+    source: str
+    constants: str
+    regions: list[Region]
+    memory: Memory
+
+
+Kernel = LoopNest | SmolDepthwise | PlainDepthwise | Elementwise
+
+
+def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> Kernel:
+    """The generator of one layer."""
+    form = net.tensors[layer.input].format
+    if layer.input == net.input:
+        if layer.op != "rescale":
+            raise SysmolError(f"layer {layer.name}: only a rescale layer reads the u8 image; put one in front of it")
+        return ImageRescale(net, layer, places, options)
+    if layer.op == "conv2d" and layer.groups > 1:
+        return grouped(net, layer, places, target, options)
+    if layer.op == "conv2d":
+        return dataflow(options.schedules.get(layer.name))(net, layer, places, target, options)
+    if layer.op == "depthwise":
+        kinds: dict[str, type[SmolDepthwise] | type[PlainDepthwise]]
+        kinds = {"smol": SmolDepthwise, "s8": Int8Depthwise, "f32": PlainDepthwise}
+        return kinds[form](net, layer, places, options)
+    return (MaxPool if layer.op == "maxpool" else Elementwise)(net, layer, places, options)
+
+
+def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[str, Place]) -> Region:
+    out = net.tensors[layer.targets[0]]
+    macs = 0
+    if layer.op in ("conv2d", "depthwise"):
+        reduced = net.tensors[layer.input].channels // layer.groups if layer.op == "conv2d" else 1
+        macs = out.height * out.width * out.channels * layer.kernel[0] * layer.kernel[1] * reduced
+    mix = {kind: em.mix[kind] for kind in CLASSES}
+    mix["chains"] = getattr(made, "chains", 0)
+    mix["chain_len"] = getattr(made, "chain_length", 0)
+
+    def size(name: str) -> int:
+        t = net.tensors[name]
+        return places[name].pixel_bytes * t.height * t.width
+
+    return Region(
+        name=layer.name,
+        op=layer.op,
+        schedule=str(made.schedule) if isinstance(made, LoopNest) else "",
+        macs=macs,
+        bytes_weights=0 if layer.weight is None else layer.weight.nbytes,
+        bytes_in=sum(size(name) for name in (layer.input, layer.residual) if name),
+        bytes_out=sum(size(name) for name in layer.targets),
+        mix=mix,
+    )
+
+
+def kept_wide(net: Network, options: Options) -> set[str]:
+    """Tensors that ``options`` want read in another style than ``run``, so that they cannot be stored narrow."""
+    if options.styles.get("smol", "run") != "run":
+        return set(net.tensors)
+    chosen = options.schedules
+    return {x.input for x in net.layers if x.op == "conv2d" and x.name in chosen and chosen[x.name].style != "run"}
+
+
+def _check_options(net: Network, options: Options) -> None:
+    known = [layer.name for layer in net.layers if layer.op == "conv2d" and layer.input != net.input]
+    for name in options.schedules:
+        if name not in known:
+            raise SysmolError(f"there is no convolution {name!r} to schedule; the network has {', '.join(known)}")
+    for form in options.styles:
+        if form not in ("smol", "s8", "f32"):
+            raise SysmolError(f"no convolution reads {form!r} tensors; give styles for smol, s8 and f32")
+
+
+def region_of(net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> Region:
+    """One layer's region, for estimates: generated, but not kept."""
+    em = Emitter(target.costs)
+    made = kernel(net, layer, places, target, options)
+    made.emit(em)
+    return _region(net, layer, made, em, places)
+
+
+def generate(net: Network, target: Target, stem: str, command: str, options: Options = DEFAULT) -> Program:
+    """C for ``net`` on ``target``; ``stem`` names the files, ``command`` is written into their headers."""
+    names = [identifier(layer.name) for layer in net.layers]
+    for name in names:
+        if names.count(name) > 1:
+            raise SysmolError(f"two layers are both {name} in C: give them names of letters, digits and _")
+    _check_options(net, options)
+    places = plan(net, kept_wide(net, options))
+    kernels = [kernel(net, layer, places, target, options) for layer in net.layers]
+    written = {name for made in kernels if isinstance(made, SmolDepthwise) for name in made.written}
+    memory = allocate(net, places, options.shared_memory, written)
+    header = f"/* Generated from the network {net.name!r} for {target.name} by: {command} */"
+    source = [
+        header,
+        "/*",
+        " * One function per layer over padded buffers in the caller's arena. Loops: t = tile of output channels,",
+        " * ty/tx = tile of output pixels with corner oy/ox, ky/kx = kernel taps, i = registers of input channels.",
+        " * a<group>_<pixel> are accumulators: four output channels (lanes) of one pixel.",
+        " */",
+        f'#include "{target.header}"',
+        '#include "smol_net.h"',
+        '#include "smol_roi.h"',
+        "",
+        f'#include "{stem}.constants.h"',
+        "",
+    ]
+    constants = [header, f"#define SMOL_SLACK {SLACK}", ""]
+    regions = []
+    calls = []
+    most = 0
+    for layer, made in zip(net.layers, kernels, strict=True):
+        em = Emitter(target.costs)
+        out = net.tensors[layer.targets[0]]
+        em.comment(
+            f"{layer.name}: {layer.op} {layer.kernel[0]}x{layer.kernel[1]} stride {layer.stride[0]}x{layer.stride[1]}, "
+            f"{net.tensors[layer.input].format} -> {', '.join(net.tensors[n].format for n in layer.targets)} "
+            f"[{out.height}, {out.width}, {out.channels}]"
+            + (f"; schedule {made.schedule}" if isinstance(made, LoopNest) else "")
+        )
+        for text in made.describe() if isinstance(made, LoopNest) else []:
+            em.comment(text)
+        for number, name in enumerate(memory.cleared.get(layer.name, [])):
+            emit_clear(em, clear_name(layer.name, number), places[name], name in written)
+            calls.append(f"    {clear_name(layer.name, number)}(arena + {places[name].offset});")
+        constants.extend(made.emit(em))
+        source.append(em.text())
+        regions.append(_region(net, layer, made, em, places))
+        operands = [layer.input, *filter(None, [layer.residual]), *layer.targets]
+        scratch = getattr(made, "scratch", 0)
+        most = max(most, scratch)
+        texts = ["image" if name == net.input else f"arena + {places[name].offset}" for name in operands]
+        texts += [f"arena + {memory.arena}"] if scratch else []
+        calls.append(f"    {identifier(layer.name)}({', '.join(texts)});")
+        calls.append("    smol_region_end(regions);")
+    source.append(_entry(net, stem, places, memory.arena + most, calls))
+    memory.arena += most
+    memory.unplanned += most
+    return Program("\n".join(source), "\n".join(constants), regions, memory)
+
+
+def _entry(net: Network, stem: str, places: dict[str, Place], arena: int, calls: list[str]) -> str:
+    image = net.tensors[net.input]
+    final = places[net.output]
+    positions = final.positions()
+    copies = [
+        f"    memcpy(logits + {4 * c}, arena + {final.offset + final.start() + 4 * at}, 4);"
+        for c, at in enumerate(positions)
+    ]
+    if positions == list(range(len(positions))):
+        copies = [f"    memcpy(logits, arena + {final.offset + final.start()}, {4 * len(positions)});"]
+    return "\n".join(
+        [
+            f'const smol_net_info smol_net = {{"{stem}", {arena}, '
+            f"{image.height * image.width * image.channels}, {4 * net.classes}, {net.classes}}};",
+            "",
+            "void smol_net_init(uint8_t *arena)",
+            "{",
+            f"    memset(arena, 0, {arena});",
+            "}",
+            "",
+            "void smol_net_run(uint8_t *arena, const uint8_t *image, uint8_t *logits, int regions)",
+            "{",
+            "    smol_regions_begin(regions);",
+            *calls,
+            *copies,
+            "}",
+            "",
+        ]
+    )

@@ -1,0 +1,56 @@
+"""What a co-design run is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from sysmol.errors import SysmolError
+from sysmol.files import content_key
+from sysmol.train.frontend.user_files import identity, is_own
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``dataset``, ``model``: built-in names or files (:mod:`sysmol.train.frontend.user_files`). ``patterns``: how many
+    the hardware has. ``drop``: percentage points of validation accuracy that may be lost against full precision.
+    ``noise_epochs``, ``tune_epochs``: of every round. ``images``: test images per simulation. ``held_out``: share of
+    the training images that decisions are made on. ``preset``: training of full precision and uniform networks
+    (:data:`sysmol.train.recipes.pipeline.PRESETS`; empty: the data set's, where it is a built-in one).
+    """
+
+    dataset: str = "digits"
+    model: str = "digits_net"
+    isa: str = "arm"
+    machine: str = "o3-n1"
+    patterns: int = 4
+    rounds: int = 6
+    drop: float = 1.5
+    seed: int = 0
+    noise_epochs: int = 6
+    tune_epochs: int = 10
+    use_gem5: bool = True
+    images: int = 2
+    held_out: float = 0.2
+    preset: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.patterns <= 45:
+            raise SysmolError(f"{self.patterns} patterns: hardware has between 1 and 45")
+        if self.rounds < 1 or self.noise_epochs < 1 or self.tune_epochs < 1:
+            raise SysmolError("rounds and epochs must be at least 1")
+        if not 0 < self.held_out < 1:
+            raise SysmolError(f"held out {self.held_out}: give a share between 0 and 1")
+
+    @property
+    def schedule(self) -> str:
+        """Name of the preset: the one asked for, or the data set's."""
+        if not self.preset and is_own(self.dataset):
+            raise SysmolError(f"{self.dataset} has no training schedule of its own: choose one with --preset")
+        return self.preset or ("demo" if self.dataset == "digits" else self.dataset)
+
+    @property
+    def key(self) -> str:
+        """Of all that decides the course but the number of rounds, so that more rounds go on where fewer ended."""
+        facts = {name: value for name, value in asdict(self).items() if name != "rounds"}
+        facts |= {"dataset": identity(self.dataset), "model": identity(self.model)}
+        return content_key(facts)

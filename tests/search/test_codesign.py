@@ -1,0 +1,142 @@
+"""The co-design loop on the digits: rounds, limits, figures that repeat; killed at any time, it goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import ANY
+
+import pandas as pd
+import pytest
+import torch
+
+from sysmol.errors import SysmolError
+from sysmol.pattern import PATTERNS
+from sysmol.patterns.selection import Demand
+from sysmol.search.codesign.descent import STEP, Descent, Limits
+from sysmol.search.codesign.loop import Loop, Row, choose_within, hold_out
+from sysmol.search.codesign.page import write
+from sysmol.search.codesign.settings import Settings
+from sysmol.train.frontend.data import load
+from sysmol.train.recipes.pipeline import schedule_of
+
+# Sums depend on the number of threads, and the figures of two processes are compared.
+torch.set_num_threads(1)
+
+QUICK = Settings(rounds=2, noise_epochs=1, tune_epochs=1, preset="quick", use_gem5=False, drop=60.0)
+
+
+def first_rows(folder: Path, count: int) -> list[Row]:
+    rows = Loop(folder, QUICK, lambda line: None, quiet=True).rows()
+    return [next(rows) for _ in range(count)]
+
+
+def test_nothing_is_decided_on_what_was_trained_or_tested() -> None:
+    data = load("digits")
+    training, held = hold_out(data, 0.1, seed=3)
+    assert len(training.train_images) + len(held.test_images) == len(data.train_images)
+    known = {image.tobytes() for image in training.train_images}
+    distinct = [image for image in held.test_images if image.tobytes() not in known]
+    assert len(distinct) > 0.9 * len(held.test_images)
+    assert training.test_images is data.test_images
+
+
+@pytest.mark.slow
+def test_rounds_and_their_page(tmp_path: Path) -> None:
+    rows = first_rows(tmp_path, 3)
+    uniform, first, second = rows
+    assert (uniform.design, first.design, second.design) == ("P1", "P4", "P4")
+    assert first.cycles < uniform.cycles and first.file_bytes < uniform.file_bytes
+    # With so much accuracy to lose every limit is kept, and the next is smaller.
+    assert first.kept and first.improved
+    assert second.limits.share < first.limits.share or second.file_bytes < first.file_bytes
+    assert second.improved == second.better_than(first)
+    used = json.loads((tmp_path / "bin" / "round-1.arm.json").read_text())["patterns"]
+    assert set(used) <= set(first.patterns) and len(first.patterns) <= 4
+    frame = write(tmp_path, QUICK, rows, finished=True)
+    assert frame["front"].any()
+    assert pd.read_csv(tmp_path / "rounds.csv")["name"].tolist() == ["w4", "round-1", "round-2"]
+    page = (tmp_path / "codesign.html").read_text()
+    assert "round-2" in page and "<script src" not in page and page.count("data:image/svg+xml") == 1
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_with_the_same_figures(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from tests_codesign import QUICK, Loop\n"
+        "for row in Loop(Path(sys.argv[1]), QUICK, print, quiet=True).rows(): print(row.name, flush=True)"
+    )
+    module = tmp_path / "tests_codesign.py"
+    module.write_text(Path(__file__).read_text())
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", script, str(killed)], env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (killed / "checkpoints" / "round-1-noise.checkpoint.pt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    assert first_rows(killed, 2) == first_rows(tmp_path / "whole", 2)
+
+
+def test_limits_fall_and_come_back() -> None:
+    search = Descent(0.75, 1.0)
+    search.tell(True, 0.7)  # a layout may need less than its limit
+    assert search.go_on(least=0.2) and search.value == pytest.approx(STEP * 0.7)
+    search.tell(False, 0.5)
+    assert search.go_on(least=0.2) and search.value == pytest.approx((0.7 + STEP * 0.7) / 2)
+    search.tell(True, search.value)
+    search.lost = search.kept - 0.02
+    assert not search.go_on(least=0.2) and search.value == search.kept
+    search = Descent(0.75, 1.0)
+    search.tell(True, 0.3)
+    assert search.go_on(least=0.29) and search.value == 0.29
+    search.tell(True, 0.29)
+    assert not search.go_on(least=0.29)
+
+
+def test_better_is_fewer_cycles_or_bytes_at_kept_accuracy() -> None:
+    row = Row("a", "P4", (0,), Limits(1.0), 0.9, 0.9, 0.9, 2.0, 1000, 1000.0, "estimate", True, False)
+    fields = row.__dict__
+    assert row.better_than(None) and not row.better_than(row)
+    assert Row(**fields | {"cycles": 900.0, "file_bytes": 2000}).better_than(row)
+    assert Row(**fields | {"file_bytes": 900, "cycles": 1010.0}).better_than(row)
+    assert not Row(**fields | {"file_bytes": 900, "cycles": 1100.0}).better_than(row)
+    assert not Row(**fields | {"cycles": 900.0, "kept": False}).better_than(row)
+
+
+def test_a_limit_of_bits_gets_a_pattern_that_can_meet_it() -> None:
+    """60 channels of 2 bits and 4 of 1 bit in one vector of 2 bits: the fewest cycles, and too many bits."""
+    demands = [Demand("a", (0, 60, 4), 10.0), Demand("b", (32, 0, 0), 10.0)]
+    whole = {name: PATTERNS.index(chunks) for name, chunks in (("4", (8, 0, 0)), ("2", (0, 8, 0)))}
+    free = choose_within(demands, 2, 0.0, lambda ids: True)
+    assert free.patterns == tuple(sorted(whole.values())) and free.cycles == 20
+
+    def narrow(ids: Sequence[int]) -> bool:
+        return any(PATTERNS[i][2] for i in ids)
+
+    found = choose_within(demands, 3, 0.0, narrow)
+    assert set(whole.values()) < set(found.patterns) and narrow(found.patterns) and found.cycles == 20
+    tight = choose_within(demands, 2, 0.0, narrow)
+    assert narrow(tight.patterns) and tight.cycles > 20  # one of the two has to go
+    assert choose_within(demands, 2, 0.0, lambda ids: False) == replace(free, seconds=ANY)
+
+
+def test_every_data_set_has_a_schedule() -> None:
+    for dataset in ("digits", "mnist", "cifar10"):
+        assert schedule_of(Settings(dataset=dataset).schedule).float.epochs
+    with pytest.raises(SysmolError, match="unknown preset 'nonsense'"):
+        schedule_of(Settings(preset="nonsense").schedule)
+
+
+def test_settings_that_make_no_sense() -> None:
+    with pytest.raises(SysmolError, match="46 patterns"):
+        Settings(patterns=46)
+    with pytest.raises(SysmolError, match="rounds"):
+        Settings(rounds=0)
+    assert Settings(rounds=3).key == Settings(rounds=9).key != Settings(drop=2).key

@@ -1,0 +1,329 @@
+"""Image data sets as unsigned bytes: the bundled digits, MNIST and CIFAR-10 from the folder in SYSMOL_DATA, arrays of
+the user's.
+
+Every loader gives a :class:`Dataset` of u8 images ``[n, H, W, C]`` and int64 labels ``[n]``. Networks see the
+pixel x as the real number ``(x - 128) / 64`` (:func:`to_real`), so that the signed byte ``x - 128`` is exact.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import os
+import pickle
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from sysmol.errors import SysmolError
+from sysmol.files import sha256_file
+from sysmol.train.frontend.user_files import is_data, label
+
+PIXEL_ZERO = 128
+"""The pixel that stands for the real number 0."""
+PIXEL_SCALE = 1.0 / 64.0
+"""Real value of one step of a pixel."""
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A split data set; images are uint8 ``[n, H, W, C]``, labels int64 ``[n]``."""
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    classes: tuple[str, ...]
+    source: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        height, width, channels = self.train_images.shape[1:]
+        return int(height), int(width), int(channels)
+
+
+def to_real(images: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """u8 ``[n, H, W, C]`` to the float32 ``[n, C, H, W]`` that networks are trained on: ``(x - 128) / 64``."""
+    tensor = torch.as_tensor(images)
+    return ((tensor.permute(0, 3, 1, 2).float() - PIXEL_ZERO) * PIXEL_SCALE).contiguous()
+
+
+def load(name: str) -> Dataset:
+    """The data set of that name: ``digits``, ``mnist``, ``cifar10``, or a file of :func:`load_npz`."""
+    if is_data(name):
+        return load_npz(name)
+    loaders = {"digits": load_digits, "mnist": load_mnist, "cifar10": load_cifar10}
+    if name not in loaders:
+        raise SysmolError(f"unknown data set '{name}': choose one of {', '.join(loaders)}, or a .npz file of yours")
+    return loaders[name]()
+
+
+NPZ_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def load_npz(path: str | Path) -> Dataset:
+    """A user's own data: ``train_images`` and ``test_images``, u8 ``[n, H, W, C]`` or ``[n, H, W]``; ``train_labels``
+    and ``test_labels``, whole numbers ``[n]`` from 0; optional ``classes``, the names of the labels.
+    """
+    source = f"{Path(path).name}, SHA-256 {sha256_file(path)[:12]}"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {key: file[key] for key in (*NPZ_ARRAYS, "classes") if key in file}
+    except (ValueError, EOFError, OSError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise SysmolError(f"{path} is no whole .npz file of plain arrays: {error}") from None
+    for key in NPZ_ARRAYS:
+        if key not in found:
+            raise SysmolError(f"{path} has no array {key}: it needs {', '.join(NPZ_ARRAYS)}")
+    images, labels = {}, {}
+    for split in ("train", "test"):
+        images[split] = _npz_images(found[f"{split}_images"], f"{path}: {split}_images")
+        labels[split] = _npz_labels(found[f"{split}_labels"], len(images[split]), f"{path}: {split}_labels")
+    shapes = [list(each.shape[1:]) for each in images.values()]
+    if shapes[0] != shapes[1]:
+        raise SysmolError(f"{path}: images are {shapes[0]} for training and {shapes[1]} for the test")
+    count = int(max(each.max() for each in labels.values())) + 1
+    classes = tuple(str(each) for each in found.get("classes", np.arange(count)).ravel())
+    if len(classes) < count:
+        raise SysmolError(f"{path}: a label is {count - 1}, but there are {len(classes)} classes")
+    return Dataset(
+        label(str(path)), images["train"], labels["train"], images["test"], labels["test"], classes, source
+    )  # fmt: skip
+
+
+def _npz_images(found: np.ndarray, where: str) -> np.ndarray:
+    if found.dtype != np.uint8 or found.ndim not in (3, 4) or 0 in found.shape:
+        raise SysmolError(f"{where} must be u8 [n, H, W, C] or [n, H, W], not {found.dtype} {list(found.shape)}")
+    return np.ascontiguousarray(found if found.ndim == 4 else found[..., None])
+
+
+def _npz_labels(found: np.ndarray, count: int, where: str) -> np.ndarray:
+    if found.dtype.kind not in "iu" or found.shape != (count,):
+        raise SysmolError(f"{where} must be {count} whole numbers, not {found.dtype} {list(found.shape)}")
+    if found.min() < 0:
+        raise SysmolError(f"{where}: a label is {found.min()}; classes count from 0")
+    return found.astype(np.int64)
+
+
+def load_digits() -> Dataset:
+    """scikit-learn's 1,797 handwritten 8x8 digits; a fixed, shuffled split of 1,437 for training and 360 for the test.
+
+    Pixels 0..16 are stretched to 0..255.
+    """
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    bunch = sklearn_digits()
+    images = np.rint(bunch.images * (255.0 / 16.0)).astype(np.uint8)[..., None]
+    labels = bunch.target.astype(np.int64)
+    order = np.random.default_rng(1797).permutation(len(images))
+    test, train = order[:360], order[360:]
+    return Dataset(
+        "digits", images[train], labels[train], images[test], labels[test],
+        tuple(str(digit) for digit in range(10)), "scikit-learn load_digits (8x8, bundled)",
+    )  # fmt: skip
+
+
+def load_mnist() -> Dataset:
+    """MNIST from its four standard idx files, plain or ``.gz``, in SYSMOL_DATA or its folder ``mnist``."""
+    folder = _folder("mnist", ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"))
+    parts = [_read_idx(folder, f"{split}-{kind}") for split in ("train", "t10k")
+             for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]  # fmt: skip
+    train_images, train_labels, test_images, test_labels = parts
+    for images, labels in ((train_images, train_labels), (test_images, test_labels)):
+        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+            raise SysmolError(f"MNIST in {folder}: image and label files do not belong together")
+    return Dataset(
+        "mnist", train_images[..., None], train_labels.astype(np.int64), test_images[..., None],
+        test_labels.astype(np.int64), tuple(str(digit) for digit in range(10)), "MNIST idx files",
+    )  # fmt: skip
+
+
+_CIFAR10_MARKERS = (
+    "data_batch_1.bin",
+    "cifar-10-batches-bin",
+    "data_batch_1",
+    "cifar-10-batches-py",
+    "cifar-10-binary.tar.gz",
+    "cifar10_jpeg_packed.bin.xz",
+    "cifar10_jpeg_packed.bin",
+)
+
+
+def load_cifar10() -> Dataset:
+    """CIFAR-10 from SYSMOL_DATA or its folder ``cifar10``.
+
+    Understood, in this order: the binary version's batches (``data_batch_1.bin`` .. ``test_batch.bin``), the Python
+    version's (``data_batch_1`` ..), either also inside the folder that its archive unpacks to, the binary archive
+    itself, and the packed JPEG file ``cifar10_jpeg_packed.bin[.xz]`` (label u8, length u16 little-endian, JPEG;
+    50,000 for training, then 10,000 for the test).
+    """
+    folder = _folder("cifar10", _CIFAR10_MARKERS)
+    for sub in (folder, folder / "cifar-10-batches-bin", folder / "cifar-10-batches-py"):
+        if (sub / "data_batch_1.bin").is_file():
+            return _cifar10_binary({n: _read_bytes(sub / n) for n in _binary_names()}, f"binary batches in {sub.name}")
+        if (sub / "data_batch_1").is_file():
+            return _cifar10_python(sub)
+    archive = folder / "cifar-10-binary.tar.gz"
+    if archive.is_file():
+        return _cifar10_binary(_read_archive(archive), archive.name)
+    for name in ("cifar10_jpeg_packed.bin.xz", "cifar10_jpeg_packed.bin"):
+        if (folder / name).is_file():
+            return _cifar10_packed(folder / name)
+    raise SysmolError(
+        f"no CIFAR-10 files in {folder}: expected the binary batches, the Python batches or the packed JPEG"
+    )
+
+
+def _folder(name: str, markers: tuple[str, ...]) -> Path:
+    """The folder with one of the marker files: SYSMOL_DATA/name or SYSMOL_DATA."""
+    root = os.environ.get("SYSMOL_DATA", "")
+    if not root:
+        raise SysmolError(
+            f"{name} is not bundled: set SYSMOL_DATA to the folder that holds its files (or a subfolder {name}/)"
+        )
+    for folder in (Path(root) / name, Path(root)):
+        if any((folder / marker).exists() for marker in markers):
+            return folder
+    raise SysmolError(
+        f"no {name} files under SYSMOL_DATA={root}: expected {markers[0]} or another standard form there or in {name}/"
+    )
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SysmolError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _read_idx(folder: Path, stem: str) -> np.ndarray:
+    """One idx file of unsigned bytes, of any rank."""
+    path = folder / stem
+    if path.is_file():
+        data = _read_bytes(path)
+    else:
+        path = folder / f"{stem}.gz"
+        try:
+            data = gzip.decompress(_read_bytes(path))
+        except (gzip.BadGzipFile, EOFError, OSError) as error:
+            raise SysmolError(f"{path} is not a whole gzip file: fetch it again") from error
+    rank = data[3] if len(data) > 4 else 0
+    header = 4 + 4 * rank
+    if len(data) < header or data[:3] != b"\0\0\x08" or rank == 0:
+        raise SysmolError(f"{path} is not an idx file of unsigned bytes")
+    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", rank, 4))
+    if len(data) != header + int(np.prod(shape)):
+        raise SysmolError(f"{path} is truncated: {len(data)} bytes for shape {shape}")
+    return np.frombuffer(data, np.uint8, -1, header).reshape(shape).copy()
+
+
+def _binary_names() -> list[str]:
+    return [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
+
+
+def _cifar10_binary(files: dict[str, bytes], source: str) -> Dataset:
+    """Records of label u8 and 3 planes of 32 x 32."""
+    images, labels = [], []
+    for name in _binary_names():
+        data = files.get(name)
+        if data is None or len(data) != 10_000 * 3073:
+            raise SysmolError(f"CIFAR-10: {name} is missing or truncated (expected 30,730,000 bytes)")
+        records = np.frombuffer(data, np.uint8).reshape(10_000, 3073)
+        labels.append(records[:, 0])
+        images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    return _cifar10(np.concatenate(images), np.concatenate(labels), source)
+
+
+def _read_archive(path: Path) -> dict[str, bytes]:
+    files = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive.getmembers():
+                stream = archive.extractfile(member) if member.isfile() else None
+                if stream is not None:
+                    files[Path(member.name).name] = stream.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise SysmolError(f"{path} is not a whole tar archive: fetch it again") from error
+    return files
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Loads the Python batches' dictionaries of arrays; refuses every class but NumPy's array machinery."""
+
+    _allowed: ClassVar[set[tuple[str, str]]] = {
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("_codecs", "encode"),
+    }
+
+    def find_class(self, module: str, name: str) -> object:
+        module = module.replace("numpy.core", "numpy._core")  # the old name, in which the published files are written
+        if (module, name) not in self._allowed:
+            raise pickle.UnpicklingError(f"{module}.{name} is not part of a CIFAR-10 batch")
+        return super().find_class(module, name)
+
+
+def _cifar10_python(folder: Path) -> Dataset:
+    images, labels = [], []
+    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+        try:
+            batch = _PlainUnpickler(io.BytesIO(_read_bytes(folder / name)), encoding="bytes").load()
+            images.append(batch[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+            labels.append(np.asarray(batch[b"labels"], np.uint8))
+        except (pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError, TypeError) as error:
+            raise SysmolError(f"{folder / name} is not a CIFAR-10 Python batch: {error}") from error
+    return _cifar10(np.concatenate(images), np.concatenate(labels), f"Python batches in {folder.name}")
+
+
+def _cifar10_packed(path: Path) -> Dataset:
+    from PIL import Image, UnidentifiedImageError
+
+    data = _read_bytes(path)
+    try:
+        if path.suffix == ".xz":
+            data = lzma.decompress(data)
+        images = np.empty((60_000, 32, 32, 3), np.uint8)
+        labels = np.empty(60_000, np.uint8)
+        count = 0
+        for label, jpeg in _packed_records(data):
+            labels[count] = label
+            images[count] = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+            count += 1
+    except (lzma.LZMAError, EOFError, UnidentifiedImageError, OSError, ValueError, IndexError) as error:
+        raise SysmolError(f"{path} is not a whole packed CIFAR-10 file: {error}") from error
+    if count != 60_000:
+        raise SysmolError(f"{path} holds {count} images instead of 60,000")
+    return _cifar10(images, labels, "packed JPEG (quality 75: accuracies are not comparable with the originals')")
+
+
+def _packed_records(data: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    while position < len(data):
+        length = int.from_bytes(data[position + 1 : position + 3], "little")
+        record = data[position + 3 : position + 3 + length]
+        if len(record) != length or not length:
+            raise ValueError(f"record at byte {position} is truncated")
+        yield data[position], record
+        position += 3 + length
+
+
+def _cifar10(images: np.ndarray, labels: np.ndarray, source: str) -> Dataset:
+    labels = labels.astype(np.int64)
+    if labels.max() > 9:
+        raise SysmolError(f"CIFAR-10 ({source}): a label is above 9")
+    return Dataset(
+        "cifar10", np.ascontiguousarray(images[:50_000]), labels[:50_000], np.ascontiguousarray(images[50_000:]),
+        labels[50_000:], CIFAR10_CLASSES, source,
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+"""What training knows of a network: a short list of units, the layers of the network file before any number format.
+
+A :class:`Unit` is one accumulation (convolution, pooling, addition) with the batch normalisation and the residual
+addition that ride on it; a :class:`Value` is what a later unit reads, a unit's result behind an activation function.
+:func:`sysmol.train.frontend.trace.trace` makes them from a user's module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Value:
+    """The result of a unit behind an activation function: ``none``, ``relu`` or ``relu6``."""
+
+    unit: str
+    act: str = "none"
+
+
+@dataclass
+class Unit:
+    """One accumulation. ``op``: input, conv2d, depthwise, avgpool, maxpool, add (``input`` + ``residual``) or norm
+    (batch normalisation of something else than a convolution).
+
+    ``shape`` is (channels, height, width) of the result; ``path`` is the layer's name in the user's module;
+    ``padding`` is (top, left, bottom, right); ``divisor`` belongs to avgpool. ``weight`` is ``[K, C / groups, KH,
+    KW]`` (depthwise: ``groups`` = C = K); a linear layer is a convolution over its whole input. ``mask``, bool of the
+    same shape, is False where a weight must stay exactly 0, None without such weights.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, int, int]
+    path: str = ""
+    input: Value | None = None
+    residual: Value | None = None
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    divisor: int = 1
+    groups: int = 1
+    weight: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    bias: torch.Tensor | None = None
+    bn: nn.BatchNorm2d | None = None
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether this is a convolution."""
+        return self.op in ("conv2d", "depthwise")
+
+
+@dataclass
+class Graph:
+    """Units in execution order; ``output`` is the value of the logits."""
+
+    units: dict[str, Unit] = field(default_factory=dict)
+    output: Value = Value("")
+
+    @property
+    def convolutions(self) -> list[Unit]:
+        """The units with weights, in execution order."""
+        return [unit for unit in self.units.values() if unit.has_weights]
+
+    def root(self, value: Value) -> Value:
+        """The value that is stored: a maximum keeps the numbers of its input, so it looks through max pooling."""
+        while self.units[value.unit].op == "maxpool":
+            inner = self.units[value.unit].input
+            assert inner is not None
+            value = inner
+        return value

@@ -1,0 +1,88 @@
+"""Which layer computes with how many bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from sysmol.errors import SysmolError
+from sysmol.train.frontend.graph import Graph, Unit
+
+LEARNED = "learned"
+Bits = int | str
+CHOICES: tuple[Bits, ...] = (LEARNED, 4, 2, 1, 8, 32)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Bits per convolution or linear layer: ``"learned"`` (1, 2 or 4 per input channel), 4, 2, 1, 8 (signed bytes)
+    or 32 (float).
+
+    ``edges`` holds for the first and the last layer, ``layers`` (shell patterns over the layers' names in the user's
+    module, the first that matches counts) for everything else that is not ``default``.
+
+    ``fallback``: bits of a convolution that SMOL codes cannot take, 8; None refuses it by name. Codes are odd numbers,
+    so that is one with weights of exactly 0: a dilated one (its kernel has holes), or one whose groups read across the
+    parts of a concatenation.
+    """
+
+    default: Bits = LEARNED
+    edges: Bits = 8
+    layers: dict[str, Bits] = field(default_factory=dict)
+    fallback: int | None = None
+
+    def bits(self, graph: Graph) -> dict[str, Bits]:
+        """Bits of every convolution of a graph, by unit name."""
+        for choice in (self.default, self.edges, *self.layers.values()):
+            if choice not in CHOICES:
+                raise SysmolError(
+                    f"policy: {choice!r} bits is not supported; choose one of {', '.join(map(str, CHOICES))}"
+                )
+        if self.fallback not in (None, 8):
+            raise SysmolError(f"policy: a fallback of {self.fallback!r} bits is not supported; choose 8, or None")
+        units = graph.convolutions
+        for pattern in self.layers:
+            if not any(fnmatchcase(unit.path, pattern) for unit in units):
+                raise SysmolError(
+                    f"policy: no layer is called '{pattern}'; layers are {', '.join(u.path for u in units)}"
+                )
+        chosen: dict[str, Bits] = {}
+        for unit in units:
+            named = next((b for pattern, b in self.layers.items() if fnmatchcase(unit.path, pattern)), None)
+            edge = unit.path in (units[0].path, units[-1].path)
+            bits = named if named is not None else self.edges if edge else self.default
+            chosen[unit.name] = bits if unit.mask is None else self._with_zeros(unit, bits)
+        if 32 in chosen.values() and set(chosen.values()) != {32}:
+            raise SysmolError("policy: 32 bits (float) cannot be mixed with integer layers in one network")
+        return chosen
+
+    def _with_zeros(self, unit: Unit, bits: Bits) -> Bits:
+        """Bits of a convolution that needs weights of exactly 0."""
+        if bits in (8, 32):
+            return bits
+        if self.fallback is None:
+            raise SysmolError(
+                f"layer '{unit.path}' needs weights of exactly 0 (dilation, or groups across the parts of a "
+                "concatenation), which SMOL codes cannot hold: leave it at 8 bits with Policy(fallback=8) or "
+                f"Policy(layers={{'{unit.path}': 8}})"
+            )
+        return self.fallback
+
+
+POLICIES = {
+    "mixed": Policy(),
+    "w4": Policy(default=4),
+    "w2": Policy(default=2),
+    "w1": Policy(default=1),
+    "int8": Policy(default=8),
+    "fp32": Policy(default=32, edges=32),
+}
+
+
+def named_policy(policy: Policy | str) -> Policy:
+    """A policy by its name (mixed, w4, w2, w1, int8, fp32), or the policy itself."""
+    if isinstance(policy, Policy):
+        return policy
+    if policy not in POLICIES:
+        raise SysmolError(f"unknown policy '{policy}': choose one of {', '.join(POLICIES)}")
+    return POLICIES[policy]

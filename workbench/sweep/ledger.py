@@ -1,0 +1,105 @@
+"""The ledger of a sweep: one record per point, keyed by everything that its figures depend on.
+
+``records/<key>.json`` is written atomically when a point ends, well or not: a kill at any time loses the point under
+way and nothing else. ``ledger.csv`` is all records as a table, written anew after each. One process writes at a
+time.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sysmol.errors import SysmolError
+from sysmol.files import alone, atomic_write_json, atomic_write_text, content_key, make_folder, read_json
+
+RECORD_FORMAT, RECORD_VERSION = "sysmol-sweep-record", 1
+
+IDENTITY = ("network", "variant", "isa", "machine", "patterns", "cpu", "images", "seed")
+FIGURES = (
+    "cycles", "cycles_cold", "insts", "ipc", "macs", "macs_per_cycle", "smol", "simd", "load", "store", "scalar",
+    "mispredicts", "l1d_misses", "l2_misses",
+)  # fmt: skip
+"""Per image, as in :mod:`sysmol.analysis.stats`."""
+NETWORK, LAYER, SUM = "network", "layer", "sum of layers"
+"""What a record is of: a whole network that ran; one layer that ran alone; a network as the sum of such layers."""
+COLUMNS = (
+    "key", "kind", *IDENTITY, "status", "error", *FIGURES, "accuracy_integer", "bits_per_parameter", "layers",
+    "layers_simulated", "seconds", "finished", "gem5", "gem5_sha256",
+    "machine_sha256", "network_sha256", "elf_sha256", "run", "last_lines",
+)  # fmt: skip
+"""Columns of ``ledger.csv``; ``status``: ok, failed, time limit, unsupported."""
+
+
+def point_key(inputs: Mapping[str, Any]) -> str:
+    """Name of a point: 20 hexadecimal digits over what its figures depend on."""
+    return content_key(inputs)[:20]
+
+
+class Ledger:
+    """Records in ``folder``."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = make_folder(folder)
+        self.records = make_folder(self.folder / "records")
+
+    @property
+    def table(self) -> Path:
+        """The records as CSV."""
+        return self.folder / "ledger.csv"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else writes meanwhile; :class:`SysmolError` where somebody does. A killed process lets go."""
+        with alone(self.folder) as mine:
+            if not mine:
+                raise SysmolError(f"another sweep is writing into {self.folder}: wait, or name another --out")
+            yield
+
+    def path(self, key: str) -> Path:
+        return self.records / f"{key}.json"
+
+    def find(self, key: str) -> dict[str, Any] | None:
+        """The record of a point, or ``None``."""
+        path = self.path(key)
+        return read_json(path, RECORD_FORMAT, RECORD_VERSION) if path.is_file() else None
+
+    def add(self, key: str, record: Mapping[str, Any]) -> None:
+        """Keep a record; a later one of the same key replaces it."""
+        atomic_write_json(self.path(key), {"format": RECORD_FORMAT, "version": RECORD_VERSION, "key": key, **record})
+
+    def frame(self) -> pd.DataFrame:
+        """All records, a row each, sorted by what they are about."""
+        rows = [read_json(path, RECORD_FORMAT, RECORD_VERSION) for path in sorted(self.records.glob("*.json"))]
+        table = pd.DataFrame([{column: row.get(column) for column in COLUMNS} for row in rows], columns=list(COLUMNS))
+        return table.sort_values([*IDENTITY[1:], "key"], ignore_index=True)
+
+    def write_table(self) -> Path:
+        """Bring ``ledger.csv`` up to date."""
+        return atomic_write_text(self.table, self.frame().to_csv(index=False))
+
+
+def load(folder: str | Path) -> pd.DataFrame:
+    """The ledger of a sweep's folder: columns :data:`COLUMNS`."""
+    if not (Path(folder) / "records").is_dir():
+        raise SysmolError(f"{folder} holds no sweep: run 'sysmol sweep' first, or name its --out folder")
+    return Ledger(folder).frame()
+
+
+def load_layers(folder: str | Path) -> pd.DataFrame:
+    """Rows per layer of all points that ended well: ``key``, ``patterns`` and the columns of
+    :mod:`sysmol.analysis.stats`.
+    """
+    from sysmol.analysis.stats import load_run
+
+    tables = []
+    for row in load(folder).to_dict("records"):
+        if row["status"] == "ok" and os.path.isdir(Path(folder) / row["run"]):
+            layers = load_run(Path(folder) / row["run"])
+            layers.insert(0, "key", row["key"])
+            layers.insert(1, "patterns", row["patterns"])
+            tables.append(layers)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
