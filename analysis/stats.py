@@ -47,9 +47,9 @@ import pandas as pd
 
 from sysmol.errors import SysmolError
 from sysmol.files import read_json, sha256_file
+from sysmol.manifest import load_manifest
 
 RUN_FORMAT, RUN_VERSION = "sysmol-run", 1
-MANIFEST_FORMAT, MANIFEST_VERSION = "sysmol-manifest", 1
 
 COUNTS = ("insts", "smol", "simd", "load", "store", "vset", "scalar", "branch")
 SMOL_COUNTS = ("smol_macs4", "smol_macs2", "smol_macs1")
@@ -153,11 +153,6 @@ def block_counts(block: Mapping[str, float], smol_classes: Collection[str]) -> d
             levels = [0.0]  # the cache is there, but saw no miss
         row[column] = sum(levels) if levels else math.nan
     return row
-
-
-def load_manifest(path: Path) -> dict[str, Any]:
-    """The manifest beside an executable, its format and version checked."""
-    return read_json(path, MANIFEST_FORMAT, MANIFEST_VERSION)
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.errors import SysmolError
-from sysmol.files import read_json, sha256_file
+from sysmol.files import sha256_file
+from sysmol.manifest import load_manifest
 
-MANIFEST_FORMAT = "sysmol-manifest"
-MANIFEST_VERSION = 1
 ELF_MACHINES = {"arm": 183, "riscv": 243}
 """``e_machine`` of the ELF header: EM_AARCH64, EM_RISCV."""
 PT_INTERP = 3
@@ -61,7 +60,7 @@ def load_job(path: str, isa: str | None, images_file: str | None) -> Job:
     manifest = Path(path).resolve()
     if not manifest.is_file():
         raise SysmolError(f"there is no manifest {path}: make one with 'make kernels' or 'sysmol compile'")
-    data = read_json(manifest, MANIFEST_FORMAT, MANIFEST_VERSION)
+    data = load_manifest(manifest)
     try:
         found = data["isa"]
         if found not in ELF_MACHINES:

@@ -24,7 +24,6 @@ from sysmol.files import (
     atomic_write_json,
     atomic_write_text,
     make_folder,
-    read_json,
     sha256_file,
 )
 from sysmol.kernels_c import elf as elf_file
@@ -34,10 +33,9 @@ from sysmol.kernels_c.plan.options import DEFAULT, Options
 from sysmol.kernels_c.program import Program, generate
 from sysmol.kernels_c.targets import TARGETS, Target
 from sysmol.kernels_c.toolchain import Compiler, compile_c, find_compiler
+from sysmol.manifest import HEADER, load_manifest
 from sysmol.network import Network, load
 
-MANIFEST_FORMAT = "sysmol-manifest"
-MANIFEST_VERSION = 1
 FLOAT_TOLERANCE = 1e-4
 """Agreement asked of float logits, relative to the largest logit of an image: summation orders differ."""
 
@@ -137,8 +135,7 @@ def compile_network(
         region.bytes_code = len(code.get(identifier(region.name), b""))
     image = net.tensors[net.input]
     manifest = {
-        "format": MANIFEST_FORMAT,
-        "version": MANIFEST_VERSION,
+        **HEADER,
         "name": net.name,
         "variant": variant,
         "isa": isa,
@@ -167,7 +164,7 @@ def _portable(part: str) -> str:
 
 def run_host(manifest_path: str | Path, images: npt.NDArray[np.uint8], count: int) -> npt.NDArray[Any]:
     """Logits ``[count, classes]`` (int32 or float32) that a host executable gives for ``images[:count]``, uint8 HWC."""
-    manifest = read_json(manifest_path, MANIFEST_FORMAT, MANIFEST_VERSION)
+    manifest = load_manifest(manifest_path)
     if manifest["isa"] != "host":
         raise SysmolError(f"{manifest_path} is for {manifest['isa']}; only host executables run here")
     if len(images) < count or list(images.shape[1:]) != manifest["input"]["shape"]:

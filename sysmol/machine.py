@@ -15,13 +15,13 @@ from typing import Any, get_type_hints
 
 from sysmol.errors import SysmolError
 from sysmol.files import read_json
+from sysmol.isas import ISAS
 from sysmol.machine_parts import change_smol, compose
 from sysmol.pattern import PATTERNS, Pattern, parse_pattern, pattern_id
 
 MACHINE_FORMAT = "sysmol-machine"
 MACHINE_VERSION = 1
 MACHINE_FOLDER = Path(__file__).resolve().parent / "machines"
-ISAS = ("arm", "riscv")
 SMOL_FUNCTIONS = ("vmac", "vdot", "vmul", "vmla", "vqpk")
 
 _OP_CLASS_NAMES = """

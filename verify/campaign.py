@@ -16,14 +16,15 @@ from sysmol import isa as table
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, make_folder, sha256_file
+from sysmol.isas import ISAS
 from sysmol.machine import Machine, load_machine
+from sysmol.manifest import HEADER as MANIFEST_HEADER
 from sysmol.verify.assembly import assemble, source
 from sysmol.verify.operations import Step
 from sysmol.verify.program import Generator, Guard, Node, Program, Smol, Vill, run_program
 from sysmol.verify.state import State, first_difference
 
 CPUS = ("atomic", "timing", "minor", "o3")
-ISAS = ("arm", "riscv")
 PROGRAMS, NODES, PASSES = 40, 80, 10
 """Programs in a batch, nodes in a program's body (about), passes through it."""
 TIMEOUT = 900.0
@@ -135,8 +136,7 @@ def run_program_file(
     results = folder / "logits.bin"
     results.unlink(missing_ok=True)
     manifest = {
-        "format": "sysmol-manifest",
-        "version": 1,
+        **MANIFEST_HEADER,
         "name": elf.name,
         "variant": "verify",
         "isa": isa,
