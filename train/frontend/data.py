@@ -70,6 +70,20 @@ def load(name: str) -> Dataset:
     return loaders[name]()
 
 
+MARKERS = {
+    "mnist": ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"),
+    "cifar10": (
+        "data_batch_1.bin",
+        "cifar-10-batches-bin",
+        "data_batch_1",
+        "cifar-10-batches-py",
+        "cifar-10-binary.tar.gz",
+        "cifar10_jpeg_packed.bin.xz",
+        "cifar10_jpeg_packed.bin",
+    ),
+}
+"""Data sets in SYSMOL_DATA, each with the files and folders of which one tells that it is there."""
+
 NPZ_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -136,7 +150,7 @@ def load_digits() -> Dataset:
 
 def load_mnist() -> Dataset:
     """MNIST from its four standard idx files, plain or ``.gz``, in SYSMOL_DATA or its folder ``mnist``."""
-    folder = _folder("mnist", ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"))
+    folder = data_folder("mnist")
     parts = [_read_idx(folder, f"{split}-{kind}") for split in ("train", "t10k")
              for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]  # fmt: skip
     train_images, train_labels, test_images, test_labels = parts
@@ -149,17 +163,6 @@ def load_mnist() -> Dataset:
     )  # fmt: skip
 
 
-_CIFAR10_MARKERS = (
-    "data_batch_1.bin",
-    "cifar-10-batches-bin",
-    "data_batch_1",
-    "cifar-10-batches-py",
-    "cifar-10-binary.tar.gz",
-    "cifar10_jpeg_packed.bin.xz",
-    "cifar10_jpeg_packed.bin",
-)
-
-
 def load_cifar10() -> Dataset:
     """CIFAR-10 from SYSMOL_DATA or its folder ``cifar10``.
 
@@ -168,7 +171,7 @@ def load_cifar10() -> Dataset:
     itself, and the packed JPEG file ``cifar10_jpeg_packed.bin[.xz]`` (label u8, length u16 little-endian, JPEG;
     50,000 for training, then 10,000 for the test).
     """
-    folder = _folder("cifar10", _CIFAR10_MARKERS)
+    folder = data_folder("cifar10")
     for sub in (folder, folder / "cifar-10-batches-bin", folder / "cifar-10-batches-py"):
         if (sub / "data_batch_1.bin").is_file():
             return _cifar10_binary({n: _read_bytes(sub / n) for n in _binary_names()}, f"binary batches in {sub.name}")
@@ -185,8 +188,11 @@ def load_cifar10() -> Dataset:
     )
 
 
-def _folder(name: str, markers: tuple[str, ...]) -> Path:
-    """The folder with one of the marker files: SYSMOL_DATA/name or SYSMOL_DATA."""
+def data_folder(name: str) -> Path:
+    """The folder of a data set of :data:`MARKERS`: SYSMOL_DATA/name or SYSMOL_DATA; :class:`SysmolError` where it is
+    in neither.
+    """
+    markers = MARKERS[name]
     root = os.environ.get("SYSMOL_DATA", "")
     if not root:
         raise SysmolError(

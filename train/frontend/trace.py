@@ -7,10 +7,11 @@ cannot hold ends in one :class:`SysmolError` that names the node.
 
 from __future__ import annotations
 
-import copy
 import operator
+import os
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,9 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from sysmol.errors import SysmolError
+from sysmol.train.frontend.equivalence import as_float
 from sysmol.train.frontend.graph import Graph, Unit, Value
+from sysmol.train.frontend.writes import Observer, make_pure
 
 SUPPORTED = (
     "Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh(0, 6), MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, "
@@ -42,15 +45,15 @@ def trace(model: nn.Module, example_input: torch.Tensor) -> Graph:
     """
     if example_input.dim() != 4:
         raise SysmolError(f"the example input must be [n, channels, height, width], not {list(example_input.shape)}")
+    model = as_float(model)
     try:
-        model = copy.deepcopy(model).eval()
         traced = fx.GraphModule(model, _Tracer().trace(model))
     except Exception as error:  # fx raises many kinds, whatever the user's forward() does
         raise SysmolError(f"torch.fx cannot trace {type(model).__name__}: {_one_line(error)}") from error
     builder = _Builder(traced)
     try:
         with torch.no_grad():
-            _Shapes(traced).run(example_input[:1])
+            Observer(traced).run(example_input[:1].float())
     except Exception as error:
         # An unsupported node says more than the shape that it failed on.
         builder.check_supported()
@@ -58,6 +61,7 @@ def trace(model: nn.Module, example_input: torch.Tensor) -> Graph:
             f"{type(model).__name__} does not run on images {list(example_input.shape)}: {_one_line(error)}"
         ) from error
     builder.check_supported()
+    make_pure(traced.graph, builder.refuse)
     return builder.build()
 
 
@@ -67,23 +71,33 @@ def _kind(module: nn.Module) -> type | None:
     return next(kinds, None)
 
 
+class _Proxy(fx.Proxy):
+    """Knows ``t += x``, which torch.fx would note as ``t = t + x``: what else shares the memory of t changes, too."""
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+
 class _Tracer(fx.Tracer):
-    """Looks into every module but those that a handler understands as a whole."""
+    """Looks into every module but those that a handler understands as a whole; notes lines of the user's code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.record_stack_traces = True
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return _kind(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
-class _Shapes(fx.Interpreter):
-    """Runs a traced module and notes in its nodes the shape of every tensor, and every other value (sizes)."""
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if isinstance(result, torch.Tensor):
-            n.meta["shape"] = tuple(result.shape)
-        else:
-            n.meta["value"] = result
-        return result
+def _line_of(node: fx.Node) -> str:
+    """Where the user's code calls a layer, as far as that is known."""
+    frames = re.findall(r'File "(.+?)", line (\d+), in (\w+)', node.stack_trace or "")
+    own = [frame for frame in frames if f"{os.sep}torch{os.sep}" not in frame[0] and frame[0] != __file__]
+    calls = [frame for frame in own if frame[2] == "forward"] or own
+    return f", {Path(calls[-1][0]).name} line {calls[-1][1]}" if calls else ""
 
 
 def _one_line(error: Exception) -> str:
@@ -131,7 +145,8 @@ class _Builder:
         return {
             F.relu: self.relu, torch.relu: self.relu, "relu": self.relu, torch.relu_: self.relu, "relu_": self.relu,
             F.relu6: self.relu6, F.hardtanh: self.hardtanh, torch.clamp: self.clamp, "clamp": self.clamp,
-            torch.clip: self.clamp, "clip": self.clamp,
+            torch.clip: self.clamp, "clip": self.clamp, "clamp_": self.clamp, "clip_": self.clamp,
+            torch.clamp_: self.clamp, F.hardtanh_: self.hardtanh,
             operator.add: self.add, operator.iadd: self.add, torch.add: self.add, "add": self.add, "add_": self.add,
             torch.cat: self.concatenate, torch.concat: self.concatenate, torch.concatenate: self.concatenate,
             F.max_pool2d: self.max_pool, torch.max_pool2d: self.max_pool, F.avg_pool2d: self.avg_pool,
@@ -162,9 +177,9 @@ class _Builder:
 
     def describe(self, node: fx.Node) -> str:
         if node.op == "call_module":
-            return f"'{node.target}' ({type(self.modules[str(node.target)]).__name__})"
+            return f"'{node.target}' ({type(self.modules[str(node.target)]).__name__}){_line_of(node)}"
         target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-        return f"'{node.name}' ({node.op} {target})"
+        return f"'{node.name}' ({node.op} {target}){_line_of(node)}"
 
     def refuse(self, node: fx.Node, why: str) -> SysmolError:
         return SysmolError(f"unsupported layer {self.describe(node)}: {why}")

@@ -15,6 +15,7 @@ from sysmol.grid import PRECISIONS
 from sysmol.pattern import UNIFORM
 from sysmol.patterns.slots import Cover, cover, vector_instructions
 from sysmol.train.frontend.data import PIXEL_SCALE
+from sysmol.train.frontend.equivalence import as_float, check_equal
 from sysmol.train.frontend.graph import Graph, Unit, Value
 from sysmol.train.frontend.policy import LEARNED, Bits, Policy, named_policy
 from sysmol.train.frontend.trace import trace
@@ -457,11 +458,15 @@ def prepare(
     ``example_input`` is a real image batch ``[n, C, H, W]`` (:func:`sysmol.train.frontend.data.to_real`), ``policy`` a
     :class:`Policy` or one of mixed, w4, w2, w1, int8, fp32, ``pattern_set`` the patterns that the hardware supports:
     P4, P8, P45 or ids, ``grid`` one of :data:`sysmol.train.quantise.modes.GRIDS`. A layer that cannot be exported
-    raises one :class:`SysmolError` that names it.
+    raises one :class:`SysmolError` that names it, and so does a module whose logits on the example images the prepared
+    network does not have in full precision.
     """
     graph = trace(model, example_input)
     bits = named_policy(policy).bits(graph)
-    return Prepared(graph, bits, resolve_patterns(pattern_set), grid)
+    prepared = Prepared(graph, bits, resolve_patterns(pattern_set), grid)
+    training = prepared.training
+    check_equal(as_float(model), prepared.eval(), example_input)
+    return prepared.train(training)
 
 
 def resolve_patterns(pattern_set: str | Sequence[int]) -> tuple[int, ...]:
