@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sysmol import __version__
-from sysmol.cli import chain, costs, facts, kernels, simulation, training
+from sysmol.cli import chain, costs, facts, installation, kernels, simulation, training
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import remove_empty_folders
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     name="sysmol",
     help="Co-design of ultra-low-precision neural networks and the CPU that runs them, on gem5.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -41,7 +41,7 @@ def program(
     pass
 
 
-for group in (chain, training, kernels, simulation, costs, facts):  # in the order of the help text
+for group in (chain, training, kernels, simulation, costs, facts, installation):  # in the order of the help text
     app.add_typer(group.commands)
 
 

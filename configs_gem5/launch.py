@@ -14,6 +14,7 @@ from typing import Any
 
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import PACKAGE, making, sha256_file
+from sysmol.places import BUILD_GEM5
 
 RUN_NET = PACKAGE / "configs_gem5" / "run_net.py"
 BOOT_LINUX = PACKAGE / "configs_gem5" / "boot_linux.py"
@@ -28,11 +29,16 @@ def gem5_root() -> Path:
     return Path(os.environ.get("GEM5_ROOT") or Path.home() / "gem5").expanduser()
 
 
-def find_gem5(isa: str | None = None) -> Path | None:
-    """The newest ``build/*/gem5.{opt,fast,debug}`` that carries the plug-in (for ``isa``, or for any)."""
+def gem5_binaries() -> list[Path]:
+    """Every ``build/*/gem5.{opt,fast,debug}`` of gem5's tree that may be executed, the newest first."""
     found = [path for kind in ("opt", "fast", "debug") for path in gem5_root().glob(f"build/*/gem5.{kind}")]
     found = [path for path in found if os.access(path, os.X_OK)]
-    for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True):
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def find_gem5(isa: str | None = None) -> Path | None:
+    """The newest gem5 that carries the plug-in (for ``isa``, or for any)."""
+    for path in gem5_binaries():
         isas = plugin_isas(path, path.stat().st_mtime_ns)
         if isa in isas or (isa is None and isas):
             return path
@@ -42,10 +48,8 @@ def find_gem5(isa: str | None = None) -> Path | None:
 def why_no_gem5(isa: str | None = None) -> str:
     """One line for users and skipped tests where :func:`find_gem5` finds nothing."""
     wanted = f" for {isa}" if isa else ""
-    return (
-        f"no gem5 with the SMOL plug-in{wanted} under {gem5_root()}/build: build gem5 with "
-        f"EXTRAS=<this repository>/gem5_ext (docs/gem5.md), or name gem5's tree in GEM5_ROOT"
-    )
+    place = f"{gem5_root()}/build"
+    return f"no gem5 with the SMOL plug-in{wanted} under {place}: {BUILD_GEM5}, or name gem5's tree in GEM5_ROOT"
 
 
 @functools.cache

@@ -40,6 +40,7 @@ from sysmol.configs_gem5.system import build_system
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, make_folder, sha256_file
 from sysmol.machine import Machine, load_machine, pattern_set, pattern_set_name
+from sysmol.places import BUILD_GEM5
 
 RUN_FORMAT = "sysmol-run"
 RUN_VERSION = 1
@@ -78,14 +79,13 @@ def parse_arguments() -> argparse.Namespace:
 
 def check_plugin() -> str:
     """Fingerprint of the instruction table in this gem5; :class:`SysmolError` where there is none or another one."""
-    rebuild = "build gem5 with EXTRAS=<this repository>/gem5_ext (docs/gem5.md)"
     if not hasattr(_m5, "smol"):
-        raise SysmolError(f"this gem5 lacks the SMOL plug-in: {rebuild}")
+        raise SysmolError(f"this gem5 lacks the SMOL plug-in: {BUILD_GEM5}")
     found = str(_m5.smol.isa_fingerprint)
     if found != table.FINGERPRINT:
         raise SysmolError(
             f"this gem5's plug-in is of instruction table {found}, sysmol's is {table.FINGERPRINT}: "
-            f"run 'python -m sysmol.emit', then {rebuild}"
+            f"run 'python -m sysmol.emit', then {BUILD_GEM5}"
         )
     return found
 
