@@ -131,3 +131,35 @@ def test_first_guesses_are_no_worse_than_obvious_ones(p: int) -> None:
     found = fit_weight_scale(weight, levels, ONE)
     ratio = found / weight.square().mean((1, 2, 3)).sqrt()
     assert float(ratio.max() / ratio.min()) < 1.5
+
+
+@pytest.mark.parametrize("precision", [1, 2, 4])
+@pytest.mark.parametrize("value", [3.7, -0.002, 1e-7, 5e4])
+@pytest.mark.parametrize("centred", [False, True])
+def test_a_constant_tensor_keeps_its_value(precision: int, value: float, centred: bool):
+    x = torch.full((2, 3, 8, 8), value)
+    scale, offset = fit_range(x, precision, centred)
+    found = quantise(x, torch.tensor(scale), torch.tensor(offset), smol_levels(torch.tensor(precision)))
+    assert scale > 0 and torch.allclose(found, x, rtol=5e-3, atol=0)
+
+
+@pytest.mark.parametrize("precision", [1, 2, 4])
+def test_small_spreads_are_as_good_as_large_ones(precision: int, seed: int):
+    """A grid has no size of its own: scaled values have a scaled grid."""
+    x = torch.rand(1000, generator=torch.Generator().manual_seed(seed))
+    scale, offset = fit_range(x, precision)
+    small, moved = fit_range(x * 1e-7, precision)
+    assert small == pytest.approx(scale * 1e-7, rel=1e-3) and moved == pytest.approx(offset * 1e-7, rel=1e-3)
+
+
+def test_a_zero_tensor_has_a_grid():
+    scale, offset = fit_range(torch.zeros(10), 4)
+    assert scale > 0 and offset == 0
+
+
+def test_the_sample_does_not_alias():
+    """512 images with a grey border, which every k-th value is where k is a multiple of the width."""
+    x = torch.zeros(512, 14, 16, 16)
+    x[..., 1:-1, 1:-1] = 2.82 * torch.rand(512, 14, 14, 14, generator=torch.Generator().manual_seed(0))
+    scale, offset = fit_range(x, 4)
+    assert offset + scale * 1.875 > 2.5

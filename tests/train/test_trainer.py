@@ -237,3 +237,16 @@ def test_an_unknown_device_is_one_line(digits: Dataset) -> None:
     with pytest.raises(SysmolError, match="cannot compute on device 'gpu'") as error:
         Trainer(digits, device="gpu")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("count", [2, 240, 250, 499, 501, 1000])
+def test_statistics_count_every_image(count: int) -> None:
+    """Means over all images, whatever their number: an image more or less than a batch changes nothing else."""
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(4, 2))
+    images = np.random.default_rng(count).integers(0, 256, (count, 2, 2, 1), dtype=np.uint8)
+    settle_statistics(model, images)
+    real = to_real(images)
+    norm = model[0]
+    assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
+    assert float(norm.running_mean) == pytest.approx(float(real.mean()), abs=0.01)
+    assert float(norm.running_var) == pytest.approx(float(real.var()), rel=0.05)

@@ -13,7 +13,7 @@ from sysmol.train.frontend.graph import Unit
 from sysmol.train.frontend.policy import LEARNED
 from sysmol.train.quantise.modes import FLOAT, FROZEN, OFFSET
 from sysmol.train.quantise.modules import Key, activate
-from sysmol.train.quantise.quantiser import fit_range, fit_weight_scale
+from sysmol.train.quantise.quantiser import fit_range, fit_weight_scale, sample
 
 if TYPE_CHECKING:
     from sysmol.train.quantise.prepared import Prepared
@@ -65,9 +65,9 @@ def _fit_bytes(prepared: Prepared, key: Key, x: torch.Tensor) -> None:
         return
     low, high = _ends(x)
     if key[1] == "none":
-        module.set(0, max(-low, high, 1e-6) / 127, 0.0)
+        module.set(0, (max(-low, high) or 1.0) / 127, 0.0)
     else:
-        scale = max(high, 1e-6) / 255
+        scale = (max(high, 0.0) or 1.0) / 255
         module.set(0, scale, 128 * scale)
 
 
@@ -89,8 +89,8 @@ def _fit_codes(prepared: Prepared, key: Key, x: torch.Tensor) -> None:
 def _fit_weight(prepared: Prepared, unit: Unit) -> None:
     module = prepared.convolution(unit.name)
     if prepared.input_format(unit) == "s8":
-        largest = module.weight.detach().abs().amax((1, 2, 3)).clamp_min(1e-8)
-        module.log_scale.copy_((largest / 127).log())
+        largest = module.weight.detach().abs().amax((1, 2, 3))
+        module.log_scale.copy_((torch.where(largest > 0, largest, 1.0) / 127).log())
         return
     _, levels = prepared.weight_grid(unit)
     module.log_scale.copy_(fit_weight_scale(module.weight, levels, prepared.unit_scale(unit)).log())
@@ -98,8 +98,6 @@ def _fit_weight(prepared: Prepared, unit: Unit) -> None:
 
 def _ends(x: torch.Tensor) -> tuple[float, float]:
     """Smallest and largest value, a few outliers apart."""
-    flat = x.flatten()
-    if flat.numel() > 1_000_000:
-        flat = flat[:: flat.numel() // 1_000_000 + 1]
+    flat = sample(x, 1_000_000)
     count = max(1, flat.numel() // 10_000)
     return float(flat.kthvalue(count).values), float(flat.kthvalue(flat.numel() - count + 1).values)

@@ -146,28 +146,46 @@ def nearest_precision(precision: torch.Tensor) -> torch.Tensor:
 
 # --- first guesses ---------------------------------------------------------------------------------------------------
 
+SPREAD = 1e-5
+"""Values that lie closer than this part of the largest are one number: float32 has little more than that."""
+CONSTANT_SCALE = 2.0**-8
+"""Scale of a constant tensor's grid, in parts of the constant: codes err by an eighth of it, 0.05 percent."""
 
-def fit_range(sample: torch.Tensor, precision: int, centred: bool = False) -> tuple[float, float]:
-    """Scale and offset with the smallest squared error over ``sample`` on the grid of that precision (by search).
 
-    ``centred``: the offset is 0.
+def sample(x: torch.Tensor, count: int) -> torch.Tensor:
+    """At most ``count`` of a tensor's values, flat: drawn at random from a fixed seed, since every k-th value can be
+    the same column of every image.
     """
-    x = sample.detach().flatten().float()
-    if x.numel() > 5_000:
-        x = x[:: x.numel() // 5_000 + 1]
+    flat = x.detach().flatten()
+    if flat.numel() <= count:
+        return flat
+    draw = torch.Generator().manual_seed(0)
+    return flat[torch.randint(flat.numel(), (count,), generator=draw).to(flat.device)]
+
+
+def fit_range(values: torch.Tensor, precision: int, centred: bool = False) -> tuple[float, float]:
+    """Scale and offset with the smallest squared error over ``values`` on the grid of that precision (by search).
+
+    ``centred``: the offset is 0. Values that are all the same number, but for a :data:`SPREAD` of it, get it exactly:
+    as the offset, with a scale that is small beside it, or as the grid's end where there is no offset.
+    """
+    x = sample(values, 5_000).float()
     low, high = float(x.min()), float(x.max())
-    if high - low < 1e-6:
-        return max(abs(high), 1e-3), 0.0 if centred else low
     levels = smol_levels(torch.tensor(precision))
+    largest = max(abs(low), abs(high))
+    if high - low <= SPREAD * largest:
+        if centred:
+            return (largest or 1.0) / -float(levels.start), 0.0
+        return (largest or 1.0) * CONSTANT_SCALE, (low + high) / 2
     reach = 2 * (2 - 2.0 ** (1 - precision))
     lows = torch.quantile(x, torch.tensor([0.0, 0.02, 0.1, 0.2, 0.3, 0.4, 0.5])).unique().tolist()
     highs = torch.quantile(x, torch.tensor([0.6, 0.7, 0.8, 0.87, 0.92, 0.96, 0.98, 0.99, 0.997, 1.0])).unique().tolist()
-    best = (float("inf"), 1.0, 0.0)
+    best = (float("inf"), (high - low) / reach, 0.0 if centred else (high + low) / 2)
     if centred:
         highs = x.abs().quantile(torch.tensor([0.5, 0.7, 0.8, 0.87, 0.92, 0.96, 0.98, 0.99, 0.997, 1.0])).tolist()
     for top in highs:
         for bottom in [-top] if centred else lows:
-            if top - bottom > 1e-6:
+            if top - bottom > SPREAD * largest:
                 scale, offset = torch.tensor((top - bottom) / reach), torch.tensor((top + bottom) / 2)
                 q = codes(x, scale, offset, levels) * levels.step + levels.start
                 error = float((q * scale + offset - x).square().mean())
@@ -183,7 +201,8 @@ def fit_weight_scale(weight: torch.Tensor, levels: Levels, unit: torch.Tensor) -
     """
     scaled = weight.detach() * unit
     axes = tuple(range(1, scaled.dim()))
-    spread = scaled.square().mean(axes, keepdim=True).sqrt().clamp_min(1e-8)
+    spread = scaled.square().mean(axes, keepdim=True).sqrt()
+    spread = torch.where(spread > 0, spread, 1.0)  # weights of 0 fit any scale
     best_error = torch.full_like(spread, float("inf"))
     best = spread.clone()
     zero = torch.zeros(())

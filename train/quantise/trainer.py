@@ -307,15 +307,17 @@ def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray, batch: in
 
 @torch.no_grad()
 def settle_statistics(model: nn.Module, images: np.ndarray, batch: int = 250) -> None:
-    """Recompute the running statistics of batch normalisation as plain averages over ``images`` (u8)."""
+    """Recompute the running statistics of batch normalisation as plain averages over ``images`` (u8, at least 2), in
+    batches of nearly ``batch`` that differ by one image at most: every image counts as much.
+    """
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
     model.train()
-    for i in range(0, len(images) - batch + 1, batch):
-        model(to_real(images[i : i + batch]))
+    for part in np.array_split(images, max(1, len(images) // batch)):
+        model(to_real(part))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()
