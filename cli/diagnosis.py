@@ -1,6 +1,5 @@
 """What this machine has of all that sysmol can use, a finding per thing, each with the way to mend it."""
 
-import os
 import platform
 import sys
 import tempfile
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from sysmol import __version__, isa
+from sysmol import __version__, environment, isa
 from sysmol.errors import SysmolError
 from sysmol.files import PACKAGE
 
@@ -126,7 +125,7 @@ def compilers() -> Iterator[Finding]:
             found, _, fix = str(error).partition("; ")
             yield Finding(part, MISSING, found, fix)
             continue
-        own = os.environ.get(f"SYSMOL_CC_{name.upper()}")
+        own = environment.read(f"SYSMOL_CC_{name.upper()}")
         zig = "ziglang" in compiler.command
         command = own or (f"clang of ziglang {metadata.version('ziglang')}" if zig else compiler.command[0])
         yield Finding(part, OK, f"{command}, {compiler.version}")

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from sysmol import environment
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import PACKAGE, making, sha256_file
 from sysmol.places import BUILD_GEM5
@@ -26,7 +27,7 @@ DECODERS = {"arm": b"SmolArmDecoder", "riscv": b"SmolRiscvDecoder"}
 
 def gem5_root() -> Path:
     """gem5's source tree: the environment variable GEM5_ROOT, by default ``~/gem5``."""
-    return Path(os.environ.get("GEM5_ROOT") or Path.home() / "gem5").expanduser()
+    return Path(environment.read("GEM5_ROOT", str(Path.home() / "gem5"))).expanduser()
 
 
 def gem5_binaries() -> list[Path]:
@@ -115,13 +116,13 @@ def end_with_parent() -> None:
 def run_script(binary: Path, script: Path, options: list[str], what: str, timeout: float | None) -> None:
     """Run one of our scripts in gem5; its one line of error becomes :class:`SysmolError` or :class:`CheckFailed`."""
     # gem5 brings its own Python: what points at the caller's would confuse it.
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     with tempfile.TemporaryDirectory(prefix="sysmol-gem5-") as scratch:
         command = [str(binary), "-d", scratch, str(script), *options]
         try:
             done = subprocess.run(
                 command,
-                env=environment,
+                env=variables,
                 capture_output=True,
                 text=True,
                 errors="replace",

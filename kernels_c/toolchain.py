@@ -6,7 +6,6 @@ The host's: the ``cc`` argument, ``SYSMOL_CC_HOST``, ``cc``, ``gcc``, ``clang``.
 """
 
 import importlib.util
-import os
 import shlex
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sysmol import environment
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.targets import Target
 
@@ -47,7 +47,7 @@ def _version(command: Sequence[str]) -> str:
 def find_compiler(target: Target, cc: str | None = None) -> Compiler:
     """Compiler for ``target``; :class:`SysmolError` says how to get one where none is found."""
     variable = f"SYSMOL_CC_{target.name.upper()}"
-    text = cc or os.environ.get(variable, "")
+    text = cc or environment.read(variable)
     if text:
         named = shlex.split(text)
         if not named or shutil.which(named[0]) is None:

@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 from sysmol.errors import SysmolError
 from sysmol.files import read_json
 from sysmol.isas import ISAS
-from sysmol.machine_parts import change_smol, compose
+from sysmol.machine_parts import change_smol, compose, part_path
 from sysmol.pattern import PATTERNS, Pattern, parse_pattern, pattern_id
 
 MACHINE_FORMAT = "sysmol-machine"
@@ -255,14 +255,27 @@ def list_machines() -> list[str]:
 
 def load_machine(name: str | Path) -> Machine:
     """A machine by name, or from a JSON file; :class:`SysmolError` where there is none or it breaks a rule."""
+    path = machine_path(name)
+    data = compose(read_json(path, MACHINE_FORMAT, MACHINE_VERSION), str(path), path.parent)
+    return parse_machine(data, str(path))
+
+
+def machine_path(name: str | Path) -> Path:
+    """The file of a machine, which is given by name or as that file."""
     path = Path(name)
     if path.suffix != ".json":
         path = MACHINE_FOLDER / f"{name}.json"
         if not path.is_file():
             known = ", ".join(list_machines())
             raise SysmolError(f"there is no machine {str(name)!r}: choose from {known}, or give a JSON file")
-    data = compose(read_json(path, MACHINE_FORMAT, MACHINE_VERSION), str(path), path.parent)
-    return parse_machine(data, str(path))
+    return path
+
+
+def machine_files(name: str | Path) -> tuple[Path, ...]:
+    """The files that :func:`load_machine` reads: the machine's own, and those of the parts that it uses."""
+    path = machine_path(name)
+    uses = read_json(path, MACHINE_FORMAT, MACHINE_VERSION).get("uses", [])
+    return path, *(part_path(part, path.parent) for part in uses if isinstance(part, str))
 
 
 def parse_machine(data: dict[str, Any], where: str) -> Machine:

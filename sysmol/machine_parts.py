@@ -65,11 +65,16 @@ def compose(data: dict[str, Any], where: str, folder: Path) -> dict[str, Any]:
 
 def read_part(name: str, where: str, folder: Path) -> dict[str, Any]:
     """The JSON object of one part."""
-    path = folder / name if name.endswith(".json") else PARTS_FOLDER / f"{name}.json"
+    path = part_path(name, folder)
     if not name.endswith(".json") and not path.is_file():
         known = ", ".join(sorted(p.stem for p in PARTS_FOLDER.glob("*.json")))
         raise SysmolError(f"machine {where}: there is no part {name!r}: choose from {known}, or give a JSON file")
     return read_json(path, PART_FORMAT, PART_VERSION)
+
+
+def part_path(name: str, folder: Path) -> Path:
+    """Where a part's file is."""
+    return folder / name if name.endswith(".json") else PARTS_FOLDER / f"{name}.json"
 
 
 def add_part(whole: dict[str, Any], part: dict[str, Any], name: str, where: str) -> None:

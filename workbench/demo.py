@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from sysmol import environment
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import PACKAGE, atomic_write_json, content_key, make_folder, sha256_file
 from sysmol.machine import load_machine
@@ -99,9 +100,9 @@ def verify_on_host(manifest_path: Path, check_path: Path) -> None:
 
     Writes ``check_path``; raises :class:`CheckFailed` where an image differs.
     """
-    from sysmol.analysis.stats import load_manifest
-    from sysmol.analysis.summary import write_check
+    from sysmol.analysis.checks import write_check
     from sysmol.kernels_c.build import run_host
+    from sysmol.manifest import load_manifest
 
     manifest = load_manifest(manifest_path)
     network = manifest_path.parent / manifest["network"]["path"]
@@ -136,7 +137,7 @@ def verify_on_host(manifest_path: Path, check_path: Path) -> None:
 
 def verify_reference(network_path: Path, check_path: Path, variant: str, tolerance: float, images: int = 20) -> None:
     """Evaluate a network file with :mod:`sysmol.reference` and compare with the logits that training stored in it."""
-    from sysmol.analysis.summary import write_check
+    from sysmol.analysis.checks import write_check
     from sysmol.reference import evaluate
 
     net = load(network_path)
@@ -178,7 +179,7 @@ def all_at_once(action: Callable[..., None], arguments: Iterable[tuple[Any, ...]
 
 
 class Chain:
-    """The stages over one output folder, with :mod:`sysmol.analysis.summary`'s layout."""
+    """The stages over one output folder, with :mod:`sysmol.analysis.products`'s layout."""
 
     def __init__(
         self,
@@ -244,7 +245,7 @@ class Chain:
             return [path, path.parent / record["elf"]["path"]]
 
         sources = source_digest(*PROGRAM_SOURCES)
-        compilers = {key: value for key, value in os.environ.items() if key.startswith("SYSMOL_CC")}
+        compilers = {name: environment.read(name) for name in environment.VARIABLES if "_CC_" in name}
         inputs = {"network": sha256_file(self.network(variant)), "sources": sources, "compilers": compilers}
         self.stages.run(f"compile-{variant}-{isa}", inputs, action)
 
@@ -325,8 +326,8 @@ class Chain:
 
     def evaluate(self, variants: Sequence[str]) -> dict[str, Any]:
         """All stages behind the training, for these networks of the folder."""
+        from sysmol.analysis.products import collect
         from sysmol.analysis.report import write_report
-        from sysmol.analysis.summary import collect
         from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
 
         self.check_tools()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
-import os
 import pickle
 import tarfile
 import zipfile
@@ -23,6 +22,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from sysmol import environment
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
 from sysmol.train.frontend.user_files import is_data, label
@@ -83,6 +83,17 @@ MARKERS = {
     ),
 }
 """Data sets in SYSMOL_DATA, each with the files and folders of which one tells that it is there."""
+
+
+def source_files(name: str) -> tuple[Path, ...]:
+    """The files that :func:`load` reads for a data set; none for the digits, which scikit-learn brings."""
+    if is_data(name):
+        return (Path(name),)
+    if name == "mnist":
+        folder = data_folder("mnist")
+        return tuple(_idx_path(folder, stem) for stem in _MNIST_STEMS)
+    return _cifar10_files(data_folder("cifar10")) if name == "cifar10" else ()
+
 
 NPZ_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -148,11 +159,18 @@ def load_digits() -> Dataset:
     )  # fmt: skip
 
 
+_MNIST_STEMS = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
 def load_mnist() -> Dataset:
     """MNIST from its four standard idx files, plain or ``.gz``, in SYSMOL_DATA or its folder ``mnist``."""
     folder = data_folder("mnist")
-    parts = [_read_idx(folder, f"{split}-{kind}") for split in ("train", "t10k")
-             for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]  # fmt: skip
+    parts = [_read_idx(folder, stem) for stem in _MNIST_STEMS]
     train_images, train_labels, test_images, test_labels = parts
     for images, labels in ((train_images, train_labels), (test_images, test_labels)):
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
@@ -193,7 +211,7 @@ def data_folder(name: str) -> Path:
     in neither.
     """
     markers = MARKERS[name]
-    root = os.environ.get("SYSMOL_DATA", "")
+    root = environment.read("SYSMOL_DATA")
     if not root:
         raise SysmolError(
             f"{name} is not bundled: set SYSMOL_DATA to the folder that holds its files (or a subfolder {name}/)"
@@ -213,13 +231,18 @@ def _read_bytes(path: Path) -> bytes:
         raise SysmolError(f"cannot read {path}: {error.strerror}") from error
 
 
+def _idx_path(folder: Path, stem: str) -> Path:
+    """The file, plain or compressed."""
+    plain = folder / stem
+    return plain if plain.is_file() else folder / f"{stem}.gz"
+
+
 def _read_idx(folder: Path, stem: str) -> np.ndarray:
     """One idx file of unsigned bytes, of any rank."""
-    path = folder / stem
-    if path.is_file():
+    path = _idx_path(folder, stem)
+    if path.suffix != ".gz":
         data = _read_bytes(path)
     else:
-        path = folder / f"{stem}.gz"
         try:
             data = gzip.decompress(_read_bytes(path))
         except (gzip.BadGzipFile, EOFError, OSError) as error:
@@ -232,6 +255,16 @@ def _read_idx(folder: Path, stem: str) -> np.ndarray:
     if len(data) != header + int(np.prod(shape)):
         raise SysmolError(f"{path} is truncated: {len(data)} bytes for shape {shape}")
     return np.frombuffer(data, np.uint8, -1, header).reshape(shape).copy()
+
+
+def _cifar10_files(folder: Path) -> tuple[Path, ...]:
+    """The files of the form that :func:`load_cifar10` takes."""
+    for sub in (folder, folder / "cifar-10-batches-bin", folder / "cifar-10-batches-py"):
+        for suffix in (".bin", ""):
+            if (sub / f"data_batch_1{suffix}").is_file():
+                return tuple(sub / name.replace(".bin", suffix) for name in _binary_names())
+    packed = (folder / name for name in MARKERS["cifar10"][4:])
+    return tuple(path for path in packed if path.is_file())[:1]
 
 
 def _binary_names() -> list[str]:
