@@ -55,7 +55,7 @@ X = torch.zeros(2, 3, 8, 8)
         (nn.Conv2d(8, 8, 1, padding=1), "padding"),
         (nn.ConvTranspose2d(8, 8, 2), "ConvTranspose2d"),
         (nn.InstanceNorm2d(8), "InstanceNorm2d"),
-        (nn.MaxPool2d(2, ceil_mode=True), "ceil_mode"),
+        (nn.AvgPool2d(3, 2, ceil_mode=True), "ceil_mode"),
         (nn.AvgPool2d(3, padding=1, count_include_pad=False), "count_include_pad"),
         (nn.AdaptiveAvgPool2d((None, 3)), "output size 8x3"),
         (nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8, track_running_stats=False)), "running statistics"),
@@ -73,8 +73,14 @@ def test_unsupported_layers(layer: nn.Module, words: str) -> None:
     [
         torch.sigmoid,
         lambda x: x * x,
-        lambda x: x * 2,
+        lambda x: F.relu6(x) * 2,
+        lambda x: F.relu(x) * -1,
+        lambda x: x * 2 + x,
+        lambda x: x / torch.ones(8, 1, 1),
         lambda x: x + 1,
+        lambda x: x.softmax(1),
+        lambda x: F.pad(x, (1, 1, 1, 1)),
+        lambda x: F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 2),
         lambda x: torch.cat([x, x], 1)[:, :8],
         lambda x: x[:, :, 1:],
         lambda x: x + x.mean((2, 3), keepdim=True),
@@ -155,6 +161,14 @@ def test_additions_ride_on_convolutions_where_they_can() -> None:
         lambda x: F.adaptive_avg_pool2d(x, (4, None)),
         lambda x: torch.clamp(x, min=0.0),
         lambda x: F.dropout2d(F.dropout(x, training=False), training=False),
+        lambda x: F.max_pool2d(F.relu(x), 3, 2, ceil_mode=True),
+        lambda x: F.max_pool2d(x, (3, 2), (2, 3), 1, ceil_mode=True),
+        lambda x: F.avg_pool2d(x, 2, ceil_mode=True),
+        lambda x: x * 2,
+        lambda x: -0.5 * x,
+        lambda x: F.relu(x) / 4,
+        lambda x: torch.mul(x, 3).div(2),
+        lambda x: F.relu(x).mul_(0.5),
     ],
 )
 def test_other_ways_to_write_it(function) -> None:
@@ -182,3 +196,29 @@ def test_float_mode_is_the_users_module() -> None:
         prepared = prepare(module, x, "fp32").eval()
         with torch.no_grad():
             assert torch.allclose(module(x), prepared(x), atol=1e-5)
+
+
+class Padded(nn.Module):
+    """Padding in front of convolutions, as 'SAME' of other frameworks has it, and a softmax at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.norm = nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8)
+        self.b, self.c = nn.Conv2d(8, 8, 3, groups=8, stride=2), nn.Conv2d(8, 8, 3, padding=1)
+        self.zero, self.head = nn.ZeroPad2d((1, 0, 1, 0)), nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.pad(x, (0, 1, 0, 1))
+        y = F.relu(self.norm(self.a(y)) * 0.5)
+        padded = self.zero(y)
+        y = self.c(F.relu(self.b(padded)))
+        return F.log_softmax(self.head(y.mean((2, 3))), dim=1)
+
+
+def test_padding_is_the_convolutions_and_softmax_is_dropped() -> None:
+    torch.manual_seed(0)
+    module, x = Padded().eval(), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        prepared = prepare(module, x, "fp32").eval()
+        assert torch.allclose(module(x), F.log_softmax(prepared(x), 1), atol=1e-5)
+    assert prepared.graph.units["a"].padding == (0, 0, 1, 1)

@@ -35,10 +35,16 @@ def as_float(model: nn.Module) -> nn.Module:
     return model
 
 
+DROPPED = {"": lambda x: x, "softmax": lambda x: x.softmax(1), "log_softmax": lambda x: x.log_softmax(1)}
+"""Functions behind the logits that a prepared network leaves out (``Graph.dropped``)."""
+
+
 @torch.no_grad()
-def check_equal(model: nn.Module, network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> None:
-    """Compare logits ``[n, classes]`` of the user's ``model`` and of a ``network`` made of it, on real images
-    ``[n, C, H, W]``, both in evaluation mode.
+def check_equal(
+    model: nn.Module, network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, dropped: str = ""
+) -> None:
+    """Compare logits ``[n, classes]`` of the user's ``model`` and of a ``network`` made of it, which leaves out the
+    function ``dropped``, on real images ``[n, C, H, W]``, both in evaluation mode.
 
     Raises :class:`SysmolError` where they differ, or are no finite numbers.
     """
@@ -48,7 +54,7 @@ def check_equal(model: nn.Module, network: Callable[[torch.Tensor], torch.Tensor
     expected = model(batch.clone()).flatten(1)
     if not bool(expected.isfinite().all()):
         raise SysmolError(f"{type(model).__name__} gives NaN or infinite logits on the example images")
-    found = network(batch.clone())
+    found = DROPPED[dropped](network(batch.clone()))
     if found.shape != expected.shape:
         shapes = f"{list(found.shape)} instead of {list(expected.shape)}"
         raise SysmolError(f"{type(model).__name__} cannot be followed: its logits would have the shape {shapes}")

@@ -56,10 +56,12 @@ class Unit:
 
 @dataclass
 class Graph:
-    """Units in execution order; ``output`` is the value of the logits."""
+    """Units in execution order; ``output`` is the value of the logits. ``dropped``: the function behind them that is
+    left out, ``softmax`` or ``log_softmax``, or nothing."""
 
     units: dict[str, Unit] = field(default_factory=dict)
     output: Value = Value("")
+    dropped: str = ""
 
     @property
     def convolutions(self) -> list[Unit]:

@@ -15,26 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
 from sysmol.errors import SysmolError
+from sysmol.train.frontend.accepted import FUNCTIONS, MODULES, SUPPORTED
 from sysmol.train.frontend.equivalence import as_float
 from sysmol.train.frontend.graph import Graph, Unit, Value
 from sysmol.train.frontend.writes import Observer, make_pure
 
-SUPPORTED = (
-    "Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh(0, 6), MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, "
-    "mean over height and width, flatten, addition, concatenation of channels, Dropout, Identity"
-)
-
-MODULES = (
-    nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.MaxPool2d, nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d, nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity,
-)  # fmt: skip
-"""Modules with a handler in :class:`_Builder`."""
-
-
+Padding = tuple[int, int, int, int]
 Parts = tuple[Value, ...]
 """What a node of the user's module stands for: one value, or those that it concatenates."""
 
@@ -50,7 +39,7 @@ def trace(model: nn.Module, example_input: torch.Tensor) -> Graph:
         traced = fx.GraphModule(model, _Tracer().trace(model))
     except Exception as error:  # fx raises many kinds, whatever the user's forward() does
         raise SysmolError(f"torch.fx cannot trace {type(model).__name__}: {_one_line(error)}") from error
-    builder = _Builder(traced)
+    builder = Builder(traced)
     try:
         with torch.no_grad():
             Observer(traced).run(example_input[:1].float())
@@ -66,7 +55,7 @@ def trace(model: nn.Module, example_input: torch.Tensor) -> Graph:
 
 
 def _kind(module: nn.Module) -> type | None:
-    """Which of :data:`MODULES` computes a module's result: its own class or one that it inherits forward() from."""
+    """The accepted module that computes a module's result: its class, or one that it inherits forward() from."""
     kinds = (k for k in MODULES if isinstance(module, k) and type(module).forward is k.forward)
     return next(kinds, None)
 
@@ -75,7 +64,19 @@ class _Proxy(fx.Proxy):
     """Knows ``t += x``, which torch.fx would note as ``t = t + x``: what else shares the memory of t changes, too."""
 
     def __iadd__(self, other: Any) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+        return self._in_place(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.isub, other)
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.imul, other)
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.itruediv, other)
+
+    def _in_place(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
 
 
 class _Tracer(fx.Tracer):
@@ -115,12 +116,16 @@ def _pair(value: Any) -> tuple[int, int]:
 Handler = Callable[[fx.Node], Parts | None]
 
 
-class _Builder:
+class Builder:
+    """Makes the units, node by node; a method for every row of :data:`sysmol.train.frontend.accepted.TABLE`."""
+
     def __init__(self, traced: fx.GraphModule) -> None:
         self.traced = traced
         self.modules = dict(traced.named_modules())
         self.graph = Graph()
         self.values: dict[fx.Node, Parts] = {}
+        self.padded: dict[fx.Node, Padding] = {}
+        """(top, left, bottom, right) that nodes put around what they stand for; only convolutions can read that."""
 
     # --- dispatch ----------------------------------------------------------------------------------------------------
 
@@ -128,34 +133,12 @@ class _Builder:
         """The method that understands a node; None where there is none."""
         if node.op == "call_module":
             kind = _kind(self.modules[str(node.target)])
-            return None if kind is None else self.module_handlers()[kind]
-        if node.op in ("call_function", "call_method"):
-            return self.function_handlers().get(node.target)
-        return {"placeholder": self.placeholder, "output": self.output, "get_attr": None}[node.op]
-
-    def module_handlers(self) -> dict[type, Handler]:
-        return {
-            nn.Conv2d: self.conv, nn.Linear: self.linear, nn.BatchNorm1d: self.batch_norm,
-            nn.BatchNorm2d: self.batch_norm, nn.ReLU: self.relu, nn.ReLU6: self.relu6, nn.Hardtanh: self.hardtanh,
-            nn.MaxPool2d: self.max_pool, nn.AvgPool2d: self.avg_pool, nn.AdaptiveAvgPool2d: self.adaptive_pool,
-            nn.Flatten: self.flatten, nn.Dropout: self.parts, nn.Dropout2d: self.parts, nn.Identity: self.parts,
-        }  # fmt: skip
-
-    def function_handlers(self) -> dict[Any, Handler]:
-        return {
-            F.relu: self.relu, torch.relu: self.relu, "relu": self.relu, torch.relu_: self.relu, "relu_": self.relu,
-            F.relu6: self.relu6, F.hardtanh: self.hardtanh, torch.clamp: self.clamp, "clamp": self.clamp,
-            torch.clip: self.clamp, "clip": self.clamp, "clamp_": self.clamp, "clip_": self.clamp,
-            torch.clamp_: self.clamp, F.hardtanh_: self.hardtanh,
-            operator.add: self.add, operator.iadd: self.add, torch.add: self.add, "add": self.add, "add_": self.add,
-            torch.cat: self.concatenate, torch.concat: self.concatenate, torch.concatenate: self.concatenate,
-            F.max_pool2d: self.max_pool, torch.max_pool2d: self.max_pool, F.avg_pool2d: self.avg_pool,
-            F.adaptive_avg_pool2d: self.adaptive_pool, torch.mean: self.mean, "mean": self.mean,
-            torch.flatten: self.flatten, "flatten": self.flatten, "view": self.flatten, "reshape": self.flatten,
-            torch.reshape: self.flatten, torch.squeeze: self.flatten, "squeeze": self.flatten,
-            F.dropout: self.parts, F.dropout2d: self.parts, "contiguous": self.parts, "size": self.shape_query,
-            getattr: self.shape_query, operator.getitem: self.shape_query, operator.mul: self.shape_query,
-        }  # fmt: skip
+            name = None if kind is None else MODULES[kind]
+        elif node.op in ("call_function", "call_method"):
+            name = FUNCTIONS.get(node.target)
+        else:
+            name = {"placeholder": "placeholder", "output": "output"}.get(node.op)
+        return None if name is None else getattr(self, name)
 
     def check_supported(self) -> None:
         """Refuse, before anything runs, the first node that no handler understands."""
@@ -208,7 +191,13 @@ class _Builder:
         found = node.args[index] if len(node.args) > index else node.kwargs.get("input") if index == 0 else None
         if not isinstance(found, fx.Node) or found not in self.values:
             raise self.refuse(node, "its input is not an activation tensor of this network")
+        if found in self.padded and not self.reads_padding(node):
+            raise self.refuse(node, f"it reads what {self.describe(found)} pads; only a convolution can")
         return self.values[found]
+
+    def reads_padding(self, node: fx.Node) -> bool:
+        """Whether a node is a convolution, whose own padding takes up what stands in front of it."""
+        return node.op == "call_module" and _kind(self.module(node)) is nn.Conv2d
 
     def option(self, node: fx.Node, name: str, index: int, default: Any) -> Any:
         """An option of a module or function: keyword, position or the module's attribute."""
@@ -274,6 +263,70 @@ class _Builder:
             raise self.refuse(node, f"it concatenates over dim={axis}; only over channels, dim=1")
         return tuple(value for t in tensors for value in self.values[t])
 
+    def softmax(self, node: fx.Node) -> Parts:
+        """Dropped at the end of the network: it changes neither the order of the logits nor what training compares."""
+        axis = self.option(node, "dim", 1, None)
+        if axis is None or axis % len(node.meta["shape"]) != 1 or any(user.op != "output" for user in node.users):
+            raise self.refuse(node, "only over the logits, at the end of the network")
+        name = type(self.module(node)).__name__ if node.op == "call_module" else str(node.target)
+        self.graph.dropped = "log_softmax" if "log" in name.lower() else "softmax"
+        return self.parts(node)
+
+    def pad(self, node: fx.Node) -> Parts:
+        """Zeros around an image, which the convolutions that read it take up."""
+        if node.op == "call_module":
+            sizes, mode, value = self.module(node).padding, "constant", getattr(self.module(node), "value", 0)
+        else:
+            sizes = self.option(node, "pad", 1, ())
+            mode, value = self.option(node, "mode", 2, "constant"), self.option(node, "value", 3, None)
+        sizes = [int(size) for size in sizes]
+        if mode != "constant" or value not in (None, 0) or min(sizes, default=0) < 0 or any(sizes[4:]):
+            raise self.refuse(node, "only zeros around height and width")
+        left, right, top, bottom = (*sizes, 0, 0, 0, 0)[:4]
+        argument = node.all_input_nodes[0]
+        parts = self.values.get(argument)
+        if parts is None:
+            raise self.refuse(node, "its input is not an activation tensor of this network")
+        for user in node.users:
+            if not self.reads_padding(user):
+                raise self.refuse(node, f"{self.describe(user)} reads it; only a convolution can")
+        around = (top, left, bottom, right)
+        before = self.padded.get(argument, (0, 0, 0, 0))
+        self.padded[node] = _sum(around, before)
+        return parts
+
+    def times(self, node: fx.Node) -> Parts | None:
+        """A number folded into the convolution that made the other factor."""
+        if "shape" not in node.meta:
+            return None  # arithmetic on sizes
+        numbers = [a for a in node.args if isinstance(a, (int, float))]
+        tensors = [n for n, a in enumerate(node.args) if isinstance(a, fx.Node)]
+        if len(numbers) != 1 or len(tensors) != 1:
+            raise self.refuse(node, "only by a number that stands in the code")
+        return tuple(self.scaled(node, value, float(numbers[0])) for value in self.parts(node, tensors[0]))
+
+    def divided(self, node: fx.Node) -> Parts | None:
+        """Division by a number."""
+        if "shape" not in node.meta:
+            return None
+        if len(node.args) != 2 or not isinstance(node.args[1], (int, float)) or not node.args[1] or node.kwargs:
+            raise self.refuse(node, "only by a number that stands in the code and is not 0")
+        return tuple(self.scaled(node, value, 1 / float(node.args[1])) for value in self.parts(node))
+
+    def scaled(self, node: fx.Node, value: Value, factor: float) -> Value:
+        """A value times a number: in the weights of its convolution, where nothing else reads that."""
+        unit = self.unit(value)
+        commutes = value.act == "none" or (value.act == "relu" and factor > 0)
+        if not (unit.has_weights and unit.residual is None and commutes and self.alone(value)):
+            raise self.refuse(node, "only the result of a convolution that nothing else reads can be multiplied")
+        if unit.bn is not None:
+            unit.bn = _scaled_norm(unit.bn, factor)
+        else:
+            assert unit.weight is not None
+            unit.weight = unit.weight * factor
+            unit.bias = None if unit.bias is None else unit.bias * factor
+        return value
+
     # --- convolutions ------------------------------------------------------------------------------------------------
 
     def conv(self, node: fx.Node) -> Parts:
@@ -289,8 +342,10 @@ class _Builder:
         else:
             rows, columns = _pair(module.padding)
             padding = (rows, columns, rows, columns)
+        before = self.padded.get(node.all_input_nodes[0], (0, 0, 0, 0))
+        padding = _sum(padding, before)
         if max(padding[0], padding[2]) >= kernel[0] or max(padding[1], padding[3]) >= kernel[1]:
-            raise self.refuse(node, f"padding={module.padding} is not smaller than the kernel {list(kernel)}")
+            raise self.refuse(node, f"padding of {list(padding)} is not smaller than the kernel {list(kernel)}")
         geometry = {"stride": _pair(module.stride), "padding": padding}
         per = module.in_channels // module.groups
         sizes = [self.channels(value) for value in parts]
@@ -403,21 +458,24 @@ class _Builder:
         stride = self.option(node, "stride", 2, None)
         rows, columns = _pair(self.option(node, "padding", 3, 0))
         stride = kernel if stride in (None, [], ()) else _pair(stride)
-        return {"kernel": kernel, "stride": stride, "padding": (rows, columns, rows, columns)}
+        size, result = self.unit(self.parts(node)[0]).shape[1:], self.shape(node)[1:]
+        # What the windows reach beyond the image at its lower and right edge: more than the padding with ceil_mode.
+        reach = [(result[i] - 1) * stride[i] + kernel[i] - size[i] for i in (0, 1)]
+        bottom, right = max(rows, reach[0] - rows), max(columns, reach[1] - columns)
+        return {"kernel": kernel, "stride": stride, "padding": (rows, columns, bottom, right)}
 
     def max_pool(self, node: fx.Node) -> Parts:
         if _pair(self.option(node, "dilation", 4, 1)) != (1, 1):
             raise self.refuse(node, "dilation other than 1")
-        if self.option(node, "ceil_mode", 5, False):
-            raise self.refuse(node, "ceil_mode")
         if self.option(node, "return_indices", 6, False):
             raise self.refuse(node, "return_indices")
         return self.pool(node, "maxpool", **self.windows(node))
 
     def avg_pool(self, node: fx.Node) -> Parts:
         windows = self.windows(node)
-        if self.option(node, "ceil_mode", 4, False):
-            raise self.refuse(node, "ceil_mode")
+        top, left, bottom, right = windows["padding"]
+        if (top, left) != (bottom, right):
+            raise self.refuse(node, "ceil_mode with windows that reach beyond the image (their divisor would differ)")
         if max(windows["padding"]) and not self.option(node, "count_include_pad", 5, True):
             raise self.refuse(node, "padding with count_include_pad=False (the divisor would change at the border)")
         kernel = windows["kernel"]
@@ -486,6 +544,19 @@ class _Builder:
                 unit = self.unit(value)
                 pending += [v for v in (unit.input, unit.residual) if v is not None]
         self.graph.units = {name: unit for name, unit in self.graph.units.items() if name in needed}
+
+
+def _sum(a: Padding, b: Padding) -> Padding:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
+
+
+def _scaled_norm(norm: nn.BatchNorm2d, factor: float) -> nn.BatchNorm2d:
+    """Batch normalisation whose results are ``factor`` times those of ``norm``."""
+    scaled = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum).eval()
+    state = scaled.state_dict() | norm.state_dict()
+    state |= {name: state[name] * factor for name in ("weight", "bias")}
+    scaled.load_state_dict(state)
+    return scaled
 
 
 def _copy(tensor: torch.Tensor | None) -> torch.Tensor | None:

@@ -465,7 +465,7 @@ def prepare(
     bits = named_policy(policy).bits(graph)
     prepared = Prepared(graph, bits, resolve_patterns(pattern_set), grid)
     training = prepared.training
-    check_equal(as_float(model), prepared.eval(), example_input)
+    check_equal(as_float(model), prepared.eval(), example_input, graph.dropped)
     return prepared.train(training)
 
 

@@ -1,0 +1,106 @@
+"""What a user's ``forward`` may consist of: the one table from which nodes are understood, refused and documented."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """One thing that a network may do.
+
+    ``handler`` is the method of :class:`sysmol.train.frontend.trace.Builder` that understands it, whether it is written
+    as a module, a function or a method of a tensor (by name). ``layers`` and ``note`` are its row in the
+    documentation; a row without ``layers`` only steers the others (sizes).
+    """
+
+    handler: str
+    layers: str = ""
+    note: str = ""
+    modules: tuple[type[nn.Module], ...] = ()
+    functions: tuple[Any, ...] = ()
+
+
+TABLE = (
+    Accepted(
+        "conv", "Conv2d", "any kernel, stride, padding of zeros, groups; dilation at 8 bits; depthwise where groups = "
+        "channels", (nn.Conv2d,),
+    ),
+    Accepted("linear", "Linear", "over channels, or over a flattened image", (nn.Linear,)),
+    Accepted(
+        "batch_norm", "BatchNorm", "folded into the convolution in front of it, elsewhere a layer of its own",
+        (nn.BatchNorm1d, nn.BatchNorm2d),
+    ),
+    Accepted(
+        "relu", "ReLU", "folded", (nn.ReLU,), (F.relu, torch.relu, "relu", torch.relu_, "relu_"),
+    ),
+    Accepted("relu6", "ReLU6", "folded", (nn.ReLU6,), (F.relu6,)),
+    Accepted("hardtanh", "Hardtanh(0, 6)", "folded, as ReLU6", (nn.Hardtanh,), (F.hardtanh, F.hardtanh_)),
+    Accepted(
+        "clamp", "clamp, clip", "from 0 on, or to 0 .. 6: folded", (),
+        (torch.clamp, "clamp", torch.clip, "clip", "clamp_", "clip_", torch.clamp_),
+    ),
+    Accepted(
+        "max_pool", "MaxPool2d", "padding and ceil_mode, no dilation", (nn.MaxPool2d,), (F.max_pool2d, torch.max_pool2d)
+    ),
+    Accepted(
+        "avg_pool", "AvgPool2d", "padding that is counted; ceil_mode where every window lies in the image",
+        (nn.AvgPool2d,), (F.avg_pool2d,),
+    ),
+    Accepted(
+        "adaptive_pool", "AdaptiveAvgPool2d", "to sizes that divide the image's", (nn.AdaptiveAvgPool2d,),
+        (F.adaptive_avg_pool2d,),
+    ),
+    Accepted("mean", "mean", "over height and width", (), (torch.mean, "mean")),
+    Accepted(
+        "flatten", "flatten", "in front of a linear layer", (nn.Flatten,),
+        (torch.flatten, "flatten", "view", "reshape", torch.reshape, torch.squeeze, "squeeze"),
+    ),
+    Accepted(
+        "add", "addition", "of two tensors of one shape: residual connections", (),
+        (operator.add, operator.iadd, torch.add, "add", "add_"),
+    ),
+    Accepted(
+        "times", "multiplication by a number", "of what only this reads of a convolution: folded", (),
+        (operator.mul, torch.mul, "mul", "mul_", operator.imul),
+    ),
+    Accepted(
+        "divided", "division by a number", "the same", (),
+        (operator.truediv, torch.div, "div", "div_", operator.itruediv),
+    ),
+    Accepted(
+        "concatenate", "concatenation", "of channels", (), (torch.cat, torch.concat, torch.concatenate)
+    ),
+    Accepted(
+        "pad", "ZeroPad2d, pad", "zeros, each side its own, in front of convolutions: folded",
+        (nn.ZeroPad2d, nn.ConstantPad2d), (F.pad,),
+    ),
+    Accepted(
+        "parts", "Dropout, Identity, contiguous", "left out", (nn.Dropout, nn.Dropout2d, nn.Identity),
+        (F.dropout, F.dropout2d, "contiguous"),
+    ),
+    Accepted(
+        "softmax", "Softmax, LogSoftmax", "over the logits, at the end: left out", (nn.Softmax, nn.LogSoftmax),
+        (F.softmax, torch.softmax, "softmax", F.log_softmax, torch.log_softmax, "log_softmax"),
+    ),
+    Accepted("shape_query", functions=("size", getattr, operator.getitem, operator.floordiv)),
+)  # fmt: skip
+
+MODULES = {module: row.handler for row in TABLE for module in row.modules}
+"""Handler of every module that is understood as a whole."""
+FUNCTIONS = {function: row.handler for row in TABLE for function in row.functions}
+"""Handler of every function, and of every method of a tensor by its name."""
+SUPPORTED = ", ".join(row.layers for row in TABLE if row.layers)
+"""For error messages."""
+
+
+def markdown() -> str:
+    """The table for the documentation."""
+    rows = [f"| {row.layers} | {row.note} |" for row in TABLE if row.layers]
+    return "\n".join(["| in `forward` | how |", "|---|---|", *rows])
