@@ -76,6 +76,17 @@ def test_a_renamed_module_says_the_new_name(old: str):
         __import__(old)
 
 
+def test_names_of_the_module_that_became_a_room():
+    import sysmol.patterns
+    from sysmol.patterns import slots
+
+    assert slots.__name__ == "sysmol.patterns.slots"
+    with pytest.raises(ImportError, match=r"sysmol\.patterns\.PATTERNS is now sysmol\.pattern\.PATTERNS"):
+        from sysmol.patterns import PATTERNS  # noqa: F401
+    with pytest.raises(AttributeError):
+        sysmol.patterns.no_such_name  # noqa: B018
+
+
 def test_every_room_is_a_link_in_the_package():
     """Relative ones: they serve Python, mypy, the import linter, gem5's Python and the wheel alike."""
     assert {"train", "kernels_c", "configs_gem5", "analysis", "workbench", "search", "verify", "cli"} <= set(ROOMS)
