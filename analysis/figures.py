@@ -1,4 +1,4 @@
-"""Figures from the tables of :mod:`sysmol.analysis.stats` and :mod:`sysmol.analysis.costs.estimate`, as SVG text.
+"""Figures from the tables of :mod:`sysmol.analysis.runs` and :mod:`sysmol.analysis.costs.estimate`, as SVG text.
 
 Colours are Okabe and Ito's (2008), which stay apart for colour-blind readers. A bar that gem5 did not measure is
 hatched, and its panel's title says ``estimate``.
@@ -115,7 +115,7 @@ def tidy(axes: Axes) -> None:
 def cycles_figure(layers: pd.DataFrame, variants: Sequence[str]) -> str:
     """Totals (above) and layers (below) of every variant, a column of panels per ISA and source, as SVG.
 
-    ``layers``: rows of :func:`sysmol.analysis.stats.load_run` or :func:`sysmol.analysis.costs.estimate.estimate` with
+    ``layers``: rows of :func:`sysmol.analysis.runs.load_run` or :func:`sysmol.analysis.costs.estimate.estimate` with
     cycles.
     """
     groups = [rows for _, rows in layers.dropna(subset=["cycles"]).groupby(["isa", "source", "machine"], sort=False)]

@@ -2,26 +2,30 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sysmol.analysis.costs.objectives import objective
 from sysmol.analysis.figures import OTHER_COLOURS, svg_of, thousands, tidy
 
-OBJECTIVES = ("accuracy_integer", "file_bytes", "cycles")
-"""Columns of a front: the first is the better the higher, the others the lower."""
+FRONT = ("accuracy", "size", "cycles")
+"""Objectives of a front where none are named."""
 
 
-def pareto(table: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES) -> list[bool]:
-    """Whether a row is on the front: no other is as good in every objective and better in one."""
-    values = table[list(objectives)].to_numpy(float) * ([-1] + [1] * (len(objectives) - 1))
+def pareto(table: pd.DataFrame, objectives: Sequence[str] = FRONT) -> list[bool]:
+    """Whether a row is on the front: no other is as good in every objective (names of
+    :data:`sysmol.analysis.costs.objectives.OBJECTIVES`) and better in one."""
+    wanted = [objective(name) for name in objectives]
+    values = np.array([[each.loss(row) for each in wanted] for row in table.to_dict("records")])
     return [not any((other <= row).all() and (other < row).any() for other in values) for row in values]
 
 
 def front_figure(table: pd.DataFrame, sources: str) -> str:
     """Accuracy over cycles and over the file's bytes, a colour per design, the front's rows filled; SVG text.
 
-    ``table``: columns name, design, front and :data:`OBJECTIVES`.
+    ``table``: columns name, design, front and the columns of its objectives.
     """
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)

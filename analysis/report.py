@@ -1,4 +1,4 @@
-"""One self-contained HTML page from :class:`sysmol.analysis.summary.Results`: no scripts, styles or images from
+"""One self-contained HTML page from :class:`sysmol.analysis.products.Results`: no scripts, styles or images from
 elsewhere.
 """
 
@@ -13,10 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from sysmol.analysis import figures, stats
+from sysmol.analysis import figures, runs
 from sysmol.analysis.costs.estimate import FORMULA
 from sysmol.analysis.costs.estimate import SOURCE as ESTIMATE
-from sysmol.analysis.summary import Results, agreement, estimate_errors, summary
+from sysmol.analysis.costs.estimate_errors import estimate_errors
+from sysmol.analysis.products import Results
+from sysmol.analysis.summary import agreement, summary
 from sysmol.files import atomic_write_json, atomic_write_text
 from sysmol.grid import PRECISIONS
 from sysmol.network import Network
@@ -122,7 +124,7 @@ def precision_table(network: Network) -> pd.DataFrame:
 
 
 def _totals_table(results: Results) -> str:
-    totals = stats.totals(results.layers.dropna(subset=["cycles"]))
+    totals = runs.totals(results.layers.dropna(subset=["cycles"]))
     rows = []
     for _, row in totals.iterrows():
         peers = totals[
@@ -222,7 +224,7 @@ def _provenance(results: Results, facts: dict[str, Any]) -> str:
         parts = (f"sha256 {manifest['elf']['sha256']}", manifest["compiler"]["version"], manifest["dataflow"])
         rows.append((f"executable {manifest['variant']} {manifest['isa']}", "; ".join(parts)))
     for run in results.runs:
-        made = f"{stats.run_source(run)}, seed {run['seed']}, instruction table {run['isa_fingerprint']}"
+        made = f"{runs.run_source(run)}, seed {run['seed']}, instruction table {run['isa_fingerprint']}"
         rows.append((f"run {run['folder']}", f"{made}: {shlex.join(run['command'])}"))
     if results.stale:
         rows.append(("left out, made from other networks or executables", ", ".join(results.stale)))

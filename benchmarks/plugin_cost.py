@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sysmol.analysis.stats import load_manifest
 from sysmol.configs_gem5.launch import run_gem5
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, sha256_file
+from sysmol.manifest import load_manifest
 
 FORMAT, VERSION = "sysmol-plugin-cost", 1
 

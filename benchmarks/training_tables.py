@@ -11,7 +11,8 @@ from sysmol.analysis.accuracy import FULL, ISAS, by_variant, simulated
 from sysmol.analysis.accuracy import markdown as variants_table
 from sysmol.analysis.markdown import number
 from sysmol.analysis.markdown import table as markdown
-from sysmol.analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION, USUAL_ORDER
+from sysmol.analysis.products import USUAL_ORDER
+from sysmol.analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION
 from sysmol.files import read_json
 from sysmol.pattern import pattern_name
 from sysmol.search.codesign.page import COLUMNS, shown

@@ -49,7 +49,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the simulations.")] = 0,
 ) -> None:
     """All that `demo` does behind the training, for the networks in a folder: bin/, runs/, checks/, the report."""
-    from sysmol.analysis.summary import network_files
+    from sysmol.analysis.products import network_files
     from sysmol.workbench.demo import Chain
 
     variants = list(network_files(folder))
@@ -103,8 +103,8 @@ def report(
     network: Annotated[str, typer.Option(help="The network that the summary is about.")] = "mixed",
 ) -> None:
     """Write report.html, summary.json, layers.csv and cycles.svg from the products in a folder."""
+    from sysmol.analysis.products import collect
     from sysmol.analysis.report import write_report
-    from sysmol.analysis.summary import collect
 
     target = out or folder
     show_summary(write_report(collect(folder, machine), target, " ".join(["sysmol", *sys.argv[1:]]), network))

@@ -22,7 +22,7 @@ def estimate_(
 ) -> None:
     """Estimate cycles per layer without gem5."""
     from sysmol.analysis.costs.estimate import estimate
-    from sysmol.analysis.stats import totals
+    from sysmol.analysis.runs import totals
     from sysmol.machine import load_machine
 
     described = load_machine(machine).with_smol(smol) if smol else load_machine(machine)

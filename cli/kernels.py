@@ -110,7 +110,7 @@ def tune(
 @commands.command(rich_help_panel=PANEL)
 def verify(manifest: ManifestFile) -> None:
     """Run a host executable on the network's sample images; exit status 1 where a logit differs."""
-    from sysmol.workbench.demo import verify_on_host
+    from sysmol.workbench.steps.check import verify_on_host
 
     record = manifest.with_suffix(".check.json")
     verify_on_host(manifest, record)
@@ -119,7 +119,7 @@ def verify(manifest: ManifestFile) -> None:
 
 def show_regions(manifest: Path, estimated: Any, machine: str) -> None:
     """The layers of an executable: schedules, bytes, instructions, and estimated cycles where there is a machine."""
-    from sysmol.analysis.stats import load_manifest
+    from sysmol.manifest import load_manifest
 
     rows: list[list[Any]] = []
     kinds = ("smol", "vload", "vstore", "simd", "scalar", "branch")

@@ -30,8 +30,9 @@ def run_(
     processes: Annotated[int, typer.Option(min=1, help="With --linux: how many run at the same time.")] = 1,
 ) -> None:
     """Simulate an executable in gem5 and compare its logits; leaves a run folder."""
-    from sysmol.analysis.stats import load_manifest, load_run, totals
+    from sysmol.analysis.runs import load_run, totals
     from sysmol.configs_gem5.launch import boot_linux, run_gem5
+    from sysmol.manifest import load_manifest
 
     facts = load_manifest(manifest)
     target = isa or facts["isa"]

@@ -13,9 +13,10 @@ def measured_cycles(manifest: Path, machine: str, folder: Path, images: int) -> 
     Of several images the first warms the caches and is left out; there are at most as many as the network's samples.
     Raises :class:`SysmolError` without gem5, :class:`~sysmol.errors.CheckFailed` where logits differ.
     """
-    from sysmol.analysis.stats import load_manifest, load_run
+    from sysmol.analysis.runs import load_run
     from sysmol.configs_gem5.launch import run_gem5
     from sysmol.machine import load_machine
+    from sysmol.manifest import load_manifest
 
     facts = load_manifest(manifest)
     if facts["reference"] is None:

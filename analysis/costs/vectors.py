@@ -28,19 +28,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sysmol.analysis.costs.estimate import SMOL_STYLES, bounds, estimate
-from sysmol.analysis.stats import load_manifest, load_run, read_run
+from sysmol.analysis.costs.estimate import SMOL_STYLES, Estimate, bounds
+from sysmol.analysis.costs.gem5 import Gem5
+from sysmol.analysis.costs.protocol import CostModel
+from sysmol.analysis.costs.quantity import Quantity
+from sysmol.analysis.costs.workload import Workload
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_json, read_json, sha256_file
+from sysmol.files import atomic_write_json, read_json
 from sysmol.machine import Machine
-from sysmol.network import Network, load
 from sysmol.pattern import PATTERNS, registers
 
 FORMAT, VERSION = "sysmol-costs", 1
 
 
 @dataclass(frozen=True)
-class LayerCost:
+class VectorCost:
     """Cycles of a layer per image, and of one of the ``vectors`` of a pixel of its input (None where it has none)."""
 
     cycles: float
@@ -57,7 +59,7 @@ class Costs:
     isa: str
     machine: str
     source: str
-    layers: dict[str, LayerCost]
+    layers: dict[str, VectorCost]
 
     @property
     def cycles(self) -> float:
@@ -84,7 +86,7 @@ def read_costs(path: str | Path) -> Costs:
     data = read_json(path, FORMAT, VERSION)
     try:
         layers = {
-            str(name): LayerCost(
+            str(name): VectorCost(
                 float(row["cycles"]),
                 float(row["vectors"]),
                 None if row["cycles_per_vector"] is None else float(row["cycles_per_vector"]),
@@ -105,22 +107,22 @@ def layer_costs(manifest_path: str | Path, machine: Machine, run: str | Path | N
     :class:`SysmolError` where the manifest's network file is gone or changed, or the run is of another executable or
     machine, or of a core model without time.
     """
-    path = Path(manifest_path)
-    estimated = estimate(path, machine)
-    manifest, net = load_manifest(path), _network_of(path)
-    layers = estimated if run is None else _measured(Path(run), path, machine)
+    workload = Workload.compiled(manifest_path)
+    workload.check_runs_on(machine)
+    model: CostModel = Estimate() if run is None else Gem5(Path(run))
+    net, found = workload.network, model.cost(workload, machine)
     costs = {}
-    for region, cycles in zip(manifest["regions"], layers["cycles"], strict=True):
-        layer = next(layer for layer in net.layers if layer.name == region["name"])
-        x = net.tensors[layer.input]
+    for region, cost in zip(workload.manifest["regions"], found.layers, strict=True):
+        assert isinstance(cost.cycles, Quantity)  # both models give cycles or refuse
+        cycles = cost.cycles.value
+        x = net.tensors[next(layer for layer in net.layers if layer.name == region["name"]).input]
         if x.format != "smol":
-            costs[layer.name] = LayerCost(float(cycles), 0, None)
+            costs[cost.layer] = VectorCost(cycles, 0, None)
             continue
         vectors = registers(x.patterns, x.used_slots)
         share = fixed_share(region, x.channels, x.patterns, machine)
-        costs[layer.name] = LayerCost(float(cycles), vectors, (1 - share) * float(cycles) / vectors)
-    source = str(layers["source"].iloc[0])
-    return Costs(manifest["name"], manifest["variant"], manifest["isa"], machine.name, source, costs)
+        costs[cost.layer] = VectorCost(cycles, vectors, (1 - share) * cycles / vectors)
+    return Costs(found.name, found.variant, found.isa, machine.name, found.sources, costs)
 
 
 def fixed_share(region: Mapping[str, Any], channels: int, patterns: Sequence[int], machine: Machine) -> float:
@@ -159,23 +161,3 @@ def _tile(schedule: str) -> tuple[int, int, str]:
         return 1, 1, ""
     channels, rows, columns = (int(n) for n in fields[1].split("x"))
     return channels, rows * columns, fields[2]
-
-
-def _network_of(path: Path) -> Network:
-    facts = load_manifest(path)["network"]
-    file = path.parent / facts["path"]
-    if sha256_file(file) != facts["sha256"]:
-        raise SysmolError(f"{file} changed since {path} was made: compile it again")
-    return load(file)
-
-
-def _measured(run: Path, path: Path, machine: Machine) -> Any:
-    facts, _ = read_run(run)
-    if facts["elf_sha256"] != load_manifest(path)["elf"]["sha256"]:
-        raise SysmolError(f"{run} simulated another executable than {path}'s: name its own run, or simulate again")
-    if facts["machine"]["name"] != machine.name:
-        raise SysmolError(f"{run} simulated the machine {facts['machine']['name']}, not {machine.name}: name that one")
-    layers = load_run(run)
-    if layers["cycles"].isna().any():
-        raise SysmolError(f"{run} has no cycles (core model {facts['cpu']}): simulate with --cpu o3, minor or timing")
-    return layers

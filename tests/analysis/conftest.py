@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from sysmol.analysis.summary import write_check
-from sysmol.builder import random_network
+from sysmol.analysis.checks import write_check
 from sysmol.files import sha256_file
 from sysmol.machine import load_machine
 from sysmol.network import Network, save
+from sysmol.network.builder import random_network
 
 
 def _manifest(net: Network, path: Path, variant: str, isa: str, macs: int) -> dict[str, Any]:

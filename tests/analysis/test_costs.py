@@ -10,12 +10,12 @@ import pytest
 
 from sysmol.analysis.costs.estimate import bounds
 from sysmol.analysis.costs.vectors import fixed_share, layer_costs, read_costs
-from sysmol.builder import Builder
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.machine import load_machine
 from sysmol.network import Network, load, save
+from sysmol.network.builder import Builder
 
 MACHINE = load_machine("o3-n1")  # 4-wide, two vector pipes that SMOL shares, two memory pipes
 

@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 
 from sysmol.analysis.costs.estimate import estimate
+from sysmol.analysis.products import collect
 from sysmol.analysis.report import write_report
-from sysmol.analysis.stats import load_manifest, load_run, smol_breakdown, totals
-from sysmol.analysis.summary import collect
-from sysmol.builder import Builder
+from sysmol.analysis.runs import load_run, smol_breakdown, totals
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol.kernels_c.build import compile_network
 from sysmol.machine import load_machine
+from sysmol.manifest import load_manifest
 from sysmol.network import save
+from sysmol.network.builder import Builder
 from sysmol.pattern import PATTERNS
 
 

@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 import pytest
 
 from sysmol.analysis import figures
+from sysmol.analysis.costs.estimate_errors import estimate_errors
+from sysmol.analysis.products import collect
 from sysmol.analysis.report import precision_table, write_report
-from sysmol.analysis.summary import collect, estimate_errors
 from sysmol.errors import SysmolError
 
 

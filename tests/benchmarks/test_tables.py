@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sysmol.analysis.summary import USUAL_ORDER
+from sysmol.analysis.products import USUAL_ORDER
 from sysmol.benchmarks.kernel_tables import yflows_frame, yflows_ratios
 from sysmol.benchmarks.measure import COLUMNS, write_rows
 from sysmol.benchmarks.tables import DOCUMENTS, RESULTS, TABLES, fill, main, read

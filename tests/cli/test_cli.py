@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from sysmol.builder import Builder, random_network
 from sysmol.files import atomic_write_text, sha256_file
 from sysmol.network import load, save
-from sysmol.network_file import breakdown
-from sysmol.reference import evaluate
+from sysmol.network.builder import Builder, random_network
+from sysmol.network.file import breakdown
+from sysmol.network.reference import evaluate
 from sysmol.workbench.demo import Stages, compare
 
 Run = Callable[..., tuple[int, str, str]]
@@ -242,7 +242,7 @@ def test_full_disk_leaves_nothing_behind(run: Run, tmp_path: Path, monkeypatch: 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    monkeypatch.setattr("sysmol.analysis.summary.collect", lambda *_: atomic_write_text(target, "x"))
+    monkeypatch.setattr("sysmol.analysis.products.collect", lambda *_: atomic_write_text(target, "x"))
     assert_one_line(run("report", tmp_path), 2, "No space left")
     assert leftovers(tmp_path) == []
 
@@ -251,7 +251,7 @@ def test_raw_operating_system_errors_are_one_line(run: Run, monkeypatch: pytest.
     def fail(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/some/where")
 
-    monkeypatch.setattr("sysmol.analysis.summary.collect", fail)
+    monkeypatch.setattr("sysmol.analysis.products.collect", fail)
     assert_one_line(run("report"), 2, "/some/where", "Permission denied")
 
 
@@ -259,7 +259,7 @@ def test_interrupt_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sysmol.analysis.summary.collect", interrupt)
+    monkeypatch.setattr("sysmol.analysis.products.collect", interrupt)
     assert_one_line(run("report"), 130, "interrupted")
 
 

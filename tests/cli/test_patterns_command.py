@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sysmol.analysis.costs.vectors import Costs, LayerCost
-from sysmol.builder import Builder, random_network
+from sysmol.analysis.costs.vectors import Costs, VectorCost
 from sysmol.errors import SysmolError
 from sysmol.network import save
+from sysmol.network.builder import Builder, random_network
 from sysmol.patterns.demands import network_demands
 from sysmol.patterns.selection import choose
 
@@ -18,7 +18,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 def costs_of(name: str, **per_vector: float) -> Costs:
     """Costs made by hand."""
-    layers = {layer: LayerCost(2 * cycles, 1, cycles) for layer, cycles in per_vector.items()}
+    layers = {layer: VectorCost(2 * cycles, 1, cycles) for layer, cycles in per_vector.items()}
     return Costs(name, "mixed", "arm", "o3-n1", "estimate", layers)
 
 

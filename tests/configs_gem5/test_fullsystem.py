@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from sysmol import isa as table
-from sysmol.analysis.stats import load_run
-from sysmol.builder import Builder
+from sysmol.analysis.runs import load_run
 from sysmol.configs_gem5.inputs import load_job
 from sysmol.configs_gem5.launch import boot_linux, find_gem5, is_booted, run_gem5, why_no_gem5
 from sysmol.errors import CheckFailed, SysmolError
@@ -27,6 +26,7 @@ from sysmol.kernels_c.image import cpio
 from sysmol.kernels_c.image.linux_system import build_initramfs, build_kernel, refused_options
 from sysmol.kernels_c.targets import KERNELS
 from sysmol.network import save
+from sysmol.network.builder import Builder
 
 SEED = 20260712
 ISAS = ("arm", "riscv")

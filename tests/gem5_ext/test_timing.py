@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from sysmol import isa as table
-from sysmol.analysis.stats import load_run, totals
-from sysmol.builder import random_network
+from sysmol.analysis.runs import load_run, totals
 from sysmol.configs_gem5.launch import run_gem5
 from sysmol.files import atomic_write_json
 from sysmol.kernels_c.build import compile_network
 from sysmol.machine import Machine, list_machines, load_machine
 from sysmol.network import save
+from sysmol.network.builder import random_network
 
 pytestmark = pytest.mark.gem5
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from kernel_networks import all_networks
 
-from sysmol.analysis.stats import load_run
+from sysmol.analysis.runs import load_run
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol.kernels_c.build import compile_network
 from sysmol.network import save

@@ -23,7 +23,7 @@ FIGURES = (
     "cycles", "cycles_cold", "insts", "ipc", "macs", "macs_per_cycle", "smol", "simd", "load", "store", "scalar",
     "mispredicts", "l1d_misses", "l2_misses",
 )  # fmt: skip
-"""Per image, as in :mod:`sysmol.analysis.stats`."""
+"""Per image, as in :mod:`sysmol.analysis.runs`."""
 NETWORK, LAYER, SUM = "network", "layer", "sum of layers"
 """What a record is of: a whole network that ran; one layer that ran alone; a network as the sum of such layers."""
 COLUMNS = (
@@ -91,9 +91,9 @@ def load(folder: str | Path) -> pd.DataFrame:
 
 def load_layers(folder: str | Path) -> pd.DataFrame:
     """Rows per layer of all points that ended well: ``key``, ``patterns`` and the columns of
-    :mod:`sysmol.analysis.stats`.
+    :mod:`sysmol.analysis.runs`.
     """
-    from sysmol.analysis.stats import load_run
+    from sysmol.analysis.runs import load_run
 
     tables = []
     for row in load(folder).to_dict("records"):

@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sysmol.analysis.stats import load_run, totals
+from sysmol.analysis.runs import load_run, totals
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import make_folder, making, remove_unfinished, sha256_file
 from sysmol.kernels_c.build import compile_network
 from sysmol.network import load, save
 from sysmol.pattern import pattern_name
-from sysmol.workbench.demo import PROGRAM_SOURCES, RUN_SOURCES, source_digest
+from sysmol.workbench.stages import PROGRAM_SOURCES, RUN_SOURCES, source_digest
 from sysmol.workbench.sweep.layers import Single, split
 from sysmol.workbench.sweep.ledger import FIGURES, LAYER, NETWORK, SUM, Ledger, point_key
 from sysmol.workbench.sweep.spec import Point, Spec

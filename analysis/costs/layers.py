@@ -1,0 +1,36 @@
+"""From a table of layers (the columns of :mod:`sysmol.analysis.runs`) to a network's cost."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from sysmol.analysis.costs.estimate_errors import NETWORK, interval
+from sysmol.analysis.costs.protocol import LayerCost, NetworkCost, absent
+from sysmol.analysis.costs.quantity import Absent, Figure, Kind, Quantity
+
+
+def network_cost(layers: pd.DataFrame) -> NetworkCost:
+    """Costs of one run's or estimate's layers; cycles are absent where the core model does not model time.
+
+    A network's estimate is closer than its layers': errors cancel, as was measured for whole networks.
+    """
+    first = layers.iloc[0]
+    costs = tuple(
+        LayerCost(str(row["layer"]), str(row["op"]), cycles=_cycles(row)) for row in layers.to_dict("records")
+    )
+    name, variant, isa, machine = (str(first[key]) for key in ("name", "variant", "isa", "machine"))
+    cost = NetworkCost(name, variant, isa, machine, costs)
+    total = cost.cycles
+    if isinstance(total, Absent) or total.kind is not Kind.ESTIMATE:
+        return cost
+    low, high = interval(isa, NETWORK)
+    return replace(cost, whole_cycles=replace(total, low=low * total.value, high=high * total.value))
+
+
+def _cycles(row: dict[Any, Any]) -> Figure:
+    if math.isnan(row["cycles"]):
+        return Absent(absent("cycles").unit, f"{row['source']} does not model time")
+    value, low, high = (float(row[key]) for key in ("cycles", "cycles_low", "cycles_high"))
+    return Quantity(value, low, high, absent("cycles").unit, Kind(row["kind"]), str(row["source"]))

@@ -1,0 +1,62 @@
+"""What is to be run: a network, and the executable that was generated for it where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sysmol.errors import SysmolError
+from sysmol.files import sha256_file
+from sysmol.isas import ISAS
+from sysmol.machine import Machine
+from sysmol.manifest import load_manifest
+from sysmol.network import Network, load
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network file for an ISA, or (:meth:`compiled`) an executable of one; files are read when they are asked for."""
+
+    isa: str
+    network_path: Path | None = None
+    manifest_path: Path | None = None
+
+    @classmethod
+    def compiled(cls, manifest_path: str | Path) -> Workload:
+        """The executable that a manifest describes."""
+        path = Path(manifest_path)
+        return cls(str(load_manifest(path)["isa"]), manifest_path=path)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The executable's manifest; :class:`SysmolError` where nothing has been compiled."""
+        if self.manifest_path is None:
+            raise SysmolError(f"{self.network_path} is not compiled yet: run `sysmol compile` first, give its manifest")
+        return load_manifest(self.manifest_path)
+
+    @cached_property
+    def network(self) -> Network:
+        """The network; :class:`SysmolError` where its file is gone or is not the one that was compiled."""
+        if self.manifest_path is None:
+            assert self.network_path is not None
+            return load(self.network_path)
+        facts = self.manifest["network"]
+        file = self.manifest_path.parent / facts["path"]
+        if sha256_file(file) != facts["sha256"]:
+            raise SysmolError(f"{file} changed since {self.manifest_path} was made: compile it again")
+        return load(file)
+
+    def check_runs_on(self, machine: Machine) -> None:
+        """:class:`SysmolError` where the executable's ISA has no machines, or this one lacks a pattern that it uses."""
+        if self.isa not in ISAS:
+            raise SysmolError(
+                f"{self.manifest_path} is built for {self.isa}, which has no machine: compile it for arm or riscv"
+            )
+        unsupported = sorted(set(self.manifest["patterns"]) - set(machine.smol.patterns))
+        if unsupported:
+            raise SysmolError(
+                f"{self.manifest_path} uses the patterns {unsupported}, which the machine {machine.name} does not "
+                "support: train for its set, or choose another machine"
+            )
