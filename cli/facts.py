@@ -96,11 +96,15 @@ def isa(
 ) -> None:
     """Show the SMOL instructions, or decode words on both ISAs."""
     from sysmol import isa as table
+    from sysmol.isas import ISAS
 
     if not words:
         rows = [[", ".join(map(str, row.fns)), row.name, row.field6, row.summary] for row in table.TABLE]
         show_table(["fn", "name", "field6", "effect"], rows, title=f"instruction table {table.FINGERPRINT}")
-        show_table(["ISA", "word"], [[name, text] for name, text in table.ENCODINGS.items()])
+        encodings = [
+            [name, encoding.bits] for form in table.USED_FORMATS.values() for name, encoding in form.on.items()
+        ]
+        show_table(["ISA", "word"], encodings)
         return
     decoded = []
     for text in words:
@@ -110,7 +114,7 @@ def isa(
             word = -1
         if not 0 <= word < 1 << 32:
             raise SysmolError(f"{text!r} is no 32-bit word: write it like 0x0000000b")
-        for name in table.ENCODINGS:
+        for name in ISAS:
             found = table.decode(name, word)
             meaning = (
                 "–"

@@ -37,7 +37,7 @@ class SmolVectorInst : public Isa, public SmolStaticInstInfo
   public:
     SmolVectorInst(typename Isa::Word mach_inst, const SmolInst &fields, OpClass op_class)
         : Isa(smol_mnemonic(fields), mach_inst, op_class), SmolStaticInstInfo(fields),
-          readsVd(smol_reads_vd(smol_kind(fields.fn)))
+          function(smol_function(fields.fn))
     {
         const RegClass &vectors = Isa::vectors();
         this->setRegIdxArrays(
@@ -45,10 +45,12 @@ class SmolVectorInst : public Isa, public SmolStaticInstInfo
             reinterpret_cast<StaticInst::RegIdArrayPtr>(&std::remove_pointer_t<decltype(this)>::destinations));
         this->setDestRegIdx(this->_numDestRegs++, vectors[smol.vd]);
         this->_numTypedDestRegs[vectors.type()]++;
-        this->setSrcRegIdx(this->_numSrcRegs++, vectors[smol.vn]);
-        this->setSrcRegIdx(this->_numSrcRegs++, vectors[smol.vm]);
         // A source that is not read would be a false dependence in out-of-order cores.
-        if (readsVd)
+        if (function.readsVn)
+            this->setSrcRegIdx(this->_numSrcRegs++, vectors[smol.vn]);
+        if (function.readsVm)
+            this->setSrcRegIdx(this->_numSrcRegs++, vectors[smol.vm]);
+        if (function.readsVd)
             this->setSrcRegIdx(this->_numSrcRegs++, vectors[smol.vd]);
         this->flags[StaticInst::IsVector] = true;
     }
@@ -63,15 +65,18 @@ class SmolVectorInst : public Isa, public SmolStaticInstInfo
         // The writable register may be a source's storage (in-order models) or hold stale data (renamed registers):
         // read all sources first, then write the whole result.
         typename Isa::Register operand;
-        unsigned char vn[SMOL_REGISTER_BYTES], vm[SMOL_REGISTER_BYTES], result[SMOL_REGISTER_BYTES] = {};
-        xc->getRegOperand(this, 0, &operand);
-        std::memcpy(vn, operand.template as<uint8_t>(), sizeof vn);
-        xc->getRegOperand(this, 1, &operand);
-        std::memcpy(vm, operand.template as<uint8_t>(), sizeof vm);
-        if (readsVd) {
-            xc->getRegOperand(this, 2, &operand);
-            std::memcpy(result, operand.template as<uint8_t>(), sizeof result);
-        }
+        unsigned char vn[SMOL_REGISTER_BYTES] = {}, vm[SMOL_REGISTER_BYTES] = {}, result[SMOL_REGISTER_BYTES] = {};
+        int source = 0;
+        const auto read = [&](unsigned char (&content)[SMOL_REGISTER_BYTES]) {
+            xc->getRegOperand(this, source++, &operand);
+            std::memcpy(content, operand.template as<uint8_t>(), sizeof content);
+        };
+        if (function.readsVn)
+            read(vn);
+        if (function.readsVm)
+            read(vm);
+        if (function.readsVd)
+            read(result);
         smol_execute(smol.fn, smol.field6, result, vn, vm);
 
         auto &vd = *static_cast<typename Isa::Register *>(xc->getWritableRegOperand(this, 0));
@@ -89,7 +94,7 @@ class SmolVectorInst : public Isa, public SmolStaticInstInfo
     }
 
   private:
-    const bool readsVd;
+    const SmolFunction &function;
     RegId sources[3];
     RegId destinations[1];
 };

@@ -24,29 +24,25 @@ constexpr unsigned PRECISIONS = 3;
 /** Bits of an element, in the order of the statistics. */
 constexpr unsigned BITS[PRECISIONS] = {4, 2, 1};
 
-/** Multiply-accumulates of one instruction, by precision. */
-void
-multiplyAccumulates(const SmolInst &inst, unsigned (&macs)[PRECISIONS])
-{
-    const SmolKind kind = smol_kind(inst.fn);
-    if (smol_has_pattern(kind)) {
-        const unsigned n4 = smol_patterns[inst.field6][0], n2 = smol_patterns[inst.field6][1];
-        const unsigned chunks[PRECISIONS] = {n4, n2, 8 - n4 - n2};
-        for (unsigned i = 0; i < PRECISIONS; i++)
-            macs[i] = chunks[i] * (16 / BITS[i]);
-    } else if (kind == SmolKind::Vmul || kind == SmolKind::Vmla) {
-        // field6[5:4]: 0, 1, 2 for elements of 4, 2, 1 bits; a part is 8 elements of 4 bits, or 16.
-        macs[inst.field6 >> 4] = inst.field6 >> 4 ? 16 : 8;
-    }
-}
-
-/** What follows the function in an instruction's name, without the accumulator lane of vdot. */
+/** What follows the function in an instruction's name, without the number of the function code where it has several. */
 std::string
 selector(const SmolInst &inst)
 {
+    const SmolFunction &function = smol_function(inst.fn);
     const std::string name = smol_mnemonic(inst);
-    const auto begin = name.find('.') + 1;
-    return smol_has_pattern(smol_kind(inst.fn)) ? name.substr(begin, name.find('.', begin) - begin) : name.substr(begin);
+    const auto begin = std::string(function.name).size() + 1;
+    return name.substr(begin, function.codes > 1 ? name.rfind('.') - begin : std::string::npos);
+}
+
+/** A vector of statistics for each function, in the order of the table. */
+std::vector<std::unique_ptr<statistics::Vector>>
+vectorPerFunction(statistics::Group *group)
+{
+    std::vector<std::unique_ptr<statistics::Vector>> vectors;
+    for (const SmolFunction &function : smol_functions)
+        vectors.push_back(std::make_unique<statistics::Vector>(
+            group, function.symbol, statistics::units::Count::get(), function.counted));
+    return vectors;
 }
 
 } // anonymous namespace
@@ -151,41 +147,28 @@ SmolStats::count(const StaticInst &inst)
     const unsigned kind = static_cast<unsigned>(smol_kind(smol.fn));
     stats.insts[kind]++;
     (*stats.byField[kind])[smol.field6]++;
-    unsigned macs[PRECISIONS] = {};
-    multiplyAccumulates(smol, macs);
     for (unsigned i = 0; i < PRECISIONS; i++)
-        stats.macs[i] += macs[i];
+        stats.macs[i] += smol_macs(smol, i);
 }
 
 SmolStats::Stats::Stats(statistics::Group *parent, BaseCPU &core, unsigned unit_count)
     : statistics::Group(parent),
       ADD_STAT(insts, statistics::units::Count::get(), "SMOL instructions committed, by function"),
-      ADD_STAT(vmac, statistics::units::Count::get(), "vmac committed, by pattern"),
-      ADD_STAT(vdot, statistics::units::Count::get(), "vdot committed, by pattern"),
-      ADD_STAT(vmul, statistics::units::Count::get(), "vmul committed, by part"),
-      ADD_STAT(vmla, statistics::units::Count::get(), "vmla committed, by part"),
-      ADD_STAT(vqpk, statistics::units::Count::get(), "vqpk committed, by format and shift"),
+      byField(vectorPerFunction(this)),
       ADD_STAT(macs, statistics::units::Count::get(),
                "Multiply-accumulates of the committed SMOL instructions, by precision"),
       ADD_STAT(units, statistics::units::Count::get(), "SMOL instructions that can start per cycle"),
       ADD_STAT(slotShare, statistics::units::Ratio::get(),
                "Share of the SMOL units' issue slots that committed instructions filled: insts / (units x cycles)")
 {
-    insts.init(FUNCTIONS).flags(statistics::total | statistics::nozero);
-    std::bitset<FUNCTIONS> named;
-    for (std::uint8_t fn = 0; fn < 8; fn++) {
-        const SmolKind kind = smol_kind(fn);
-        const unsigned index = static_cast<unsigned>(kind);
-        if (kind == SmolKind::None || named[index]) // vdot has one function code per accumulator lane
-            continue;
-        named.set(index);
-        const std::string name = smol_mnemonic({fn, 0, 0, 0, 0});
-        insts.subname(index, name.substr(0, name.find('.')));
-        statistics::Vector &vector = *byField[index];
-        vector.init(FIELDS).flags(statistics::total | statistics::nozero);
+    insts.init(SMOL_KINDS).flags(statistics::total | statistics::nozero);
+    for (unsigned kind = 0; kind < SMOL_KINDS; kind++) {
+        const SmolFunction &function = smol_functions[kind];
+        insts.subname(kind, function.symbol);
+        byField[kind]->init(FIELDS).flags(statistics::total | statistics::nozero);
         for (std::uint8_t field6 = 0; field6 < FIELDS; field6++) {
-            if (smol_legal(fn, field6))
-                vector.subname(field6, selector({fn, field6, 0, 0, 0}));
+            if (smol_legal(function.first, field6))
+                byField[kind]->subname(field6, selector({function.first, field6, 0, 0, 0}));
         }
     }
     macs.init(PRECISIONS).flags(statistics::total | statistics::nozero);

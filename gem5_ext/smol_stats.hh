@@ -5,10 +5,11 @@
 #ifndef GEM5_EXT_SMOL_STATS_HH
 #define GEM5_EXT_SMOL_STATS_HH
 
-#include <array>
 #include <bitset>
 #include <functional>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "base/statistics.hh"
 #include "cpu/exetrace.hh"
@@ -81,7 +82,6 @@ class SmolStats : public ProbeListenerObject
     /** Instructions that the core had committed when it last spoke. */
     Counter committedBefore = 0;
 
-    static constexpr unsigned FUNCTIONS = static_cast<unsigned>(SmolKind::None);
     static constexpr unsigned FIELDS = 64;
 
     struct Stats : public statistics::Group
@@ -90,22 +90,13 @@ class SmolStats : public ProbeListenerObject
 
         /** By function. */
         statistics::Vector insts;
-        /** By pattern. */
-        statistics::Vector vmac;
-        statistics::Vector vdot;
-        /** By part. */
-        statistics::Vector vmul;
-        statistics::Vector vmla;
-        /** By format and shift. */
-        statistics::Vector vqpk;
+        /** By SmolKind: each function by what its field6 selects, under the function's name. */
+        std::vector<std::unique_ptr<statistics::Vector>> byField;
         /** By precision; elements that fill up a register are among them. */
         statistics::Vector macs;
         statistics::Formula units;
         /** insts / (units x cycles). */
         statistics::Formula slotShare;
-
-        /** The vectors of the functions, by SmolKind. */
-        const std::array<statistics::Vector *, FUNCTIONS> byField{&vmac, &vmul, &vmla, &vqpk, &vdot};
     } stats;
 };
 

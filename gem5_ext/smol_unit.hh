@@ -5,6 +5,7 @@
 #ifndef GEM5_EXT_SMOL_UNIT_HH
 #define GEM5_EXT_SMOL_UNIT_HH
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -22,8 +23,7 @@ class SmolUnit
     /** Params: of a decoder SimObject with `patterns` and a class parameter per function. */
     template <typename Params>
     explicit SmolUnit(const Params &p)
-        : vmacClass(p.vmac_class), vdotClass(p.vdot_class), vmulClass(p.vmul_class), vmlaClass(p.vmla_class),
-          vqpkClass(p.vqpk_class)
+        : classes(smol_classes(p))
     {
         for (unsigned pattern : p.patterns) {
             fatal_if(!smol_legal_pattern(pattern), "%s: there is no SMOL pattern %d", p.name, pattern);
@@ -31,30 +31,19 @@ class SmolUnit
         }
     }
 
-    /** Patterns limit vmac and vdot; vmul, vmla and vqpk are always there. */
+    /** Patterns limit the instructions that have one; the others are always there. */
     bool
     supports(const SmolInst &inst) const
     {
-        return !smol_has_pattern(smol_kind(inst.fn)) || (patterns >> inst.field6 & 1);
+        return !smol_function(inst.fn).hasPattern || (patterns >> inst.field6 & 1);
     }
 
     OpClass
     opClass(const SmolInst &inst) const
     {
-        switch (smol_kind(inst.fn)) {
-          case SmolKind::Vmac:
-            return vmacClass;
-          case SmolKind::Vdot:
-            return vdotClass;
-          case SmolKind::Vmul:
-            return vmulClass;
-          case SmolKind::Vmla:
-            return vmlaClass;
-          case SmolKind::Vqpk:
-            return vqpkClass;
-          default:
-            panic("no operation class: there is no function %d", inst.fn);
-        }
+        const SmolKind kind = smol_kind(inst.fn);
+        panic_if(kind == SmolKind::None, "no operation class: there is no function %d", inst.fn);
+        return classes[static_cast<unsigned>(kind)];
     }
 
     /** Why a word of our space is no instruction on this hardware; `legal`: what the decode header says of it. */
@@ -81,11 +70,8 @@ class SmolUnit
 
   private:
     std::uint64_t patterns = 0;
-    const OpClass vmacClass;
-    const OpClass vdotClass;
-    const OpClass vmulClass;
-    const OpClass vmlaClass;
-    const OpClass vqpkClass;
+    /** By SmolKind. */
+    const std::array<OpClass, SMOL_KINDS> classes;
 };
 
 } // namespace gem5

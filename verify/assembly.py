@@ -81,8 +81,7 @@ class Writer:
         self.lines.append(f"{label}:")
 
     def smol(self, word: Smol) -> None:
-        directive = ".inst" if self.isa == "arm" else ".4byte"
-        self.add(f"{directive} {table.encode(self.isa, word.fn, word.field6, word.vd, word.vn, word.vm):#010x}")
+        self.add(table.assembly(self.isa, table.encode(self.isa, word.fn, word.field6, word.vd, word.vn, word.vm)))
 
     def nodes(self, nodes: Sequence[Node]) -> None:
         for node in nodes:

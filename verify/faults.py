@@ -46,29 +46,30 @@ def cases(isa: str, patterns: Sequence[int], rng: random.Random, operands: Seque
     in random order. ``operands``: contents of vd, vn, vm."""
     found = []
     vd = operands[0]
-    extra = [1 << 31] if isa == "riscv" else []
-    for fn in range(8):
-        for field6 in range(64):
-            row = table.find(fn)
-            word = table.encode(isa, fn, field6, VD, VN, VM)
-            runs = row is not None and table.is_legal(fn, field6)
-            if row is not None and runs and row.field6 == "pattern" and field6 not in patterns:
-                runs = False
-            name = f"function {fn}, field6 {field6}"
-            if runs:
-                result = table.execute(fn, field6, *operands)
-                on = rng.choice((INITIAL, CLEAN, DIRTY)) if isa == "riscv" else 3
-                found.append(Case(word, name, on, _record(NONE, NONE, NONE, 3, result)))
-                if field6 % 8 == 0:
-                    off = OFF if isa == "riscv" else rng.choice((0, 2))
-                    value = word if isa == "riscv" else SIMD_SYNDROME
-                    record = _record(OFF_CAUSE[isa], 0, value, off, vd)
-                    found.append(Case(word, f"{name}, unit off", off, record))
-            else:
-                found.append(_illegal(isa, word, name, vd))
-            found += [_illegal(isa, word | bit, f"{name}, bit 31", vd) for bit in extra if field6 % 8 == 0]
+    for fn, field6 in table.candidates():
+        word = table.encode(isa, fn, field6, VD, VN, VM)
+        name = f"function {fn}, field6 {field6}"
+        if table.supported(fn, field6, patterns):
+            result = table.execute(fn, field6, *operands)
+            on = rng.choice((INITIAL, CLEAN, DIRTY)) if isa == "riscv" else 3
+            found.append(Case(word, name, on, _record(NONE, NONE, NONE, 3, result)))
+            if field6 % 8 == 0:
+                off = OFF if isa == "riscv" else rng.choice((0, 2))
+                value = word if isa == "riscv" else SIMD_SYNDROME
+                record = _record(OFF_CAUSE[isa], 0, value, off, vd)
+                found.append(Case(word, f"{name}, unit off", off, record))
+        else:
+            found.append(_illegal(isa, word, name, vd))
+        if field6 % 8 == 0:
+            found += [_illegal(isa, word ^ 1 << bit, f"{name}, bit {bit}", vd) for bit in formless_bits(isa, word)]
     rng.shuffle(found)
     return found
+
+
+def formless_bits(isa: str, word: int) -> list[int]:
+    """Bits that turn a word into one of the claimed space that has none of the formats."""
+    flipped = ((bit, word ^ 1 << bit) for bit in range(32))
+    return [bit for bit, other in flipped if table.claims(isa, other) and table.fields(isa, other) is None]
 
 
 def _illegal(isa: str, word: int, name: str, vd: bytes) -> Case:

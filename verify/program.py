@@ -127,14 +127,12 @@ class Generator:
         supported = set(patterns)
         by_row: dict[str, list[tuple[int, int]]] = {}
         self.illegal: list[tuple[int, int]] = []
-        for fn in range(8):
+        for fn, field6 in table.candidates():
             row = table.find(fn)
-            for field6 in range(64):
-                lacking = row is not None and row.field6 == "pattern" and field6 not in supported
-                if row is None or not table.is_legal(fn, field6) or lacking:
-                    self.illegal.append((fn, field6))
-                else:
-                    by_row.setdefault(row.name, []).append((fn, field6))
+            if row is None or not table.supported(fn, field6, supported):
+                self.illegal.append((fn, field6))
+            else:
+                by_row.setdefault(row.name, []).append((fn, field6))
         self.words = list(by_row.values())
         self.registers = 32
 

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "smol_isa.h"
+#include "smol_selectors.h"
 
 #define SMOL_REGISTER_BYTES 16
 
@@ -167,16 +168,6 @@ static inline void smol_vmla(void *vd, const void *vn, const void *vm, unsigned 
     memcpy(vd, result, sizeof result);
 }
 
-/* Whether a value of the field is a part selector. */
-static inline int smol_is_part(unsigned field6)
-{
-    const unsigned precision = field6 >> 4, k = field6 & 15u;
-    return precision < 2 ? k < 4 : precision == 2 && k < 8;
-}
-
-/* Bits and number of the codes of every form of vqpk. */
-static const unsigned char smol_pack_forms[4][2] = {{4, 8}, {2, 8}, {1, 8}, {4, 4}};
-
 /*
  * Requantise and pack: codes clamp(lane32 >> shift, 0, 2^p - 1) of vn, then of vm, side by side, enter at the top of vd,
  * which moves down by their width. Bits [5:4] of field6 are the form, bits [3:0] half of the (arithmetic) shift.
@@ -200,32 +191,6 @@ static inline void smol_vqpk(void *vd, const void *vn, const void *vm, unsigned 
     memcpy(vd, result, sizeof result);
 }
 
-/* Run the instruction with function `fn` and selector `field6`. Returns 1, or 0 (vd untouched) where it is illegal. */
-static inline int smol_execute(unsigned fn, unsigned field6, void *vd, const void *vn, const void *vm)
-{
-    if (fn == SMOL_FN_VMUL || fn == SMOL_FN_VMLA) {
-        if (!smol_is_part(field6))
-            return 0;
-        (fn == SMOL_FN_VMUL ? smol_vmul : smol_vmla)(vd, vn, vm, field6);
-        return 1;
-    }
-    if (fn == SMOL_FN_VQPK) {
-        if (field6 >= 64)
-            return 0;
-        smol_vqpk(vd, vn, vm, field6);
-        return 1;
-    }
-    if (field6 >= SMOL_N_PATTERNS)
-        return 0;
-    if (fn == SMOL_FN_VMAC) {
-        smol_vmac(vd, vn, vm, field6);
-        return 1;
-    }
-    if (fn >= SMOL_FN_VDOT0 && fn < SMOL_FN_VDOT0 + 4) {
-        smol_vdot(vd, vn, vm, field6, fn - SMOL_FN_VDOT0);
-        return 1;
-    }
-    return 0;
-}
+#include "smol_dispatch.h"
 
 #endif

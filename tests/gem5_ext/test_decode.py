@@ -16,16 +16,15 @@ def test_every_word_of_the_space(compile_program: Callable[..., Path], isa: str)
     program = compile_program("decode.cc", "host", "-std=c++17", "-O2")
     lines = subprocess.run([program, isa, "--all"], capture_output=True, text=True, check=True).stdout.split()
     total, counts = int(lines[0]), [int(n) for n in lines[1:]]
-    mask, _ = table.space(isa)
+    ((mask, _),) = table.spaces(isa)
     assert total == 1 << (32 - mask.bit_count())
-    for fn in range(8):
-        for field6 in range(64):
-            assert counts[64 * fn + field6] == (REGISTERS if table.is_legal(fn, field6) else 0), (fn, field6)
+    for fn, field6 in table.candidates():
+        assert counts[64 * fn + field6] == (REGISTERS if table.is_legal(fn, field6) else 0), (fn, field6)
 
 
 def test_fields(compile_program: Callable[..., Path], isa: str, seed: int) -> None:
     rng = random.Random(seed)
-    mask, match = table.space(isa)
+    ((mask, match),) = table.spaces(isa)
     words = [rng.getrandbits(32) for _ in range(5000)]
     words += [rng.getrandbits(32) & ~mask | match for _ in range(15000)]
     words += [table.encode(isa, fn, f, *(rng.randrange(32) for _ in range(3))) for fn, f in table.words()]

@@ -1,0 +1,100 @@
+"""kernels_c/include/smol_isa.h: patterns, function codes and the words as inline assembly."""
+
+from sysmol import isa
+from sysmol.emit.text import BANNER, c_functions
+from sysmol.pattern import CHUNK_BITS, CHUNKS, PATTERNS
+
+GUARD = {"arm": "defined(__aarch64__)", "riscv": "defined(__riscv)"}
+
+
+def suffix(name: str) -> str:
+    """What tells the macros of a format from those of the first one."""
+    return "" if name == next(iter(isa.USED_FORMATS)) else f"_{name.upper()}"
+
+
+def assembly_word(target: str, name: str) -> str:
+    """C macro body: the word as an assembler expression over the operands' register names."""
+    first = isa.USED_FORMATS[name].functions.start
+    terms = []
+    for f in isa.PARSED[target, name]:
+        if f.name is None:
+            if f.constant:
+                terms.append(f"{f.constant << f.low:#x}")
+        elif f.name in ("fn", "field6"):
+            less = f"-{first}" if f.name == "fn" and first else ""
+            terms.append(f'((" SMOL_TEXT({f.name}) "){less}<<{f.low})')
+        else:
+            terms.append(f"(.Lsmol_%[{f.name[1]}]<<{f.low})")
+    return f'"{isa.DIRECTIVE[target]} {"|".join(terms)}\\n\\t"'
+
+
+def assembly_words(target: str) -> str:
+    """The macros of one ISA, one for every format."""
+    return "\n".join(
+        f"#define SMOL_ASM_WORD{suffix(name)}(fn, field6) \\\n    {assembly_word(target, name)}"
+        for name, form in isa.USED_FORMATS.items()
+        if target in form.on
+    )
+
+
+def word_list(name: str) -> str:
+    """The macro that lists every legal word of a format."""
+    legal = [
+        f'    X({fn}, {field6}, "{isa.mnemonic(fn, field6)}")'
+        for fn, field6 in isa.words()
+        if fn in isa.USED_FORMATS[name].functions
+    ]
+    return f"#define SMOL_FOR_EACH_WORD{suffix(name)}(X) \\\n" + " \\\n".join(legal)
+
+
+def render() -> str:
+    rows = "\n".join(f"    {{{n4}, {n2}, {n1}}}, /* {number} */" for number, (n4, n2, n1) in enumerate(PATTERNS))
+    functions = "\n".join(f"    {name} = {fn}," for row in isa.TABLE for name, fn in c_functions(row))
+    numbers = ",".join(str(n) for n in range(32))
+    words = "\n".join(
+        f"#{'if' if i == 0 else 'elif'} {GUARD[target]}\n{assembly_words(target)}" for i, target in enumerate(GUARD)
+    )
+    return f"""/* {BANNER} */
+#ifndef SMOL_ISA_H
+#define SMOL_ISA_H
+
+#define SMOL_ISA_FINGERPRINT "{isa.FINGERPRINT}"
+#define SMOL_N_PATTERNS {len(PATTERNS)}
+#define SMOL_CHUNKS {CHUNKS}
+#define SMOL_CHUNK_BITS {CHUNK_BITS}
+
+/* Left shift of a product of two 4-, 2-, 1-bit elements to the accumulators' unit of 2^-6. */
+#define SMOL_ALIGN_4 {isa.ALIGN[4]}
+#define SMOL_ALIGN_2 {isa.ALIGN[2]}
+#define SMOL_ALIGN_1 {isa.ALIGN[1]}
+
+/* Chunks of 4, 2 and 1 bits of every pattern; the index is the pattern id. */
+static const unsigned char smol_patterns[SMOL_N_PATTERNS][3] = {{
+{rows}
+}};
+
+/* Function codes; vdot into lane j is SMOL_FN_VDOT0 + j. */
+enum smol_fn {{
+{functions}
+}};
+
+/* Every legal instruction: X(function, field6, name). */
+{chr(10).join(word_list(name) for name in isa.USED_FORMATS)}
+
+/*
+ * The words as inline assembly: operands are named d, n, m and are vector registers ("w" on AArch64, "vr" on RISC-V).
+ * The register's number comes from the name that the compiler prints, through assembler symbols: put
+ * __asm__(SMOL_ASM_SYMBOLS) at file scope, before the first function.
+ *   __asm__(SMOL_ASM_WORD(0, 5) : [d] "+w"(acc) : [n] "w"(weight), [m] "w"(input));   vmac.P5
+ */
+#define SMOL_TEXT_(x) #x
+#define SMOL_TEXT(x) SMOL_TEXT_(x)
+#define SMOL_ASM_SYMBOLS \\
+    ".irp smol_n,{numbers}\\n" \\
+    ".set .Lsmol_v\\\\smol_n, \\\\smol_n\\n" \\
+    ".endr\\n"
+{words}
+#endif
+
+#endif /* SMOL_ISA_H */
+"""
