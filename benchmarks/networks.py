@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from sysmol.benchmarks.shapes import IMAGE, LayerShape, NetworkShape
-from sysmol.builder import Builder
 from sysmol.errors import SysmolError
 from sysmol.machine import PATTERN_SETS
 from sysmol.network import Array, Layer, Network
+from sysmol.network.builder import Builder
 from sysmol.packing import slot_precisions
 from sysmol.pattern import UNIFORM, capacity
 

@@ -17,7 +17,7 @@ commands = typer.Typer()
 def info(network: NetworkFile) -> None:
     """Describe a network file: layers, formats, patterns, where its bytes go, metrics, provenance."""
     from sysmol.network import load
-    from sysmol.network_file import breakdown
+    from sysmol.network.file import breakdown
     from sysmol.pattern import pattern_name
 
     net = load(network)

@@ -136,9 +136,9 @@ def verify_on_host(manifest_path: Path, check_path: Path) -> None:
 
 
 def verify_reference(network_path: Path, check_path: Path, variant: str, tolerance: float, images: int = 20) -> None:
-    """Evaluate a network file with :mod:`sysmol.reference` and compare with the logits that training stored in it."""
+    """Evaluate a network file with :mod:`sysmol.network.reference` and compare with the logits that training stored in it."""
     from sysmol.analysis.checks import write_check
-    from sysmol.reference import evaluate
+    from sysmol.network.reference import evaluate
 
     net = load(network_path)
     if net.samples is None:
@@ -147,7 +147,7 @@ def verify_reference(network_path: Path, check_path: Path, variant: str, toleran
     mismatches, worst = compare(evaluate(net, net.samples.images[:count]), net.samples.logits[:count], tolerance)
     write_check(
         check_path,
-        what="NumPy reference (sysmol.reference)",
+        what="NumPy reference (sysmol.network.reference)",
         variant=variant,
         isa="none",
         images=count,

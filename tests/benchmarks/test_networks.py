@@ -7,7 +7,7 @@ from sysmol.benchmarks.networks import VARIANTS, make_network, mixed_cover, weig
 from sysmol.benchmarks.shapes import load_network, load_shapes, parse_shapes
 from sysmol.errors import SysmolError
 from sysmol.machine import PATTERN_SETS
-from sysmol.network_check import validate
+from sysmol.network.checks import validate
 from sysmol.packing import slot_precisions
 
 TINY = """
@@ -67,7 +67,7 @@ def test_mixed_covers() -> None:
 
 def test_logits_depend_on_every_output_of_single_layers() -> None:
     """A fault in one output of a measured layer must show: change one weight, the logits change."""
-    from sysmol.reference import evaluate
+    from sysmol.network.reference import evaluate
 
     shape = next(s for s in load_shapes("convolutions") if s.height == 8)
     net = make_network(shape, "int8")

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from sysmol.builder import Builder, Format
 from sysmol.network import Layer, Network
+from sysmol.network.builder import Builder, Format
 
 SHAPES = [
     # kernel, stride, padding (top, left, bottom, right)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sysmol.builder import Builder, random_network, random_precisions
 from sysmol.network import Network
+from sysmol.network.builder import Builder, random_network, random_precisions
 from sysmol.pattern import PATTERNS, capacity, chunk_precisions
 
 SAME = (1, 1, 1, 1)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sysmol.builder import Builder, trained_like
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.build import compile_network, compile_program
@@ -18,6 +17,7 @@ from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import find_compiler
 from sysmol.network import Network, save
+from sysmol.network.builder import Builder, trained_like
 
 SAME = (1, 1, 1, 1)
 UNIFORM_1 = 44

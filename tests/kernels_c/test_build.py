@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sysmol.builder import Builder, random_network
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
 from sysmol.kernels_c.build import compile_network, run_host
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import find_compiler, flags
 from sysmol.network import Network, save
+from sysmol.network.builder import Builder, random_network
 
 
 @pytest.fixture(scope="module")

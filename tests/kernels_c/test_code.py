@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from kernel_networks import all_networks, float_network, int8_network
 
-from sysmol.builder import Builder, random_network
 from sysmol.errors import SysmolError
 from sysmol.isa import decode, mnemonic
 from sysmol.kernels_c.elf import foreign_vset, is_vset, kernels, riscv_words
@@ -18,6 +17,7 @@ from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import compile_c, find_compiler
 from sysmol.network import Network
+from sysmol.network.builder import Builder, random_network
 from sysmol.pattern import REGISTER_BYTES, pattern_id
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from sysmol import isa
-from sysmol.builder import Builder
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pack import Packer, Piece, piece_form
@@ -17,6 +16,7 @@ from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.network import INT32_MAX, Network, accumulator_bound
+from sysmol.network.builder import Builder
 from sysmol.pattern import capacity, chunk_precisions
 
 SAME = (1, 1, 1, 1)

@@ -7,7 +7,6 @@ import pytest
 from kernel_networks import all_networks
 
 import sysmol.kernels_c.program as program
-from sysmol.builder import Builder
 from sysmol.kernels_c.build import compile_program, run_executable
 from sysmol.kernels_c.plan import arena as memory
 from sysmol.kernels_c.plan.arena import Buffer, assign, lower_bound
@@ -16,6 +15,7 @@ from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import find_compiler
+from sysmol.network.builder import Builder
 
 
 def peak(buffers, offsets):

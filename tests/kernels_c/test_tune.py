@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from sysmol.analysis.costs.estimate import bounds
-from sysmol.builder import Builder
 from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.build import compile_network
@@ -18,6 +17,7 @@ from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.tune import search, spread
 from sysmol.machine import load_machine
 from sysmol.network import load, save
+from sysmol.network.builder import Builder
 
 MACHINE = "o3-n1"
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from sysmol import __version__
-from sysmol.builder import Builder
 from sysmol.files import PACKAGE
 from sysmol.network import save
+from sysmol.network.builder import Builder
 from sysmol.places import PLACES
 
 pytestmark = pytest.mark.slow

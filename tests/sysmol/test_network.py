@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from sysmol import builder, network, reference
+from sysmol import network
 from sysmol.errors import SysmolError
 from sysmol.grid import PRODUCT_SHIFT, integer
+from sysmol.network import builder, reference
 from sysmol.packing import slot_precisions, unpack
 
 

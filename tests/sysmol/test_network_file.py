@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from sysmol import builder, network, network_file, reference
+from sysmol import network
 from sysmol.errors import SysmolError
-from sysmol.network_check import validate
+from sysmol.network import builder, reference
+from sysmol.network import file as network_file
+from sysmol.network.checks import validate
+from sysmol.network.file import version2
 from sysmol.packing import drop_fillers, free_cover, restore_fillers, slot_precisions
 
 EDGES = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
@@ -143,10 +146,10 @@ def test_a_fault_in_the_derivation_changes_the_logits(fault, tmp_path, monkeypat
     """The loader must derive what the exporter derived: samples in the file tell."""
     net = make("mixed-derived", seed)
     path = network.save(tmp_path / "a.safetensors", net)
-    right = network_file.border_constants
+    right = version2.border_constants
     step = max(1 << out.shift for layer in net.layers for out in layer.outputs)
     wrong = (lambda *a: right(*a) * 0) if fault == "lost" else (lambda *a: right(*a) + step)
-    monkeypatch.setattr(network_file, "border_constants", wrong)
+    monkeypatch.setattr(version2, "border_constants", wrong)
     bad = network.load(path)
     assert not np.array_equal(reference.evaluate(bad, bad.samples.images), net.samples.logits)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from networks import random_images
 
-from sysmol import reference
 from sysmol.errors import SysmolError
+from sysmol.network import reference
 from sysmol.train.frontend.data import to_real
 from sysmol.train.frontend.models import build
 from sysmol.train.quantise import integer

@@ -5,8 +5,7 @@ import pytest
 import torch
 from networks import MODULES, network
 
-from sysmol import reference
-from sysmol.network import load, save
+from sysmol.network import load, reference, save
 from sysmol.train.frontend.data import to_real
 from sysmol.train.frontend.policy import Policy
 from sysmol.train.quantise import integer

@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from sysmol import reference
 from sysmol.analysis.accuracy import by_variant, draw, family, markdown, measured
 from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
 from sysmol.files import alone
-from sysmol.network import Network, load
+from sysmol.network import Network, load, reference
 from sysmol.pattern import registers
 from sysmol.patterns.slots import vector_instructions
 from sysmol.train.frontend.data import load_digits

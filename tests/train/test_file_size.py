@@ -6,7 +6,7 @@ import torch
 from networks import network, ready
 
 from sysmol.network import load, save
-from sysmol.network_file import encode, read
+from sysmol.network.file import encode, read
 from sysmol.train.frontend.data import to_real
 from sysmol.train.quantise import export as exporting
 from sysmol.train.quantise import integer

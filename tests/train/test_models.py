@@ -12,14 +12,13 @@ import torch.nn.functional as F
 from networks import frozen, random_images
 from torch import nn
 
-from sysmol import reference
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.build import compile_program, run_executable
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import find_compiler
 from sysmol.machine import pattern_set
-from sysmol.network import Network, load, save
+from sysmol.network import Network, load, reference, save
 from sysmol.packing import slot_precisions
 from sysmol.pattern import capacity
 from sysmol.patterns.slots import cover

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sysmol import reference
 from sysmol.errors import SysmolError
-from sysmol.network import load
+from sysmol.network import load, reference
 from sysmol.train.recipes.pipeline import PRESETS, VARIANTS, Schedule, run
 
 

@@ -9,7 +9,7 @@ import pytest
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_text
 from sysmol.network import load as load_network
-from sysmol.reference import evaluate
+from sysmol.network.reference import evaluate
 from sysmol.train.frontend.data import load
 from sysmol.train.frontend.models import build
 from sysmol.train.frontend.user_files import identity, label, located

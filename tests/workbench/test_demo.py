@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sysmol.builder import Builder, Format
 from sysmol.cli import run_command_line
 from sysmol.network import load, save
+from sysmol.network.builder import Builder, Format
 from sysmol.workbench.demo import VARIANTS
 
 FORMATS: dict[str, Format] = {"fp32": "f32", "int8": "s8", "w4": [4] * 5, "mixed": [4, 1, 2, 1, 1]}

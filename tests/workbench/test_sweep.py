@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sysmol.builder import Builder, random_network
 from sysmol.cli import run_command_line
 from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json
 from sysmol.machine import load_machine
 from sysmol.network import save
+from sysmol.network.builder import Builder, random_network
 from sysmol.workbench.sweep import load, load_layers
 from sysmol.workbench.sweep.layers import signature, split
 from sysmol.workbench.sweep.ledger import COLUMNS, Ledger

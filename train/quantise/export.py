@@ -34,8 +34,8 @@ from sysmol.network import (
     save,
     zero_point_taps,
 )
-from sysmol.network_check import validate
-from sysmol.network_file import breakdown
+from sysmol.network.checks import validate
+from sysmol.network.file import breakdown
 from sysmol.packing import filler_codes, pack
 from sysmol.train.frontend.data import PIXEL_SCALE, PIXEL_ZERO
 from sysmol.train.frontend.graph import Unit, Value
@@ -340,7 +340,7 @@ class _Exporter:
         self, unit: Unit, layer: Layer, target: Tensor, real: Real, slope: Array, shift: Array, R: Array | None,
         clamp: tuple[int, int], shifts: range = range(31, -1, -1),
     ) -> Output:  # fmt: skip
-        """Round constants at the largest shift whose proof of 32 bits (:func:`sysmol.network_check.validate`) goes
+        """Round constants at the largest shift whose proof of 32 bits (:func:`sysmol.network.checks.validate`) goes
         through, and at which M fits 16 bits (logits apart, whose shift is 0).
         """
         multiplier, addend = real.factor * slope, real.addend * slope + shift

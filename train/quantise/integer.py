@@ -1,5 +1,5 @@
-"""A network file evaluated in PyTorch: the same integers as :func:`sysmol.reference.evaluate`, fast enough for a
-test set.
+"""A network file evaluated in PyTorch: the same integers as :func:`sysmol.network.reference.evaluate`, fast enough
+for a test set.
 
 Convolutions run in floating point on whole numbers, in float32 where the accumulator provably stays below 2**24 and in
 float64 otherwise, so every sum is exact in any order.

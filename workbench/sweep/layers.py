@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from sysmol.builder import Builder, Format
 from sysmol.files import content_key
 from sysmol.network import Layer, Network, Tensor
+from sysmol.network.builder import Builder, Format
 
 LAYER = "layer"
 """Name of the layer that counts."""

@@ -1,6 +1,6 @@
 """Networks made by hand or at random: for tests, benchmarks, and precisions that no training has produced yet.
 
-The integers are valid (they pass :func:`sysmol.network_check.validate`) and spread over their ranges; they solve no
+The integers are valid (they pass :func:`sysmol.network.checks.validate`) and spread over their ranges; they solve no
 task.
 """
 
@@ -8,22 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sysmol.network import (
-    INT32_MAX,
-    RANGES,
-    Array,
-    Layer,
-    Network,
-    Output,
-    Samples,
-    Tensor,
-    accumulator_bound,
-    group_tensor,
-    layer_classes,
-    magnitude,
-    output_size,
-)
-from sysmol.network_check import validate
+from sysmol.network.checks import validate
+from sysmol.network.geometry import layer_classes
+from sysmol.network.model import INT32_MAX, RANGES, Array, Layer, Network, Output, Samples, Tensor
+from sysmol.network.operations import operation, weighted
+from sysmol.network.reference import evaluate
+from sysmol.network.sums import accumulator_bound
+from sysmol.network.values import group_tensor, magnitude
 from sysmol.packing import assign_slots, free_cover, pack, slot_precisions
 
 Format = str | Sequence[int] | Array
@@ -79,10 +70,11 @@ class Builder:
 
     def _weight(self, layer: Layer, channels: int) -> Array:
         x = self.net.tensors[layer.input]
-        outer = (channels, *layer.kernel) if layer.op == "conv2d" else layer.kernel
+        kind = weighted(layer)
+        outer = kind.outer_shape(layer, channels)
         if x.format == "smol" and layer.groups > 1:
             parts = [group_tensor(x, layer.groups, g).patterns for g in range(layer.groups)]
-            sizes = [(channels // layer.groups, *layer.kernel) for _ in parts]
+            sizes = [kind.outer_shape(layer, channels // layer.groups) for _ in parts]
             limits = [1 << slot_precisions(part) for part in parts]
             codes = [self.rng.integers(0, m, size=(*s, len(m))) for m, s in zip(limits, sizes, strict=True)]
             return np.concatenate([pack(code, part) for code, part in zip(codes, parts, strict=True)])
@@ -94,17 +86,14 @@ class Builder:
             return self.rng.normal(
                 0, 1 / np.sqrt(np.prod(layer.kernel) * x.channels), size=(*outer, x.channels)
             ).astype(np.float32)
-        axes = (1, 2, 3) if layer.op == "conv2d" else (0, 1)
-        return trained_like(self.rng, (*outer, x.channels), axes)
+        return trained_like(self.rng, (*outer, x.channels), kind.weight_axes)
 
     def _output(self, layer: Layer, name: str) -> Output:
         """Constants that use most of the target's range and fit int32."""
         t = self.net.tensors[name]
         if t.format == "f32":
             factor = (
-                None
-                if layer.op in ("conv2d", "depthwise")
-                else self.rng.uniform(0.01, 0.02, t.channels).astype(np.float32)
+                None if operation(layer).has_weights else self.rng.uniform(0.01, 0.02, t.channels).astype(np.float32)
             )
             return Output(
                 name,
@@ -149,35 +138,35 @@ class Builder:
         patterns: Sequence[Sequence[int]] = (),
         groups: int = 1,
         apart: int = 1,
+        second: str = "",
     ) -> list[str]:
         """Append a layer with one output per entry of ``forms``; returns the names of the new tensors.
 
-        ``channels`` defaults to the input's; ``patterns`` gives the pattern ids per output. ``maxpool`` ignores
-        ``forms``: it keeps its input's format. ``groups``: of a convolution; ``apart``: groups of the convolution that
-        reads the outputs, whose channels get vectors of their own.
+        ``channels`` defaults to the input's; ``patterns`` gives the pattern ids per output. Operations that do not
+        requantise ignore ``forms``: they keep their input's format. ``groups``: of a convolution; ``apart``: groups of
+        the convolution that reads the outputs, whose channels get vectors of their own; ``second``: of operations that
+        take two inputs.
         """
-        source = self.net.tensors[x]
+        source, kind = self.net.tensors[x], operation(op)
         number = len(self.net.layers)
         layer = Layer(f"{op}{number}", op, x, kernel=kernel, stride=stride, padding=padding, residual=residual)
-        layer.groups = groups
-        height = output_size(source.height, kernel[0], stride[0], padding[0], padding[2])
-        width = output_size(source.width, kernel[1], stride[1], padding[1], padding[3])
-        if op == "maxpool":
+        layer.groups, layer.second = groups, second
+        height, width = kind.size(layer, source)
+        self.net.layers.append(layer)
+        if not kind.requantises:
             layer.output = f"t{number}"
             self.net.tensors[layer.output] = Tensor(
                 layer.output, height, width, source.channels, source.format, source.patterns, source.slots
             )
-            self.net.layers.append(layer)
             return [layer.output]
         ids = list(patterns) + [()] * (len(forms) - len(patterns))
         count = channels or source.channels
         names = [
             self.tensor(f"t{number}_{i}", height, width, count, form, ids[i], apart) for i, form in enumerate(forms)
         ]
-        if op in ("conv2d", "depthwise"):
+        if kind.has_weights:
             layer.weight = self._weight(layer, count)
         layer.outputs = [self._output(layer, name) for name in names]
-        self.net.layers.append(layer)
         return names
 
     def classifier(self, x: str, classes: int = 10) -> str:
@@ -189,8 +178,6 @@ class Builder:
 
     def finish(self, samples: int = 2) -> Network:
         """Validated network with random images and the reference's logits."""
-        from sysmol.reference import evaluate
-
         validate(self.net)
         image = self.net.tensors["image"]
         images = self.rng.integers(0, 256, size=(samples, *image.shape)).astype(np.uint8)

@@ -1,0 +1,83 @@
+"""The container of a network file: a safetensors file with a description and arrays, format and checksum checked."""
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from sysmol.errors import SysmolError
+from sysmol.files import check_version
+from sysmol.network.model import Array
+
+FORMAT = "sysmol-network"
+VERSION = 2
+
+PARTS = {
+    "weights": "weights",
+    "constants": "scales and biases",
+    "slots": "permutations",
+    "patterns": "pattern ids",
+    "description": "description",
+}
+"""Byte arrays of a file, and what people call them."""
+
+Description = dict[str, Any]
+Arrays = dict[str, Array]
+
+
+def wrap(description: Description, arrays: Arrays) -> bytes:
+    """The file of a description and its arrays."""
+    text = json.dumps(description, separators=(",", ":")).encode()
+    arrays = {"description": np.frombuffer(zlib.compress(text, 9), dtype=np.uint8)} | arrays
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    head = {"format": FORMAT, "version": VERSION, "crc32": _checksum(arrays)}
+    return safetensors.numpy.save(arrays, {"sysmol": json.dumps(head, separators=(",", ":"))})
+
+
+def read(path: str | Path) -> tuple[Description, Arrays]:
+    """Description and arrays of a file, its format, version and (version 2) checksum checked.
+
+    Raises :class:`SysmolError` where the file is absent, cut short, damaged, something else, or too new.
+    """
+    try:
+        with safetensors.safe_open(str(path), framework="numpy") as stream:
+            text = (stream.metadata() or {}).get("sysmol")
+            names = list(stream.keys())
+            arrays = {name: stream.get_tensor(name) for name in names}
+    except FileNotFoundError:
+        raise SysmolError(f"there is no network file {path}") from None
+    except OSError as error:
+        raise SysmolError(f"cannot read {path}: {error.strerror or error}") from None
+    except (safetensors.SafetensorError, TypeError):
+        raise SysmolError(f"{path} is no network file, or was cut short: export it again") from None
+    head = _json(text or "")
+    if head.get("format") != FORMAT:
+        raise SysmolError(f"{path} is a safetensors file, but no sysmol network")
+    check_version(path, FORMAT, head.get("version"), VERSION)
+    if head["version"] == 1:
+        return head, arrays
+    if head.get("crc32") != _checksum(arrays) or "description" not in arrays:
+        raise SysmolError(f"{path} is damaged (its checksum differs): export it again")
+    try:
+        return head | _json(zlib.decompress(arrays.pop("description").tobytes())), arrays
+    except zlib.error:
+        raise SysmolError(f"{path}: its description cannot be unpacked: export it again") from None
+
+
+def _checksum(arrays: Arrays) -> int:
+    crc = 0
+    for name in sorted(arrays):
+        crc = zlib.crc32(arrays[name].tobytes(), zlib.crc32(name.encode(), crc))
+    return crc
+
+
+def _json(text: str | bytes) -> Description:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}
