@@ -14,7 +14,7 @@ export ZIG_GLOBAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export ZIG_LOCAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export MPLCONFIGDIR ?= $(CURDIR)/build/cache/matplotlib
 
-.PHONY: demo test gem5-test verify-gem5 kernels lint check-generated venv clean help bench-kernels bench-yflows bench-schedules
+.PHONY: demo docs test gem5-test verify-gem5 kernels lint check-generated venv clean help bench-kernels bench-yflows bench-schedules
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -52,6 +52,13 @@ bench-yflows: $(VENV)/.installed  ## the YFlows experiment in gem5, or go on wit
 
 bench-schedules: $(VENV)/.installed  ## the schedule heuristic against measured schedules: build/bench/schedules.csv
 	$(BIN)/python -m sysmol.benchmarks schedules
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs  ## the pages and the API reference as a site: build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lint: $(VENV)/.installed check-generated  ## ruff, mypy, arrows between rooms, generated files
 	$(BIN)/ruff check .
