@@ -6,7 +6,8 @@ from types import ModuleType
 
 RENAMED = {
     "sysmol.design": "sysmol.machine",
-    "sysmol.compose": "sysmol.machine_parts",
+    "sysmol.compose": "sysmol.machine.parts",
+    "sysmol.machine_parts": "sysmol.machine.parts",
     "sysmol.demo": "sysmol.workbench.demo",
     "sysmol.measuring": "sysmol.workbench.measured_cycles",
     "sysmol.codesign": "sysmol.search.codesign",

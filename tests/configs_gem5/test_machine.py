@@ -11,18 +11,21 @@ from sysmol.cli import run_command_line
 from sysmol.cli.machine_table import documents
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json
+from sysmol.isa import TABLE
 from sysmol.machine import (
+    CLASS_GROUPS,
     MACHINE_FOLDER,
     OP_CLASSES,
+    PARTS_FOLDER,
     PATTERN_SETS,
     SMOL_FUNCTIONS,
+    compose,
     list_machines,
     load_machine,
     parse_machine,
     pattern_set,
     pattern_set_name,
 )
-from sysmol.machine_parts import CLASS_GROUPS, PARTS_FOLDER, compose
 from sysmol.pattern import PATTERNS
 
 
@@ -112,6 +115,22 @@ def test_machine_files(tmp_path) -> None:
         load_machine(tmp_path / "cut.json")
 
 
+def test_functions_that_a_machine_does_not_name(tmp_path: Path) -> None:
+    """They have the instruction table's class and latency, and the run folder says so; unknown ones are refused."""
+    data = copy.deepcopy(load_machine("o3-n1").to_json())
+    row = next(row for row in TABLE if row.name == "vqpk")
+    del data["smol"]["functions"]["vqpk"]
+    machine = load_machine(atomic_write_json(tmp_path / "mine.json", data))
+    found = machine.smol.functions["vqpk"]
+    assert (found.op_class, found.latency.cycles, found.latency.pipelined) == (row.op_class, row.timing.cycles, True)
+    assert found.latency.note == row.timing.reason and "table.py" in machine.sources[found.latency.source]
+    assert machine.to_json()["smol"]["functions"]["vqpk"]["cycles"] == row.timing.cycles
+    assert parse_machine(machine.to_json(), "again") == machine
+    data["smol"]["functions"]["vfly"] = data["smol"]["functions"]["vdot"]
+    with pytest.raises(SysmolError, match="smol: functions: unknown field 'vfly'"):
+        parse_machine(data, "x.json")
+
+
 def test_own_units() -> None:
     """A SMOL unit of its own: no shared issue slots."""
     data = copy.deepcopy(load_machine("o3-n1").to_json())
@@ -153,9 +172,14 @@ def test_parts(tmp_path: Path) -> None:
         ({"uses": ["core-neoverse-n1", "smol-n1", "memory-ddr4-2400"]}, "'caches' is missing"),
         ({"sources": {"choice": "a guess"}}, "has another source 'choice'"),
         ({"isas": ["x86"]}, "isas ['x86'] must be some of arm, riscv"),
+        ({"uses": ["new.json"]}, "newer than version 1"),
+        ({"uses": ["odd.json"]}, "part odd.json has an unknown field 'colour'"),
     ],
 )
 def test_broken_composition(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    part = {"format": "sysmol-machine-part", "version": 1, "sources": {}}
+    atomic_write_json(tmp_path / "new.json", {**part, "version": 2})
+    atomic_write_json(tmp_path / "odd.json", {**part, "colour": "blue"})
     with pytest.raises(SysmolError) as caught:
         composed(tmp_path, **changes)
     assert message in str(caught.value) and "\n" not in str(caught.value)
