@@ -10,6 +10,7 @@ from m5.objects.FuncUnit import OpClass
 from m5.proxy import Parent
 
 from sysmol.errors import SysmolError
+from sysmol.isa import BY_NAME
 from sysmol.machine import Cache, Latency, Machine
 
 NO_CLASS = "No_OpClass"
@@ -103,7 +104,7 @@ def build_cpu(machine: Machine, isa: str, cpu: str, plugin: bool) -> Any:
 def smol_classes(machine: Machine) -> dict[str, str]:
     """Operation class of a function: its own where this gem5 has one (patch op-classes), else the machine's."""
     return {
-        name: named if (named := f"Smol{name.capitalize()}") in OpClass.vals else function.op_class
+        name: named if (named := BY_NAME[name].named_class) in OpClass.vals else function.op_class
         for name, function in machine.smol.functions.items()
     }
 
@@ -111,7 +112,7 @@ def smol_classes(machine: Machine) -> dict[str, str]:
 def smol_decoder(machine: Machine, prefix: str) -> Any:
     """The decoder class with the machine's SMOL unit filled in; gem5 calls it with the core's ``isa``."""
     kind = getattr(sim, f"Smol{prefix}Decoder")
-    settings = {f"{name}_class": op_class for name, op_class in smol_classes(machine).items()}
+    settings = {BY_NAME[name].class_parameter: op_class for name, op_class in smol_classes(machine).items()}
     return functools.partial(kind, patterns=list(machine.smol.patterns), **settings)
 
 

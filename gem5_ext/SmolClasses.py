@@ -3,15 +3,15 @@ from m5.objects.FuncUnit import OpClass
 from m5.params import *
 
 SMOL_FUNCTIONS = (
-    ("vmac", "SmolVmac", "SimdAes"),
-    ("vdot", "SmolVdot", "SimdAesMix"),
-    ("vmul", "SmolVmul", "SimdSha1Hash"),
-    ("vmla", "SmolVmla", "SimdSha256Hash"),
-    ("vqpk", "SmolVqpk", "SimdSha256Hash2"),
+    ("vmac", "vmac_class", "SmolVmac", "SimdAes"),
+    ("vdot", "vdot_class", "SmolVdot", "SimdAesMix"),
+    ("vmul", "vmul_class", "SmolVmul", "SimdSha1Hash"),
+    ("vmla", "vmla_class", "SmolVmla", "SimdSha256Hash"),
+    ("vqpk", "vqpk_class", "SmolVqpk", "SimdSha256Hash2"),
 )
-"""Every instruction: its name, the operation class that is its own where gem5 has one (patch op-classes), and a class
-that no other instruction of integer, floating-point or vector code has, so that it can be given its own latency and
-functional unit."""
+"""Every instruction: its name, the decoders' parameter, the operation class that is its own where gem5 has one (patch
+op-classes), and a class that no other instruction of integer, floating-point or vector code has, so that it can be
+given its own latency and functional unit."""
 
 
 def smolParameters():
@@ -22,7 +22,7 @@ def smolParameters():
             "pattern ids that the hardware supports; vmac and vdot of any other are illegal instructions",
         )
     }
-    for name, named, stand_in in SMOL_FUNCTIONS:
+    for name, parameter, named, stand_in in SMOL_FUNCTIONS:
         op_class = named if named in OpClass.vals else stand_in
-        parameters[name + "_class"] = Param.OpClass(op_class, "operation class of " + name)
+        parameters[parameter] = Param.OpClass(op_class, "operation class of " + name)
     return parameters

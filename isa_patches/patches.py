@@ -7,6 +7,7 @@ from typing import Any
 
 from sysmol.errors import SysmolError
 from sysmol.files import read_json
+from sysmol.isa import BY_UNIT
 
 PATCH_FORMAT = "sysmol-gem5-patch"
 PATCH_VERSION = 1
@@ -82,6 +83,13 @@ def load_patches(folder: Path = DATA) -> dict[str, Patch]:
     return patches
 
 
+def for_each_instruction(line: str) -> str:
+    """A line per instruction of the table, with its operation class and its cycles in place of {class} and {cycles}."""
+    return "".join(
+        line.replace("{class}", row.named_class).replace("{cycles}", str(row.timing.cycles)) + "\n" for row in BY_UNIT
+    )
+
+
 def parse_patch(data: dict[str, Any], where: str) -> Patch:
     """Check a patch strictly; ``where`` names it in errors."""
 
@@ -97,12 +105,16 @@ def parse_patch(data: dict[str, Any], where: str) -> Patch:
         return value
 
     def edit(value: Any, what: str) -> Edit:
-        row = fields(value, what, {"anchor"}, frozenset({"insert", "replace"}))
+        row = fields(value, what, {"anchor"}, frozenset({"insert", "insert_each", "replace"}))
         anchor = text(row["anchor"], f"{what}: anchor")
         if "\n" in anchor or len(row) != 2:
-            raise SysmolError(f"patch {where}: {what} needs an anchor within one line, and either insert or replace")
+            raise SysmolError(
+                f"patch {where}: {what} needs an anchor within one line, and one of insert, insert_each, replace"
+            )
         if "replace" in row:
             made = Edit(anchor, replace=text(row["replace"], f"{what}: replace"))
+        elif "insert_each" in row:
+            made = Edit(anchor, insert=for_each_instruction(text(row["insert_each"], f"{what}: insert_each")))
         elif isinstance(row["insert"], list) and row["insert"]:
             made = Edit(anchor, insert="".join(text(line, f"{what}: insert") + "\n" for line in row["insert"]))
         else:

@@ -106,7 +106,7 @@ def render() -> str:
         f'      case {fn << 6 | field6}: return "{isa.mnemonic(fn, field6)}";' for fn, field6 in isa.words()
     )
     *choices, last = [f"a {selector.choice}" for selector in isa.SELECTORS.values()]
-    classes = "\n".join(f"        parameters.{row.symbol}_class," for row in isa.TABLE)
+    classes = "\n".join(f"        parameters.{row.class_parameter}," for row in isa.TABLE)
     return f"""// {BANNER}
 #ifndef GEM5_EXT_SMOL_DECODE_HH
 #define GEM5_EXT_SMOL_DECODE_HH

@@ -17,7 +17,7 @@ from sysmol.isa.checks import FINGERPRINT, canonical_text, check_formats, check_
 from sysmol.isa.encodings import FIELDS, FORMATS, BitField, Encoding, Format, parse_encoding
 from sysmol.isa.registers import ALIGN, chunk_dot, elements, lanes, register
 from sysmol.isa.selectors import PACK_FORMS, SELECTORS, VALUES, Pack, Part, Selector, pack, part
-from sysmol.isa.table import BY_UNIT, TABLE, Instruction, Timing
+from sysmol.isa.table import BY_NAME, BY_UNIT, TABLE, Instruction, Timing
 from sysmol.isa.words import (
     DIRECTIVE,
     FUNCTIONS,
@@ -42,6 +42,7 @@ from sysmol.isa.words import (
 
 __all__ = [
     "ALIGN",
+    "BY_NAME",
     "BY_UNIT",
     "DIRECTIVE",
     "FIELDS",

@@ -63,6 +63,16 @@ class Instruction:
         return "".join(piece.capitalize() for piece in self.name.split("."))
 
     @property
+    def named_class(self) -> str:
+        """gem5's operation class of the instruction's own, which the patch op-classes adds."""
+        return f"Smol{self.kind}"
+
+    @property
+    def class_parameter(self) -> str:
+        """The parameter of gem5's decoders that holds its operation class."""
+        return f"{self.symbol}_class"
+
+    @property
     def selector(self) -> Selector:
         return SELECTORS[self.field6]
 
@@ -145,6 +155,7 @@ TABLE = (
     ),
 )
 
+BY_NAME = {row.name: row for row in TABLE}
 _UNITS = tuple(dict.fromkeys(row.unit for row in TABLE))
 BY_UNIT = tuple(sorted(TABLE, key=lambda row: _UNITS.index(row.unit)))
 """The rows unit by unit, units in the order in which the table comes upon them."""

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import os
+import re
 import random
 import shutil
 import signal
@@ -18,6 +19,7 @@ import sysmol.isa_patches.tree as tree_module
 from sysmol.cli import run_command_line
 from sysmol.configs_gem5.launch import gem5_root
 from sysmol.errors import SysmolError
+from sysmol.isa import BY_UNIT
 from sysmol.isa_patches import Tree, load_patches
 from sysmol.isa_patches.__main__ import main
 from sysmol.isa_patches.patches import parse_patch
@@ -267,8 +269,8 @@ def test_diff_is_a_patch(toy: Path) -> None:
 
 
 BROKEN = {
-    "two ways": (lambda e: e.update(replace="x"), "either insert or replace"),
-    "no way": (lambda e: e.pop("insert"), "either insert or replace"),
+    "two ways": (lambda e: e.update(replace="x"), "one of insert, insert_each, replace"),
+    "no way": (lambda e: e.pop("insert"), "one of insert, insert_each, replace"),
     "two lines": (lambda e: e.update(anchor="a\nb"), "within one line"),
     "anchor again": (lambda e: e.update(insert=['"Apple",']), "could not be found again"),
     "text for lines": (lambda e: e.update(insert="x"), "list of lines"),
@@ -310,6 +312,10 @@ def test_data() -> None:
         assert list(patch.gem5) == ["24.0.0.1"]
         for entry in patch.gem5["24.0.0.1"].values():
             assert all(len(edit.anchor) <= 40 for edit in entry.edits), "an anchor is a short fact, no copy"
+    inserted = [e.insert for f in patches["op-classes"].gem5["24.0.0.1"].values() for e in f.edits]
+    assert len(inserted) == 3
+    for text in inserted:
+        assert [row.named_class for row in BY_UNIT] == re.findall(r"\bSmol\w+", text), "a line for every instruction"
 
 
 @pytest.fixture
