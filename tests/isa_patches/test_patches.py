@@ -4,8 +4,8 @@ import copy
 import hashlib
 import json
 import os
-import re
 import random
+import re
 import shutil
 import signal
 import subprocess
