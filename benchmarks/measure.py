@@ -42,11 +42,11 @@ from sysmol.files import (
 from sysmol.kernels_c.build import compile_network
 from sysmol.kernels_c.plan.constants import identifier
 from sysmol.kernels_c.plan.options import Options
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.machine import load_machine
 from sysmol.network import load, save
+from sysmol.schedule import Schedule
 from sysmol.workbench.demo import FORMAT_SOURCES, PROGRAM_SOURCES, RUN_SOURCES, source_digest
 
 NAME = "bench"

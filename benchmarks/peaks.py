@@ -22,45 +22,38 @@ fma        ``fmla``, ``vfmacc``                                                 
 from collections.abc import Mapping
 from typing import Any
 
-from sysmol.analysis.costs.estimate import STYLES
+from sysmol import schedule as schedules
 from sysmol.errors import SysmolError
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.machine import Machine
-from sysmol.network import Layer, Network
+from sysmol.network import Layer, Network, operation
 from sysmol.pattern import capacity
-
-SMOL_STYLES = ("vdot", "vmac", "run")
-BY_ISA: Mapping[tuple[str, str], tuple[str, float]] = {
-    ("unpack", "arm"): STYLES["dot"],
-    ("unpack", "riscv"): STYLES["mac"],
-    ("pop", "arm"): ("SimdAlu", 128 / 3),
-    ("pop", "riscv"): ("SimdAlu", 128 / 2),
-}
-"""gem5's operation class, whose units bound the rate, and multiply-accumulates per instruction, by ISA."""
-DEPTHWISE_LANES = {4: 8, 2: 16, 1: 16}
+from sysmol.register_parts import LANES
+from sysmol.styles import STYLES
 
 
 def style_of(schedule: str) -> str:
     """Multiply-accumulate that a schedule's name ends with, "" where the layer has no schedule."""
-    return Schedule.parse(schedule).style if schedule else ""
+    style = schedules.style_of(schedule)
+    return "" if style is None else style.name
 
 
 def peak(net: Network, layer: Layer, style: str, isa: str, machine: Machine) -> float | None:
     """Multiply-accumulates per cycle at best; None for layers that have none, or whose kernel has no style.
 
-    Raises :class:`SysmolError` for a style without a row above.
+    Raises :class:`SysmolError` for a style without a rate on this ISA.
     """
     x = net.tensors[layer.input]
-    if layer.op == "depthwise" and x.format == "smol":
-        lanes = [DEPTHWISE_LANES[int(p)] for p in x.precisions]
+    kind = operation(layer)
+    if kind.has_weights and not kind.mixes_channels and x.format == "smol":
+        lanes = [LANES[int(p)] for p in x.precisions]
         return machine.smol_count * len(lanes) / sum(1 / n for n in lanes)
     if not style:
         return None
-    if style in SMOL_STYLES:
+    if style in STYLES and STYLES[style].smol:
         return machine.smol_count * sum(capacity(i) for i in x.patterns) / len(x.patterns)
-    if style not in STYLES and (style, isa) not in BY_ISA:
-        raise SysmolError(f"style {style!r} has no peak: add a row to benchmarks/peaks.py")
-    op_class, macs = BY_ISA.get((style, isa)) or STYLES[style]
+    if style not in STYLES or isa not in STYLES[style].rates:
+        raise SysmolError(f"style {style!r} has no peak on {isa}: add its rate to sysmol/styles.py")
+    op_class, macs = STYLES[style].rates[isa]
     return macs * machine.unit_count(op_class)
 
 

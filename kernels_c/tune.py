@@ -19,10 +19,10 @@ from sysmol.kernels_c.plan import schedule_file as store
 from sysmol.kernels_c.plan.heuristic import LayerShape, yflows_schedules
 from sysmol.kernels_c.plan.layout import Place, plan
 from sysmol.kernels_c.plan.options import DEFAULT, Options
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.program import kept_wide, kernel, region_of
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network, load
+from sysmol.schedule import PER_OUTPUT, Schedule
 
 Estimate = Callable[[Mapping[str, Any]], float]
 """Cycles of a manifest's region."""
@@ -107,7 +107,7 @@ def single_tiles(nest: LoopNest, layer: Layer, target: Target) -> list[Schedule]
     """YFlows' extended kernels with one accumulator, in the steps that serve the layer."""
     result = []
     for style, step in STEPS.items():
-        if style in (nest.style(), "vmac", "sdot") and step.serves(layer, nest.source, target):
+        if style in (nest.style(), *PER_OUTPUT) and step.serves(layer, nest.source, target):
             vectors = step(layer, nest.source).vectors
             shape = LayerShape(layer.kernel, layer.stride, nest.height, nest.width, vectors)
             result += [s for name, s in yflows_schedules(shape, style).items() if not name.endswith("basic")]

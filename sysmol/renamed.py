@@ -48,6 +48,7 @@ RENAMED = {
     "sysmol.kernels_c.cpio": "sysmol.kernels_c.image.cpio",
     "sysmol.kernels_c.linux_system": "sysmol.kernels_c.image.linux_system",
     "sysmol.kernels_c.runtimes": "sysmol.kernels_c.image.runtimes",
+    "sysmol.kernels_c.plan.schedule": "sysmol.schedule",
     "sysmol.kernels_c.schedules": "sysmol.kernels_c.plan.schedule_file",
 }
 """Old name: new name. The rooms' old modules stand with the ``sysmol.`` that their users put before them first."""

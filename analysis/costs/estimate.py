@@ -38,6 +38,8 @@ from sysmol.analysis.costs.workload import Workload
 from sysmol.analysis.runs import region_bytes
 from sysmol.analysis.stats import EVENTS
 from sysmol.machine import Machine
+from sysmol.network.operations import operation
+from sysmol.schedule import style_of
 
 SOURCE = str(Kind.ESTIMATE)
 FORMULA = (
@@ -47,20 +49,6 @@ FORMULA = (
 )
 KINDS = ("smol", "vload", "vstore", "simd", "scalar", "branch")
 
-STYLES: Mapping[str, tuple[str, float]] = {
-    "dot": ("SimdAlu", 16),
-    "sdot": ("SimdAlu", 16),
-    "mmla": ("SimdMatMultAcc", 32),
-    "mac": ("SimdMultAcc", 8),
-    "fma": ("SimdFloatMultAcc", 4),
-}
-"""gem5's operation class and multiply-accumulates per instruction of the schedules' styles (sdot, smmla, vmacc.vx on
-16-bit lanes, fmla)."""
-SEVERAL = ("unpack", "pop")
-"""Styles that take several kinds of vector instructions for a multiply-accumulate: the bound ``vector`` counts them."""
-SMOL_STYLES = {"vdot": "vdot", "run": "vdot", "vmac": "vmac"}
-"""The SMOL instruction of the styles that use one."""
-
 # The classes that stand for the vector, integer and memory pipes as a whole.
 _VECTOR, _SCALAR, _MEMORY = "SimdAlu", "IntAlu", "MemRead"
 
@@ -68,14 +56,13 @@ _VECTOR, _SCALAR, _MEMORY = "SimdAlu", "IntAlu", "MemRead"
 def accumulation(region: Mapping[str, Any], machine: Machine) -> tuple[float, int, int]:
     """``(operations, units, latency)`` of the region's accumulating instructions; no operations where it has none."""
     smol = float(region["mix"]["smol"])
-    style = [*region["schedule"].split("-"), "", "", ""][2]
-    if region["op"] == "depthwise" and smol:
-        return smol, machine.smol_count, machine.smol_latency("vmla")
-    if style in SMOL_STYLES:
-        return smol, machine.smol_count, machine.smol_latency(SMOL_STYLES[style])
-    if style not in STYLES:  # SEVERAL, and layers without a schedule
+    style = style_of(region["schedule"])
+    instruction = operation(region["op"]).accumulates_with if style is None else style.smol
+    if instruction and smol:
+        return smol, machine.smol_count, machine.smol_latency(instruction)
+    if style is None or style.rate is None:  # what takes several kinds of instructions is in the bound ``vector``
         return 0.0, 1, 1
-    op_class, lanes = STYLES[style]
+    op_class, lanes = style.rate
     return region["macs"] / lanes, machine.unit_count(op_class), machine.latency(op_class)
 
 

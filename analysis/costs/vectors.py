@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sysmol.analysis.costs.estimate import SMOL_STYLES, Estimate, bounds
+from sysmol.analysis.costs.estimate import Estimate, bounds
 from sysmol.analysis.costs.gem5 import Gem5
 from sysmol.analysis.costs.protocol import CostModel
 from sysmol.analysis.costs.quantity import Quantity
@@ -36,7 +36,9 @@ from sysmol.analysis.costs.workload import Workload
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json, read_json
 from sysmol.machine import Machine
-from sysmol.pattern import PATTERNS, registers
+from sysmol.network.operations import operation
+from sysmol.pattern import registers
+from sysmol.schedule import Schedule, style_of
 
 FORMAT, VERSION = "sysmol-costs", 1
 
@@ -128,14 +130,16 @@ def layer_costs(manifest_path: str | Path, machine: Machine, run: str | Path | N
 def fixed_share(region: Mapping[str, Any], channels: int, patterns: Sequence[int], machine: Machine) -> float:
     """Share of a region's cycles, 0 to 1, that do not depend on how many vectors of ``patterns`` its input has."""
     mix, outputs_taps = region["mix"], region["macs"] / channels
-    channels_of_tile, pixels, style = _tile(region["schedule"])
-    if region["op"] == "depthwise":
-        multiply, loads = min(mix["smol"], outputs_taps * sum(map(_parts, patterns))), 0.0
-    elif region["op"] == "conv2d" and style in SMOL_STYLES:
-        multiply = min(mix["smol"], outputs_taps * len(patterns))
-        loads = min(mix["vload"], multiply * (channels_of_tile + pixels) / (channels_of_tile * pixels))
-    else:  # without SMOL instructions a convolution does nothing but multiply, and pooling nothing of it
-        return 0.0 if region["op"] == "conv2d" else 1.0
+    kind, style = operation(region["op"]), style_of(region["schedule"])
+    if style is not None and not style.smol:  # without SMOL instructions a convolution does nothing but multiply
+        return 0.0
+    each = sum(map(kind.vector_multiplies, patterns))
+    if not each:  # pooling: a vector costs nothing
+        return 1.0
+    multiply, loads = min(mix["smol"], outputs_taps * each), 0.0
+    if style is not None:
+        tile = Schedule.parse(region["schedule"])
+        loads = min(mix["vload"], multiply * (tile.channels + tile.pixels) / (tile.channels * tile.pixels))
     done = (multiply + loads) / sum(mix[kind] for kind in ("smol", "vload", "vstore", "simd"))
     rest = {
         **mix,
@@ -146,18 +150,3 @@ def fixed_share(region: Mapping[str, Any], channels: int, patterns: Sequence[int
         "chains": 0,
     }
     return max(bounds({**region, "mix": rest}, machine).values()) / max(bounds(region, machine).values())
-
-
-def _parts(pattern: int) -> float:
-    """Depthwise multiply-accumulates of one vector: 8 elements of 4 bits, or 16 of fewer, at a time."""
-    n4, n2, n1 = PATTERNS[pattern]
-    return n4 / 2 + n2 / 2 + n1
-
-
-def _tile(schedule: str) -> tuple[int, int, str]:
-    """Output channels and pixels of a schedule's tile, and its style."""
-    fields = schedule.split("-")
-    if len(fields) < 3:
-        return 1, 1, ""
-    channels, rows, columns = (int(n) for n in fields[1].split("x"))
-    return channels, rows * columns, fields[2]

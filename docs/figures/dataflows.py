@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sysmol.files import atomic_write_text
 from sysmol.kernels_c.plan.heuristic import LayerShape, yflows_schedules
-from sysmol.kernels_c.plan.schedule import REGISTERS, WORKING, Schedule
+from sysmol.schedule import REGISTERS, WORKING, Schedule
 
 WIDTH, HEIGHT, CELL = 980, 330, 26
 COLOURS = {"weights": "#f2a154", "inputs": "#7fbf7b", "outputs": "#6fa3d8", "": "#ffffff"}

@@ -1,8 +1,7 @@
 """Micro-kernels: the multiply-accumulates of one register tile, by instruction.
 
-A class registers under its style's name in :data:`STYLES` and says through :meth:`MicroKernel.serves` for which
-inputs and targets it can be used; where several classes share a name (``fma`` on both ISAs), the first that serves is
-taken.
+A class names its style (:mod:`sysmol.styles`) and says through :meth:`MicroKernel.serves` for which inputs and targets
+it can be used; where several classes share a style (``fma`` on both ISAs), the first that serves is taken.
 """
 
 from sysmol.errors import SysmolError
@@ -18,19 +17,24 @@ from sysmol.kernels_c.micro.unpack import LaneUnpack, RvvUnpack
 from sysmol.kernels_c.plan.layout import Place
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer
+from sysmol.styles import STYLES as styles_table
 
-STYLES: dict[str, tuple[type[MicroKernel], ...]] = {
-    "run": (SmolRun,),
-    "vdot": (SmolDot,),
-    "dot": (LaneDot,),
-    "mac": (RvvInt8,),
-    "fma": (LaneFloat, RvvFloat),
-    "mmla": (MatrixDot,),
-    "unpack": (LaneUnpack, RvvUnpack),
-    "pop": (VectorCount, ScalarCount),
-    "vmac": (SmolMac,),
-    "sdot": (SdotTile,),
-}
+_CLASSES: tuple[type[MicroKernel], ...] = (
+    SmolRun,
+    SmolDot,
+    LaneDot,
+    RvvInt8,
+    LaneFloat,
+    RvvFloat,
+    MatrixDot,
+    LaneUnpack,
+    RvvUnpack,
+    VectorCount,
+    ScalarCount,
+    SmolMac,
+    SdotTile,
+)
+STYLES = {name: tuple(kind for kind in _CLASSES if kind.style == name) for name in styles_table}
 """Classes by style; the order of the styles is the order of preference for a layer that names none."""
 
 

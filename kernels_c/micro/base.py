@@ -6,6 +6,7 @@ generated, in the order in which the micro-kernel reads them, so that a kernel o
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,9 +14,9 @@ from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.requantise import plus
 from sysmol.kernels_c.plan.heuristic import CORE, Core, step_work
 from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Place
-from sysmol.kernels_c.plan.schedule import REGISTERS, Schedule
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
+from sysmol.schedule import REGISTERS, Schedule
 
 CACHE_LINE = 64
 
@@ -29,11 +30,15 @@ class MicroKernel(ABC):
     is set, one call of :meth:`row` does all rows of the kernel.
     """
 
+    style: ClassVar[str]
+    """Name in :data:`sysmol.styles.STYLES`."""
     whole = False
     steps = 0
     """Steps of a kernel row that the class can unroll; 0: it cannot."""
     overlaps = False
     """Whether the heuristic makes tiles small and straight, so that epilogues overlap with the next tile."""
+    tap_by_tap = False
+    """Whether one tap, a run of bytes, can be computed by itself (convolutions with groups ask for that)."""
     prefetches = False
     """Whether the class can prefetch weights."""
     same_lanes = False

@@ -15,10 +15,10 @@ from sysmol.kernels_c.epilogue.requantise import plus
 from sysmol.kernels_c.micro.base import MicroKernel
 from sysmol.kernels_c.plan.heuristic import CORE, Core
 from sysmol.kernels_c.plan.layout import Block, Place
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
 from sysmol.pattern import REGISTER_BYTES, UNIFORM
+from sysmol.schedule import Schedule
 
 
 class BitCount(MicroKernel):
@@ -69,6 +69,8 @@ class VectorCount(BitCount):
     four side by side, and a dot product with ones adds each one's four bytes to its lane. That is 12 operations for 512
     products, without overflow, and nothing is left to add up in the end."""
 
+    style = "pop"
+
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
         return cls.uniform(source) and not target.scalar_operand
@@ -114,6 +116,7 @@ class ScalarCount(BitCount):
     and ``vcpop.m`` over 128 mask bits, then a scalar addition. A tile's sums are in scalar registers, so it is small;
     they move into vectors for the epilogue."""
 
+    style = "pop"
     SUMS = 16
 
     @classmethod

@@ -8,9 +8,9 @@ from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.requantise import lanes
 from sysmol.kernels_c.micro.base import MicroKernel, row_matrix
 from sysmol.kernels_c.plan.layout import Block, Place
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
+from sysmol.schedule import Schedule
 
 
 class LaneKernel(MicroKernel):
@@ -60,6 +60,8 @@ class LaneKernel(MicroKernel):
 class LaneDot(LaneKernel):
     """Dot products of four int8 elements (``sdot`` by element)."""
 
+    style = "dot"
+    tap_by_tap = True
     operation = "v_sdot"
 
     @classmethod
@@ -70,6 +72,8 @@ class LaneDot(LaneKernel):
 class LaneFloat(LaneKernel):
     """Multiply-accumulates of a float (``fmla`` by element)."""
 
+    style = "fma"
+    tap_by_tap = True
     operation = "v_ffma_lane"
 
     @classmethod

@@ -9,10 +9,10 @@ from sysmol.kernels_c.epilogue.requantise import lanes, plus
 from sysmol.kernels_c.micro.base import MicroKernel, row_matrix
 from sysmol.kernels_c.plan.heuristic import CORE, Core
 from sysmol.kernels_c.plan.layout import Block, Place
-from sysmol.kernels_c.plan.schedule import REGISTERS, Schedule
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
 from sysmol.pattern import REGISTER_BYTES
+from sysmol.schedule import REGISTERS, Schedule
 
 REACH = 8
 """Elements of the reduction that one instruction takes, per pixel and per channel."""
@@ -28,6 +28,8 @@ class MatrixDot(MicroKernel):
     two accumulators of a pair of pixels are exchanged into a pixel's four channels each. An odd last pixel is paired
     with itself.
     """
+
+    style = "mmla"
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]

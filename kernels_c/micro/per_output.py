@@ -10,9 +10,9 @@ from sysmol.kernels_c.micro.base import MicroKernel
 from sysmol.kernels_c.micro.step import SdotStep, Step, VmacStep
 from sysmol.kernels_c.plan.heuristic import CORE, Core
 from sysmol.kernels_c.plan.layout import Block, Place
-from sysmol.kernels_c.plan.schedule import PER_OUTPUT, Schedule
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
+from sysmol.schedule import PER_OUTPUT, Schedule
 
 
 class PerOutput(MicroKernel):
@@ -106,10 +106,12 @@ class PerOutput(MicroKernel):
 class SmolMac(PerOutput):
     """SMOL ``vmac``."""
 
+    style = "vmac"
     step_class = VmacStep
 
 
 class SdotTile(PerOutput):
     """int8 ``sdot`` of whole registers (NEON)."""
 
+    style = "sdot"
     step_class = SdotStep

@@ -11,14 +11,16 @@ from sysmol.kernels_c.epilogue.requantise import lanes, plus
 from sysmol.kernels_c.micro.base import MicroKernel, row_matrix
 from sysmol.kernels_c.plan.heuristic import CORE, Core
 from sysmol.kernels_c.plan.layout import Block, Place
-from sysmol.kernels_c.plan.schedule import REGISTERS, Schedule
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
+from sysmol.schedule import REGISTERS, Schedule
 
 
 class RvvFloat(MicroKernel):
     """A scalar float activation meets registers of four output channels (RVV ``vfmacc.vf``)."""
 
+    style = "fma"
+    tap_by_tap = True
     UNROLL = 4
 
     @classmethod
@@ -68,6 +70,7 @@ class RvvInt8(MicroKernel):
     of every run of ``run`` activations that lie side by side.
     """
 
+    style = "mac"
     whole = True
     RUNS: tuple[int, ...] = (1, 2)
     """Lengths of runs to choose from."""

@@ -17,6 +17,8 @@ class SmolDot(MicroKernel):
     Lanes without a channel are left out: a tile does as many ``vdot`` as it has channels, whatever the packing.
     """
 
+    style = "vdot"
+    tap_by_tap = True
     same_lanes = True
     overlaps = True
     prefetches = True

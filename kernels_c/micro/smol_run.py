@@ -9,10 +9,10 @@ from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.requantise import plus
 from sysmol.kernels_c.micro.base import MicroKernel
 from sysmol.kernels_c.plan.layout import Block, Place
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
 from sysmol.pattern import REGISTER_BYTES
+from sysmol.schedule import Schedule
 
 HALF = REGISTER_BYTES // 2
 FILLER = 0xF0
@@ -47,6 +47,7 @@ class SmolRun(MicroKernel):
     a lane of the accumulators. The last register of a run holds pixels beyond the kernel; they are masked away.
     """
 
+    style = "run"
     whole = True
     same_lanes = True
 

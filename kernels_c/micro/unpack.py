@@ -15,9 +15,9 @@ from sysmol.kernels_c.micro.lane import LaneDot
 from sysmol.kernels_c.micro.rvv import RvvInt8
 from sysmol.kernels_c.plan.heuristic import CORE, Core
 from sysmol.kernels_c.plan.layout import Block, Place
-from sysmol.kernels_c.plan.schedule import REGISTERS, Schedule
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
+from sysmol.schedule import REGISTERS, Schedule
 
 LOW, HIGH = -8, 7
 SCALE_BITS = 4
@@ -40,6 +40,8 @@ def check_weights(layer: Layer) -> None:
 class LaneUnpack(LaneDot):
     """``sdot`` on nibbles (NEON): one shift or one mask per register of 16 weights, whose value is 16 times the
     weights'; the sums are divided by 16 in the end."""
+
+    style = "unpack"
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
@@ -107,6 +109,7 @@ class RvvUnpack(RvvInt8):
     """Four weights of 4 bits in every 16-bit lane (RVV): a shift or two per register unpacks one of them. Sums of so
     small products fit 16 bits for some 30 terms, so that widening costs little."""
 
+    style = "unpack"
     RUNS = (4,)
     LONGEST = 32
 

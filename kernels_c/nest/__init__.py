@@ -5,7 +5,7 @@ from sysmol.kernels_c.nest.flows import SingleInput, SingleOutput, SingleWeight
 from sysmol.kernels_c.nest.grouped import grouped
 from sysmol.kernels_c.nest.output import OutputStationary
 from sysmol.kernels_c.nest.single import Single
-from sysmol.kernels_c.plan.schedule import Schedule
+from sysmol.schedule import Schedule
 
 SINGLE: dict[str, type[Single]] = {flow.anchor: flow for flow in (SingleOutput, SingleWeight, SingleInput)}
 """Kernels with one accumulator register by anchor."""

@@ -17,9 +17,9 @@ from sysmol.kernels_c.micro import MicroKernel, micro_class, styles
 from sysmol.kernels_c.plan.constants import activation_limits, array_text, identifier
 from sysmol.kernels_c.plan.layout import Block, Place, segments
 from sysmol.kernels_c.plan.options import Options
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer, Network
+from sysmol.schedule import Schedule
 
 
 def parameters(layer: Layer) -> str:

@@ -18,13 +18,10 @@ from sysmol.kernels_c.nest.output import OutputStationary
 from sysmol.kernels_c.plan.heuristic import choose
 from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Group, Place, segments
 from sysmol.kernels_c.plan.options import Options
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer, Network, group_tensor
 from sysmol.pattern import REGISTER_BYTES
-
-TAP_BY_TAP = ("vdot", "dot", "fma")
-"""Styles whose micro-kernels do a run of bytes at a time."""
+from sysmol.schedule import Schedule
 
 
 def group_of(layer: Layer, channel: int) -> int:
@@ -200,7 +197,8 @@ def grouped(net: Network, layer: Layer, places: dict[str, Place], target: Target
     """The loop nest of a convolution with groups; raises :class:`SysmolError` for a style that has none."""
     source = places[layer.input]
     dense = OutputStationary(net, layer, places, target, options)
-    if dense.style() in TAP_BY_TAP and all(view(layer, source, number) for number in range(layer.groups)):
+    kind = micro_class(dense.style(), layer, source, target)
+    if kind.tap_by_tap and all(view(layer, source, number) for number in range(layer.groups)):
         return Grouped(net, layer, places, target, options)
     if source.tensor.format == "smol":
         raise SysmolError(f"layer {layer.name}: style {dense.style()} cannot do groups; choose vdot")

@@ -6,7 +6,7 @@ from sysmol.kernels_c.epilogue.requantise import Tile, plus, times
 from sysmol.kernels_c.micro import MicroKernel, micro_class
 from sysmol.kernels_c.nest.base import LoopNest
 from sysmol.kernels_c.plan.heuristic import choose, overlapped
-from sysmol.kernels_c.plan.schedule import Schedule
+from sysmol.schedule import Schedule
 
 
 class OutputStationary(LoopNest):

@@ -27,10 +27,10 @@ from sysmol.kernels_c.plan.constants import array_text
 from sysmol.kernels_c.plan.heuristic import LayerShape, caps
 from sysmol.kernels_c.plan.layout import Block, Place, segments
 from sysmol.kernels_c.plan.options import Options
-from sysmol.kernels_c.plan.schedule import GROUP, Schedule
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network
 from sysmol.pattern import REGISTER_BYTES
+from sysmol.schedule import GROUP, Schedule
 
 LARGEST_BODY = 2048
 """Multiply-accumulates that one straight piece of code may have."""

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from sysmol.kernels_c.plan.schedule import ACCUMULATORS, GROUP, PER_OUTPUT, Schedule
 from sysmol.machine import Machine
+from sysmol.schedule import ACCUMULATORS, PER_OUTPUT, Schedule
+from sysmol.styles import STYLES
 
 CHAIN_SLOTS = 32
 """Multiply-accumulate slots that a step lasts at least: four dependent ones of latency 4 in each of two pipes."""
@@ -139,7 +140,7 @@ def yflows_schedules(shape: LayerShape, style: str) -> dict[str, Schedule]:
 
     In both kinds sums are added up across lanes once per output, at the end.
     """
-    channels = GROUP if style in ("vdot", "dot") else 1
+    channels = STYLES[style].group
     result = {}
     choices = {"os": ("weights", "inputs"), "ws": ("outputs", "inputs"), "is": ("weights", "outputs")}
     for anchor, tensors in choices.items():

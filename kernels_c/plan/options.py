@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.plan.heuristic import CORE, Core
-from sysmol.kernels_c.plan.schedule import Schedule
+from sysmol.schedule import Schedule
 
 PACKS = ("vqpk", "simd")
 

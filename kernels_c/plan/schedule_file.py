@@ -13,8 +13,8 @@ from typing import Any
 
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json, content_key, read_json
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.network import Layer, Network
+from sysmol.schedule import Schedule
 
 FORMAT, VERSION = "sysmol-schedules", 1
 

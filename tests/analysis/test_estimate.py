@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from sysmol.analysis.costs.estimate import SEVERAL, SMOL_STYLES, STYLES, bounds, estimate
+from sysmol.analysis.costs.estimate import bounds, estimate
 from sysmol.errors import SysmolError
 from sysmol.machine import load_machine
+from sysmol.styles import STYLES
 
 MIX = {"smol": 6400, "vload": 1600, "vstore": 0, "simd": 0, "scalar": 0, "branch": 0, "chains": 16, "chain_len": 100}
 
@@ -43,16 +44,21 @@ def test_few_chains_make_latency_the_limit() -> None:
 
 def test_styles_without_smol_instructions() -> None:
     machine = load_machine("o3-n1")
-    for style, (op_class, lanes) in STYLES.items():
-        limits = bounds(region(schedule=f"os-8x2x4-{style}", macs=8000, smol=0), machine)
-        assert limits["accumulate"] == 8000 / lanes / machine.unit_count(op_class)
+    for style in (style for style in STYLES.values() if style.rate is not None):
+        limits = bounds(region(schedule=f"os-8x1x2-{style.name}", macs=8000, smol=0), machine)
+        assert limits["accumulate"] == 8000 / style.rate.macs / machine.unit_count(style.rate.op_class)
     assert bounds(region(op="avgpool", schedule="", smol=0, simd=640), machine)["accumulate"] == 0
 
 
 def test_every_style_of_the_generator_is_known() -> None:
+    """A style uses a SMOL instruction or has a rate; where its kernels run on both ISAs, one kind of instruction has
+    one rate."""
     from sysmol.kernels_c.micro import STYLES as GENERATED
 
-    assert set(GENERATED) <= {*STYLES, *SMOL_STYLES, *SEVERAL}
+    assert list(GENERATED) == list(STYLES) and all(GENERATED.values())
+    for style in STYLES.values():
+        assert bool(style.smol) != bool(style.rates)
+        assert style.several or len(set(style.rates.values())) <= 1
 
 
 def test_rows_say_estimate(products: Path) -> None:

@@ -12,13 +12,13 @@ from sysmol.kernels_c.elf import foreign_vset, is_vset, kernels, riscv_words
 from sysmol.kernels_c.micro import RvvInt8
 from sysmol.kernels_c.plan.heuristic import choose
 from sysmol.kernels_c.plan.layout import plan
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import compile_c, find_compiler
 from sysmol.network import Network
 from sysmol.network.builder import Builder, random_network
 from sysmol.pattern import REGISTER_BYTES, pattern_id
+from sysmol.schedule import Schedule
 
 
 def words_arm(code: bytes) -> list[int]:

@@ -22,11 +22,11 @@ from sysmol.kernels_c.plan.arena import allocate
 from sysmol.kernels_c.plan.heuristic import LayerShape, caps, yflows_schedules
 from sysmol.kernels_c.plan.layout import plan
 from sysmol.kernels_c.plan.options import Options
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import find_compiler
 from sysmol.network import Network
+from sysmol.schedule import Schedule
 
 FORMS = [([4] * 23 + [2] * 13 + [1] * 37, ()), ("s8", ()), ([1] * 150, ())]
 """Inputs: SMOL vectors of different patterns, int8, uniform 1-bit."""
@@ -231,6 +231,7 @@ def test_yflows_rule():
 def test_words_in_gem5(isa, seed, tmp_path):
     """Each step's data flows and the tiles of vmac as real instructions."""
     from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+    from sysmol.configs_gem5.request import Simulation
     from sysmol.network import save
 
     if find_gem5(isa) is None:
@@ -242,5 +243,5 @@ def test_words_in_gem5(isa, seed, tmp_path):
     chosen += [(0, 0, "os-8x1x3-vmac-u2"), (1, 0, "os-8x2x2-vdot-u15")]
     net, options = network(seed, chosen, "gem5")
     manifest = compile_network(save(tmp_path / "n.safetensors", net), isa, tmp_path, options=options)
-    run = run_gem5(manifest, isa=isa, cpu="atomic", machine="o3-n1", out=tmp_path / "run", images=1)
+    run = run_gem5(manifest, tmp_path / "run", Simulation(isa, "atomic"))
     assert run["logits_match"] is True, f"SYSMOL_TEST_SEED={seed}"

@@ -12,12 +12,12 @@ from sysmol.kernels_c.epilogue.pack import Packer, Piece, piece_form
 from sysmol.kernels_c.epilogue.requantise import requantised_bound
 from sysmol.kernels_c.plan.layout import smol_blocks
 from sysmol.kernels_c.plan.options import Options
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.network import INT32_MAX, Network, accumulator_bound
 from sysmol.network.builder import Builder
 from sysmol.pattern import capacity, chunk_precisions
+from sysmol.schedule import Schedule
 
 SAME = (1, 1, 1, 1)
 TILES = ["os-8x1x8-vdot", "os-8x2x4-vdot", "os-16x1x4-vdot", "os-16x2x2-vdot", "os-32x1x2-vdot", "os-8x1x3-vdot"]

@@ -13,11 +13,11 @@ from sysmol.kernels_c.build import compile_network
 from sysmol.kernels_c.plan import schedule_file as store
 from sysmol.kernels_c.plan.heuristic import CORE, Core, choose, core_of, step_work
 from sysmol.kernels_c.plan.options import Options, parse_schedules, parse_styles
-from sysmol.kernels_c.plan.schedule import Schedule
 from sysmol.kernels_c.tune import search, spread
 from sysmol.machine import load_machine
 from sysmol.network import load, save
 from sysmol.network.builder import Builder
+from sysmol.schedule import Schedule
 
 MACHINE = "o3-n1"
 

@@ -100,6 +100,9 @@ class Operation(ABC):
         """Number of weights, fillers apart."""
         return 0
 
+    accumulates_with: ClassVar[str] = ""
+    """SMOL instruction that accumulates in kernels without a schedule, which would name it."""
+
     def vector_multiplies(self, pattern: int) -> int:
         """SMOL multiply-accumulate instructions for one vector of this pattern, per tap and output (where channels are
         mixed: of one channel; else of all channels in the vector)."""

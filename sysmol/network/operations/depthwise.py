@@ -18,6 +18,7 @@ class Depthwise(Convolution):
 
     name = "depthwise"
     weight_axes = (0, 1)
+    accumulates_with = "vmla"
 
     def outer_shape(self, layer: Layer, channels: int) -> tuple[int, ...]:
         return layer.kernel

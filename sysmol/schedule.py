@@ -1,7 +1,7 @@
 """Schedules: which data flow and register tile a convolution uses, under names that parse.
 
 Grammar: ``anchor-CHANNELSxROWSxCOLUMNS-style[-wN][-iN][-oN][-uN][-pN][-bN]``, for example ``os-8x2x4-vdot`` or
-``os-1x1x1-vmac-w9-i6``.
+``os-1x1x1-vmac-w9-i6``. Standard library only.
 
 * The **anchor** is the tensor that the loop order keeps in registers: ``os`` the outputs, ``ws`` the weights, ``is``
   the inputs.
@@ -9,7 +9,7 @@ Grammar: ``anchor-CHANNELSxROWSxCOLUMNS-style[-wN][-iN][-oN][-uN][-pN][-bN]``, f
   multiple of 8 channels is a *register tile* (output-stationary). A tile of one accumulator register (``1x1x1``, or
   ``4x1x1`` where the style keeps four channels in a register) is the *single-accumulator* form of YFlows, which every
   anchor has and which takes auxiliary stationarity.
-* The **style** names the multiply-accumulate, see :data:`sysmol.kernels_c.micro.STYLES`.
+* The **style** names the multiply-accumulate, see :data:`sysmol.styles.STYLES`.
 * ``wN``, ``iN``, ``oN``: **auxiliary stationarity**, vector registers that hold weights, inputs and outputs beside the
   anchored tensor. Single-accumulator form only.
 * ``uN``: register tiles unroll N steps (input registers of a kernel row) of the reduction; where N reaches a whole
@@ -22,6 +22,7 @@ import re
 from dataclasses import dataclass
 
 from sysmol.errors import SysmolError
+from sysmol.styles import STYLES, Style
 
 ANCHORS = ("os", "ws", "is")
 REGISTERS = 32
@@ -31,7 +32,7 @@ ACCUMULATORS = 16
 """Vector registers that a tile may use for accumulators, of 32: the rest hold weights, activations and constants."""
 GROUP = 4
 """Output channels in one accumulator register: lanes of 32 bits."""
-PER_OUTPUT = {"vmac": 24, "sdot": 24}
+PER_OUTPUT = {name: style.accumulators for name, style in STYLES.items() if style.accumulators}
 """Styles that keep one output in a register, lanes summed at the end, and the accumulators that a tile may have."""
 
 _GRAMMAR = re.compile(
@@ -128,3 +129,16 @@ class Schedule:
             raise SysmolError(
                 f"{str(self)!r}: a register tile has a multiple of 8 channels and 1..{limit} accumulator registers"
             )
+
+
+def style_of(text: str) -> Style | None:
+    """The style of the schedule with this name, None where the name is empty (layers without a schedule).
+
+    :class:`SysmolError` where it is no schedule, or its style is unknown.
+    """
+    if not text:
+        return None
+    name = Schedule.parse(text).style
+    if name not in STYLES:
+        raise SysmolError(f"{text!r} names the unknown style {name!r}: choose from {', '.join(STYLES)}")
+    return STYLES[name]
