@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sysmol.analysis.figures import ISA_NAMES, OTHER_COLOURS, VARIANT_COLOURS, svg_of, thousands
+from sysmol.analysis.figures import ISA_NAMES, OTHER_COLOURS, VARIANT_COLOURS, svg_of
 from sysmol.analysis.markdown import number
 from sysmol.analysis.markdown import table as markdown_table
+from sysmol.analysis.page.values import thousands
 from sysmol.analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION
 from sysmol.errors import SysmolError
 from sysmol.files import read_json
@@ -32,8 +33,8 @@ MARKERS = "sD^vPX"
 
 def measured(row: Mapping[str, Any], summary: Path) -> dict[str, Any]:
     """What a ``summary.json`` knows of a row's network: ``cycles_arm`` and ``cycles_riscv`` per image on gem5's O3
-    core, ``simulator``, and in ``agree`` who computed its logits of how many images. Empty without a summary, or where
-    the network has been exported anew since; :class:`SysmolError` where logits differ."""
+    core, ``simulator``, and in ``logits_verified_by`` who computed the same logits of how many images. Empty without a
+    summary, or where the network has been exported anew since; :class:`SysmolError` where logits differ."""
     if not summary.is_file():
         return {}
     found = read_json(summary, SUMMARY_FORMAT, SUMMARY_VERSION)
@@ -52,7 +53,8 @@ def simulated(found: Mapping[str, Any], variant: str, summary: Path) -> dict[str
     for each in checks:
         place = each["isa"] if each["isa"] == "host" else f"{each['isa']} {each['what'].split()[-1]}"
         images[place] = max(images.get(place, 0), each["images"])
-    facts: dict[str, Any] = {"agree": ", ".join(f"{place}: {count}" for place, count in sorted(images.items()))}
+    verified = ", ".join(f"{place}: {count}" for place, count in sorted(images.items()))
+    facts: dict[str, Any] = {"logits_verified_by": verified}
     for run in found["cycles"]:
         if run["variant"] == variant and run["cpu"] == "o3":
             facts |= {f"cycles_{run['isa']}": run["cycles"], "simulator": f"{run['source']}, {run['machine']}"}

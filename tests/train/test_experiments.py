@@ -188,7 +188,7 @@ def test_simulations_join_rows(tmp_path: Path) -> None:
     path = summary_file(tmp_path)
     found = measured(row, path)
     assert found == {
-        "cycles_arm": 70, "simulator": "gem5 24.0.0.1 o3, m", "agree": "arm atomic: 2, arm o3: 2, host: 32"
+        "cycles_arm": 70, "simulator": "gem5 24.0.0.1 o3, m", "logits_verified_by": "arm atomic: 2, arm o3: 2, host: 32"
     }  # fmt: skip
     assert measured(row | {"network_sha256": "bb"}, path) == {}
     full = fake("fp32", 0, 0.9, 32.0) | {"cycles_arm": 700}
@@ -216,6 +216,9 @@ def test_rows_are_taken_and_shown(tmp_path: Path) -> None:
     assert [family(name) for name in ("w4", "w2", "w2-clamp", "P4-2.0-random")] == [
         "uniform", "uniform", "w2-clamp", "P4-random"
     ]  # fmt: skip
+    new = read_table(path)
+    path.write_text(path.read_text().replace(",logits_verified_by", ",agree"))  # as older files name it
+    assert read_table(path) == new
     path.write_text("a,b\n1,2\n")
     with pytest.raises(SysmolError, match="other columns"):
         take(rows, path)

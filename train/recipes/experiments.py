@@ -44,7 +44,7 @@ from sysmol.train.recipes.pipeline import Pipeline, Schedule, Trained, build_pip
 from sysmol.train.recipes.variants import Variant, variant
 
 FORMAT, VERSION = "sysmol-experiment", 1
-MEASURED = ("cycles_arm", "cycles_riscv", "simulator", "agree")
+MEASURED = ("cycles_arm", "cycles_riscv", "simulator", "logits_verified_by")
 """Columns that training cannot know: cycles per image, what measured them, and who computed the same logits. They come
 from the summary that ``sysmol evaluate`` leaves in a seed's folder (:mod:`sysmol.analysis.accuracy`)."""
 COLUMNS = (
@@ -57,6 +57,8 @@ COLUMNS = (
 registers hold, with what fills unused slots. ``compression`` is 4 bytes per parameter over ``file_bytes``, the whole
 file without samples and provenance. ``epochs`` are those of all phases from the first weights on, ``seconds`` their
 time. What does not exist for a row is empty."""
+RENAMED_COLUMNS = {"agree": "logits_verified_by"}
+"""Columns of older files: old name, new name."""
 IDENTITY = COLUMNS[:4]
 PHASES = {"fp32": "float", "int8": "int8", "uniform": "uniform", "noise": "noise", "tune": "tune"}
 """Names of phases in a spec, and in :class:`sysmol.train.recipes.pipeline.Schedule`."""
@@ -272,12 +274,13 @@ def _brief(row: Row) -> str:
 
 
 def read_table(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a CSV file of :func:`take`; none where there is no such file."""
+    """Rows of a CSV file of :func:`take`, old column names replaced; none where there is no such file."""
     try:
         with open(path, encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
+            head = tuple(RENAMED_COLUMNS.get(name, name) for name in reader.fieldnames or ())
+            reader.fieldnames = list(head)
             rows = list(reader)
-            head = tuple(reader.fieldnames or ())
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
