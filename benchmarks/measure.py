@@ -29,6 +29,7 @@ from sysmol.benchmarks.networks import make_network, weight_bits
 from sysmol.benchmarks.peaks import peak, smol_counts, style_of
 from sysmol.benchmarks.shapes import NetworkShape
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import (
     atomic_write_json,
@@ -187,18 +188,10 @@ class Store:
         folder = self.root / "runs" / key[:20]
         if not folder.is_dir():
             with making(folder) as scratch:
-                run_gem5(
-                    manifest,
-                    job.isa,
-                    "o3",
-                    job.machine,
-                    scratch,
-                    patterns=job.patterns,
-                    images=job.images,
-                    seed=job.seed,
-                    gem5=binary,
-                    timeout=TIMEOUT,
+                simulation = Simulation(
+                    job.isa, "o3", job.machine, patterns=job.patterns, images=job.images, seed=job.seed
                 )
+                run_gem5(manifest, scratch, simulation, gem5=binary, timeout=TIMEOUT)
                 for name in ("config.ini", "config.json"):  # megabytes that say what run.json's machine says
                     (scratch / name).unlink(missing_ok=True)
         return folder, gem5_sha256

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.configs_gem5.launch import run_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, sha256_file
 from sysmol.manifest import load_manifest
@@ -61,9 +62,8 @@ def simulate(manifest: Path, side: Side, cpu: str, machine: str, images: int) ->
     """Run once in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="sysmol-cost-") as scratch:
         folder = Path(scratch) / "run"
-        run = run_gem5(
-            manifest, None, cpu, machine, folder, images=images, roi=False, stock_decoder=side.stock, gem5=side.gem5
-        )
+        simulation = Simulation(cpu=cpu, machine=machine, images=images, roi=False, stock_decoder=side.stock)
+        run = run_gem5(manifest, folder, simulation, gem5=side.gem5)
         logits = sha256_file(folder / "logits.bin")
         return Sample(int(run["sim_insts"]), int(run["sim_ticks"]), logits, float(run["host_cpu_seconds"]))
 

@@ -32,6 +32,7 @@ def run_(
     """Simulate an executable in gem5 and compare its logits; leaves a run folder."""
     from sysmol.analysis.runs import load_run, totals
     from sysmol.configs_gem5.launch import boot_linux, run_gem5
+    from sysmol.configs_gem5.request import Simulation
     from sysmol.manifest import load_manifest
 
     facts = load_manifest(manifest)
@@ -43,10 +44,10 @@ def run_(
     mode = "linux" if linux else str(facts.get("mode", "se"))
     folder = out or Path("build/runs") / f"{facts['variant']}-{target}{'' if mode == 'se' else '-' + mode}-{cpu}"
     boot = boot_linux(linux, machine=machine) if linux else None
-    found = run_gem5(
-        manifest, target, cpu, machine, folder,
-        images=images, patterns=patterns or None, smol=smol or None, mode=mode, boot=boot, processes=processes,
-    )  # fmt: skip
+    simulation = Simulation(
+        target, cpu, machine, patterns or None, smol or None, images=images, mode=mode, boot=boot, processes=processes
+    )
+    found = run_gem5(manifest, folder, simulation)
     if processes > 1:
         rows = [[number, *process.values()] for number, process in enumerate(found["processes"])]
         show_table(["process", *(key.replace("_", " ") for key in found["processes"][0])], rows)

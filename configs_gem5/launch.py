@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sysmol import environment
+from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import PACKAGE, making, sha256_file
 from sysmol.places import BUILD_GEM5
@@ -21,6 +22,7 @@ RUN_NET = PACKAGE / "configs_gem5" / "run_net.py"
 BOOT_LINUX = PACKAGE / "configs_gem5" / "boot_linux.py"
 PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 PR_SET_PDEATHSIG = 1
+DEFAULT = Simulation()
 DECODERS = {"arm": b"SmolArmDecoder", "riscv": b"SmolRiscvDecoder"}
 """A class name that stands in a gem5 binary exactly where the plug-in was built for the ISA."""
 
@@ -65,44 +67,23 @@ def plugin_isas(binary: Path, _modified: int) -> frozenset[str]:
 
 def run_gem5(
     manifest: str | os.PathLike[str],
-    isa: str | None = None,
-    cpu: str = "o3",
-    machine: str | os.PathLike[str] = "o3-n1",
-    out: str | os.PathLike[str] = "m5out",
+    out: str | os.PathLike[str],
+    simulation: Simulation = DEFAULT,
     *,
-    patterns: str | None = None,
-    smol: str | None = None,
-    images: int = 1,
-    images_file: str | os.PathLike[str] | None = None,
-    seed: int = 0,
-    roi: bool = True,
-    stock_decoder: bool = False,
-    mode: str | None = None,
-    boot: str | os.PathLike[str] | None = None,
-    processes: int = 1,
     gem5: str | os.PathLike[str] | None = None,
     timeout: float | None = None,
 ) -> dict[str, Any]:
     """Run a compiled network in gem5 and return what its ``run.json`` says; the run folder is ``out``.
 
-    Raises :class:`SysmolError` on bad input or without gem5, :class:`CheckFailed` where the simulated program failed,
-    gave other logits than the reference's, or took more than ``timeout`` seconds. Arguments: see ``run_net.py --help``.
+    ``gem5``: the binary, by default the newest with the plug-in. Raises :class:`SysmolError` on bad input or without
+    gem5, :class:`CheckFailed` where the simulated program failed, gave other logits than the reference's, or took more
+    than ``timeout`` seconds.
     """
-    binary = Path(gem5) if gem5 is not None else find_gem5(isa)
+    binary = Path(gem5) if gem5 is not None else find_gem5(simulation.isa)
     if binary is None:
-        raise SysmolError(why_no_gem5(isa))
+        raise SysmolError(why_no_gem5(simulation.isa))
     folder = Path(out).resolve()
-    options = ["--net", str(Path(manifest).resolve()), "--cpu", cpu, "--machine", str(machine), "--outdir", str(folder)]
-    options += ["--images", str(images), "--seed", str(seed)]
-    options += ["--isa", isa] if isa is not None else []
-    options += ["--patterns", patterns] if patterns is not None else []
-    options += ["--smol", smol] if smol is not None else []
-    options += ["--images-file", str(Path(images_file).resolve())] if images_file is not None else []
-    options += [] if roi else ["--no-roi"]
-    options += ["--stock-decoder"] if stock_decoder else []
-    options += ["--mode", mode] if mode is not None else []
-    options += ["--boot", str(Path(boot).resolve())] if boot is not None else []
-    options += ["--processes", str(processes)] if processes != 1 else []
+    options = ["--net", str(Path(manifest).resolve()), "--outdir", str(folder), *simulation.arguments()]
     run_script(binary, RUN_NET, options, Path(manifest).name, timeout)
     return dict(json.loads((folder / "run.json").read_text(encoding="utf-8")))
 

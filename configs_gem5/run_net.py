@@ -35,6 +35,7 @@ from sysmol.configs_gem5.baremetal import build_bare_machine
 from sysmol.configs_gem5.fullsystem import keep_console
 from sysmol.configs_gem5.inputs import Job, count_mismatches, load_job, read_numbers
 from sysmol.configs_gem5.linux import MOST_PROCESSES, Boot, build_linux_run, collect_processes, image_numbers, load_boot
+from sysmol.configs_gem5.request import CPUS, Simulation
 from sysmol.configs_gem5.simulation import last_lines, redirect, report_errors
 from sysmol.configs_gem5.system import build_system
 from sysmol.errors import CheckFailed, SysmolError
@@ -42,6 +43,7 @@ from sysmol.files import atomic_write_json, make_folder, sha256_file
 from sysmol.machine import Machine, load_machine, pattern_set, pattern_set_name
 from sysmol.places import BUILD_GEM5
 
+DEFAULT = Simulation()
 RUN_FORMAT = "sysmol-run"
 RUN_VERSION = 1
 FINISHED = {
@@ -57,8 +59,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run a compiled network in gem5", allow_abbrev=False)
     parser.add_argument("--net", required=True, metavar="MANIFEST", help="NAME.<isa>.json beside the executable")
     parser.add_argument("--isa", choices=("arm", "riscv"), help="refuse a manifest of the other ISA")
-    parser.add_argument("--cpu", choices=("o3", "minor", "timing", "atomic"), default="o3")
-    parser.add_argument("--machine", default="o3-n1", help="name or JSON file (default o3-n1)")
+    parser.add_argument("--cpu", choices=CPUS, default=DEFAULT.cpu)
+    parser.add_argument("--machine", default=DEFAULT.machine, help=f"name or JSON file (default {DEFAULT.machine})")
     parser.add_argument(
         "--patterns", help="patterns that the hardware supports: P1, P4, P8, P45 or a list (default: the machine's)"
     )

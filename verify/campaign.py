@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sysmol import isa as table
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from sysmol.configs_gem5.request import CPUS, Simulation
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, make_folder, sha256_file
 from sysmol.isas import ISAS
@@ -24,7 +24,6 @@ from sysmol.verify.operations import Step
 from sysmol.verify.program import Generator, Guard, Node, Program, Smol, Vill, run_program
 from sysmol.verify.state import State, first_difference
 
-CPUS = ("atomic", "timing", "minor", "o3")
 PROGRAMS, NODES, PASSES = 40, 80, 10
 """Programs in a batch, nodes in a program's body (about), passes through it."""
 TIMEOUT = 900.0
@@ -151,9 +150,9 @@ def run_program_file(
     path = atomic_write_json(folder / "manifest.json", manifest)
     started = time.monotonic()
     trouble, instructions = "", 0
-    how: dict[str, Any] = {"images_file": nothing, "roi": False, "patterns": patterns, "timeout": TIMEOUT}
+    simulation = Simulation(isa, cpu, machine, patterns, images_file=nothing, roi=False)
     try:
-        run = run_gem5(path, isa, cpu, machine, folder, gem5=gem5, **how)
+        run = run_gem5(path, folder, simulation, gem5=gem5, timeout=TIMEOUT)
         instructions = int(run["sim_insts"])
     except CheckFailed as error:
         trouble = str(error)

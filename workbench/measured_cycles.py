@@ -15,6 +15,7 @@ def measured_cycles(manifest: Path, machine: str, folder: Path, images: int) -> 
     """
     from sysmol.analysis.runs import load_run
     from sysmol.configs_gem5.launch import run_gem5
+    from sysmol.configs_gem5.request import Simulation
     from sysmol.machine import load_machine
     from sysmol.manifest import load_manifest
 
@@ -23,7 +24,7 @@ def measured_cycles(manifest: Path, machine: str, folder: Path, images: int) -> 
         raise SysmolError(f"{manifest}: the network file has no sample images to simulate")
     count = min(images, int(facts["reference"]["count"]))
     if not _finished(folder, manifest, load_machine(machine).to_json(), count):
-        run_gem5(manifest, facts["isa"], "o3", machine, folder, images=count)
+        run_gem5(manifest, folder, Simulation(facts["isa"], "o3", machine, images=count))
     layers = load_run(folder)
     return dict(zip(layers["layer"], layers["cycles"], strict=True)), str(layers["source"].iloc[0])
 

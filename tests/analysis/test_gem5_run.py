@@ -12,6 +12,7 @@ from sysmol.analysis.products import collect
 from sysmol.analysis.report import write_report
 from sysmol.analysis.runs import load_run, smol_breakdown, totals
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.kernels_c.build import compile_network
 from sysmol.machine import load_machine
 from sysmol.manifest import load_manifest
@@ -54,7 +55,7 @@ def test_tables_of_real_runs(isa: str, tmp_path: Path) -> None:
     regions = load_manifest(path)["regions"]
     for cpu, images in (("atomic", 2), ("o3", 3)):
         folder = tmp_path / "runs" / f"mixed-{isa}-{cpu}"
-        run = run_gem5(path, isa=isa, cpu=cpu, out=folder, images=images)
+        run = run_gem5(path, folder, Simulation(isa, cpu, images=images))
         assert run["logits_match"] is True
         layers = load_run(folder)
         assert layers["layer"].tolist() == [region["name"] for region in regions]

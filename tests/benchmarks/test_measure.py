@@ -17,6 +17,7 @@ from sysmol.benchmarks.shapes import parse_shapes
 from sysmol.benchmarks.yflows import FLOWS, OPERANDS
 from sysmol.benchmarks.yflows import jobs as yflows_jobs
 from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import SysmolError
 from sysmol.files import content_key
 from sysmol.isas import ISAS
@@ -44,9 +45,9 @@ def tiny(variant: str = "w4", isa: str = "riscv", **settings: Any) -> Job:
 def fake_run(cycles: int = 100) -> Callable[..., dict[str, Any]]:
     """Stands for gem5: writes the run folder that it would leave; counts its calls."""
 
-    def run(manifest: Path, isa: str, cpu: str, name: str, out: Path, images: int = 1, **_: Any) -> dict[str, Any]:
+    def run(manifest: Path, out: Path, simulation: Simulation, **_: Any) -> dict[str, Any]:
         run.calls += 1  # type: ignore[attr-defined]
-        machine = load_machine(name)
+        machine = load_machine(simulation.machine)
         regions = json.loads(Path(manifest).read_text())["regions"]
         vdot = machine.smol.functions["vdot"].op_class
         block = (
@@ -54,7 +55,9 @@ def fake_run(cycles: int = 100) -> Callable[..., dict[str, Any]]:
             "system.cpu.commitStats0.numInsts 9\nsystem.cpu.commitStats0.committedInstType::" + vdot + " 50\n"
             "---------- End Simulation Statistics   ----------\n"
         )
-        text = "".join(block.format(cycles * (2 if image == 0 else 1)) for image in range(images) for _ in regions)
+        text = "".join(
+            block.format(cycles * (2 if image == 0 else 1)) for image in range(simulation.images) for _ in regions
+        )
         (out / "stats.txt").write_text(text)
         facts = {"machine": machine.to_json(), "gem5": {"version": "test"}}
         (out / "run.json").write_text(json.dumps(facts))

@@ -18,6 +18,7 @@ from sysmol import isa as table
 from sysmol.analysis.runs import load_run
 from sysmol.configs_gem5.inputs import load_job
 from sysmol.configs_gem5.launch import boot_linux, find_gem5, is_booted, run_gem5, why_no_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, sha256_file
 from sysmol.kernels_c.build import compile_network
@@ -126,7 +127,7 @@ def test_bare_metal_in_gem5(folder: Path, tmp_path: Path, isa: str) -> None:
     """Logits as the reference, statistics per layer, and as many SMOL instructions as the manifest counts."""
     need_gem5(isa)
     manifest = folder / f"net.{isa}-baremetal.json"
-    run = run_gem5(manifest, isa, "o3", out=tmp_path / "run", images=2)
+    run = run_gem5(manifest, tmp_path / "run", Simulation(isa, "o3", images=2))
     assert run["logits_match"] is True and run["mode"] == "baremetal"
     regions = json.loads(manifest.read_text())["regions"]
     rows = load_run(tmp_path / "run")
@@ -140,7 +141,8 @@ def test_trap_on_bare_metal(folder: Path, tmp_path: Path, isa: str) -> None:
     """An instruction that the hardware lacks ends the run with cause and pc, not in a hang."""
     need_gem5(isa)
     with pytest.raises(CheckFailed, match=r"trap: (undefined|illegal) instruction, cause 0x\w+, pc 0x8000\w+"):
-        run_gem5(folder / f"net.{isa}-baremetal.json", isa, "atomic", out=tmp_path / "run", patterns="44", timeout=100)
+        simulation = Simulation(isa, "atomic", patterns="44")
+        run_gem5(folder / f"net.{isa}-baremetal.json", tmp_path / "run", simulation, timeout=100)
 
 
 @pytest.mark.gem5
@@ -153,7 +155,7 @@ def test_wrong_logits_on_bare_metal_are_caught(folder: Path, tmp_path: Path) -> 
     logits[0] ^= 1
     (tmp_path / "net.logits.bin").write_bytes(logits)
     with pytest.raises(CheckFailed, match="1 of 10 logits differ"):
-        run_gem5(tmp_path / "net.riscv-baremetal.json", "riscv", "atomic", out=tmp_path / "run")
+        run_gem5(tmp_path / "net.riscv-baremetal.json", tmp_path / "run", Simulation("riscv", "atomic"))
 
 
 def write_manifest(program: Path, isa: str, mode: str, image_bytes: int, classes: int, count: int) -> Path:
@@ -199,7 +201,7 @@ def test_unit_that_is_off(tmp_path: Path, isa: str, cpu: str) -> None:
     (tmp_path / "inputs.bin").write_bytes(b"\0")
     (tmp_path / "expected.bin").write_bytes(struct.pack("<2I", UNIT_IS_OFF[isa], 0))
     path = write_manifest(program, isa, "baremetal", image_bytes=1, classes=2, count=1)
-    run = run_gem5(path, isa, cpu, out=tmp_path / "run", roi=False, timeout=100)
+    run = run_gem5(path, tmp_path / "run", Simulation(isa, cpu, roi=False), timeout=100)
     assert run["logits_match"] is True
 
 
@@ -259,9 +261,9 @@ def test_linux_needs_a_boot(folder: Path, tmp_path: Path) -> None:
     need_gem5("arm")
     manifest, out = folder / "net.arm.json", tmp_path / "run"
     with pytest.raises(SysmolError, match="needs --boot"):
-        run_gem5(manifest, "arm", out=out, mode="linux")
+        run_gem5(manifest, out, Simulation("arm", mode="linux"))
     with pytest.raises(SysmolError, match="belong to --mode linux"):
-        run_gem5(manifest, "arm", out=out, processes=2)
+        run_gem5(manifest, out, Simulation("arm", processes=2))
     with pytest.raises(SysmolError, match=r"there is no .*vmlinux"):
         boot_linux(tmp_path / "empty", tmp_path / "boot")
 
@@ -279,9 +281,8 @@ def boot() -> Path:
 @pytest.mark.gem5
 def test_two_processes_under_linux(folder: Path, boot: Path, tmp_path: Path) -> None:
     """Two instances on different images share one core; both keep their registers over context switches."""
-    run = run_gem5(
-        folder / "net.arm.json", "arm", "o3", out=tmp_path / "run", mode="linux", boot=boot, processes=2, images=2
-    )
+    simulation = Simulation("arm", "o3", mode="linux", boot=boot, processes=2, images=2)
+    run = run_gem5(folder / "net.arm.json", tmp_path / "run", simulation)
     assert run["logits_match"] is True and run["mode"] == "linux"
     assert [process["status"] for process in run["processes"]] == [0, 0]
     assert not (tmp_path / "run" / "work.bin").exists()
@@ -291,7 +292,7 @@ def test_two_processes_under_linux(folder: Path, boot: Path, tmp_path: Path) -> 
 def test_layers_under_linux(folder: Path, boot: Path, tmp_path: Path) -> None:
     """One process writes statistics per layer, as under system-call emulation."""
     manifest = folder / "net.arm.json"
-    run_gem5(manifest, "arm", "atomic", out=tmp_path / "run", mode="linux", boot=boot)
+    run_gem5(manifest, tmp_path / "run", Simulation("arm", "atomic", mode="linux", boot=boot))
     rows = load_run(tmp_path / "run")
     assert rows["smol"].tolist() == [region["mix"]["smol"] for region in json.loads(manifest.read_text())["regions"]]
 
@@ -299,7 +300,8 @@ def test_layers_under_linux(folder: Path, boot: Path, tmp_path: Path) -> None:
 @pytest.mark.gem5
 def test_killed_process_under_linux(folder: Path, boot: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckFailed, match="ended by signal 4"):
-        run_gem5(folder / "net.arm.json", "arm", "atomic", out=tmp_path / "run", mode="linux", boot=boot, patterns="44")
+        simulation = Simulation("arm", "atomic", mode="linux", boot=boot, patterns="44")
+        run_gem5(folder / "net.arm.json", tmp_path / "run", simulation)
 
 
 ROUNDS = 40
@@ -340,7 +342,8 @@ def test_vector_state_of_two_processes(boot: Path, tmp_path: Path, cpu: str) -> 
     (tmp_path / "inputs.bin").write_bytes(b"".join(inputs))
     (tmp_path / "expected.bin").write_bytes(b"".join(state_after(content, words, first) for content in inputs))
     path = write_manifest(program, "arm", "se", image_bytes=512, classes=132, count=2)
-    run = run_gem5(path, "arm", cpu, out=tmp_path / "run", mode="linux", boot=boot, processes=2, timeout=300)
+    simulation = Simulation("arm", cpu, mode="linux", boot=boot, processes=2)
+    run = run_gem5(path, tmp_path / "run", simulation, timeout=300)
     assert run["logits_match"] is True
     switches = [p["voluntary_switches"] + p["involuntary_switches"] for p in run["processes"]]
     assert min(switches) >= ROUNDS // 2, switches
@@ -349,4 +352,4 @@ def test_vector_state_of_two_processes(boot: Path, tmp_path: Path, cpu: str) -> 
         expected[-1] ^= 1
         (tmp_path / "expected.bin").write_bytes(expected)
         with pytest.raises(CheckFailed, match="1 of 264 logits differ"):
-            run_gem5(path, "arm", cpu, out=tmp_path / "run", mode="linux", boot=boot, processes=2, timeout=300)
+            run_gem5(path, tmp_path / "run", simulation, timeout=300)

@@ -1,13 +1,16 @@
 """What run_net.py refuses before gem5 simulates anything; and the launcher without gem5."""
 
+import dataclasses
 import json
+import re
 import struct
 from pathlib import Path
 
 import pytest
 
 from sysmol.configs_gem5.inputs import count_mismatches, load_job, read_numbers
-from sysmol.configs_gem5.launch import find_gem5, last_words, run_gem5, why_no_gem5
+from sysmol.configs_gem5.launch import RUN_NET, find_gem5, last_words, run_gem5, why_no_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
 
@@ -137,7 +140,22 @@ def test_no_gem5(manifest: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert find_gem5() is None
     assert "EXTRAS" in why_no_gem5("arm")
     with pytest.raises(SysmolError, match="no gem5 with the SMOL plug-in for arm"):
-        run_gem5(manifest, "arm", out=tmp_path / "run")
+        run_gem5(manifest, tmp_path / "run", Simulation("arm"))
+
+
+def test_a_simulation_as_arguments(tmp_path: Path) -> None:
+    """Only what is not by default; every field is an option of run_net.py."""
+    assert Simulation().arguments() == []
+    asked = Simulation(
+        "arm", "minor", tmp_path / "m.json", "P4", images=3, images_file="x", roi=False, stock_decoder=True
+    )
+    assert asked.arguments() == [
+        *("--isa", "arm", "--cpu", "minor", "--machine", str(tmp_path / "m.json"), "--patterns", "P4"),
+        *("--images", "3", "--images-file", str(Path("x").resolve()), "--no-roi", "--stock-decoder"),
+    ]  # fmt: skip
+    known = set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', RUN_NET.read_text()))
+    fields = {field.name for field in dataclasses.fields(Simulation)} - {"roi"} | {"no_roi", "net", "outdir"}
+    assert known == {f"--{name.replace('_', '-')}" for name in fields}
 
 
 def test_gem5_without_plugin_is_not_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

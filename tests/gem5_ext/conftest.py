@@ -14,6 +14,7 @@ import pytest
 
 from sysmol import isa as table
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.files import PACKAGE, sha256_file
 
 HERE = Path(__file__).parent
@@ -189,7 +190,8 @@ def run_job(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         }
         path = tmp_path / f"test.{isa}.json"
         path.write_text(json.dumps(manifest))
-        settings = {"cpu": "atomic", "images": count, "roi": False, "timeout": 300, **how}
-        return run_gem5(path, isa, out=tmp_path / "run", **settings)
+        around = {"timeout": 300, "gem5": None} | {key: how.pop(key) for key in ("timeout", "gem5") if key in how}
+        settings = {"cpu": "atomic", "images": count, "roi": False, **how}
+        return run_gem5(path, tmp_path / "run", Simulation(isa, **settings), **around)
 
     return run

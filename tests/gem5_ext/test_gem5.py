@@ -9,6 +9,7 @@ import pytest
 
 from sysmol import isa as table
 from sysmol.configs_gem5.launch import run_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import PACKAGE, atomic_write_json
 from sysmol.machine import list_machines, load_machine, pattern_set
@@ -198,7 +199,7 @@ def test_plugin_of_another_table(gem5: Path, isa: str, compile_program: Callable
         elf = compile_program("words.c", isa)
         manifest = tmp_path / "m.json"
         manifest.write_text(json.dumps(bare_manifest(elf, isa, tmp_path)))
-        run_gem5(manifest, isa, "atomic", out=tmp_path / "run", gem5=gem5, roi=False)
+        run_gem5(manifest, tmp_path / "run", Simulation(isa, "atomic", roi=False), gem5=gem5)
 
 
 def bare_manifest(elf: Path, isa: str, folder: Path) -> dict:

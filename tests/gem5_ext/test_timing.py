@@ -17,6 +17,7 @@ import pytest
 from sysmol import isa as table
 from sysmol.analysis.runs import load_run, totals
 from sysmol.configs_gem5.launch import run_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.files import atomic_write_json
 from sysmol.kernels_c.build import compile_network
 from sysmol.machine import Machine, list_machines, load_machine
@@ -180,7 +181,7 @@ def test_more_units_never_slow_a_network_down(gem5: Path, isa: str, tmp_path: Pa
     cycles = []
     for count in (1, 2, 4):
         run = tmp_path / f"run{count}"
-        run_gem5(manifest, isa, "o3", own_units(tmp_path, count), run, images=2, gem5=gem5)
+        run_gem5(manifest, run, Simulation(isa, "o3", own_units(tmp_path, count), images=2), gem5=gem5)
         cycles.append(totals(load_run(run))["cycles"].iloc[0])
     print(f"{isa}: {cycles} cycles with 1, 2, 4 SMOL units")
     # Out-of-order issue is greedy: the order of a few instructions may change for the worse.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.build import compile_network, compile_program
 from sysmol.kernels_c.elf import kernels, riscv_words
@@ -132,7 +133,7 @@ def test_gem5(isa, style, seed, tmp_path):
     net = NETWORKS[style]["random"](seed)
     path = save(tmp_path / "n.safetensors", net)
     manifest = compile_network(path, isa, tmp_path, options=options(style))
-    run_gem5(manifest, isa=isa, cpu="atomic", machine="o3-n1", out=tmp_path / "run", stock_decoder=True)
+    run_gem5(manifest, tmp_path / "run", Simulation(isa, "atomic", stock_decoder=True))
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["logits_match"] is True, f"SYSMOL_TEST_SEED={seed}"
 

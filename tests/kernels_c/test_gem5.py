@@ -7,6 +7,7 @@ from kernel_networks import all_networks
 
 from sysmol.analysis.runs import load_run
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.kernels_c.build import compile_network
 from sysmol.network import save
 
@@ -20,7 +21,7 @@ def test_logits_and_mix(name, isa, seed, tmp_path):
         pytest.skip(why_no_gem5(isa))
     net = all_networks(seed)[name]()
     manifest = compile_network(save(tmp_path / "n.safetensors", net), isa, tmp_path)
-    run_gem5(manifest, isa=isa, cpu="atomic", machine="o3-n1", out=tmp_path / "run", images=1)
+    run_gem5(manifest, tmp_path / "run", Simulation(isa, "atomic"))
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["logits_match"] is True, f"SYSMOL_TEST_SEED={seed}"
     rows = load_run(tmp_path / "run")

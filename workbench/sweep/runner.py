@@ -16,6 +16,7 @@ from typing import Any
 
 from sysmol.analysis.runs import load_run, totals
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import make_folder, making, remove_unfinished, sha256_file
 from sysmol.kernels_c.build import compile_network
@@ -275,18 +276,12 @@ class Sweep:
         machine = point.hardware()
         with making(folder, replace=True) as scratch:
             try:
-                run_gem5(
-                    task.manifest,
-                    point.isa,
-                    point.cpu,
-                    point.machine,
-                    scratch,
-                    patterns=",".join(map(str, machine.smol.patterns)),
-                    images=point.images,
-                    seed=point.seed,
-                    gem5=self.gem5[point.isa],
-                    timeout=self.spec.time_limit,
+                patterns = ",".join(map(str, machine.smol.patterns))
+                simulation = Simulation(
+                    point.isa, point.cpu, point.machine, patterns, images=point.images, seed=point.seed
                 )
+                gem5, limit = self.gem5[point.isa], self.spec.time_limit
+                run_gem5(task.manifest, scratch, simulation, gem5=gem5, timeout=limit)
             except SysmolError as error:
                 figures["last_lines"] = last_lines(scratch, str(error))
                 raise

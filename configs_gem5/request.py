@@ -1,0 +1,48 @@
+"""What is asked of ``run_net.py``: one simulation, as a value."""
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+CPUS = ("atomic", "timing", "minor", "o3")
+"""gem5's core models, by their short names."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """One run of an executable. What a field means: ``run_net.py --help``, under the same name.
+
+    ``isa``, ``mode`` and ``patterns`` are by default those of the manifest and of the machine. ``roi`` False: one block
+    of statistics for the whole program.
+    """
+
+    isa: str | None = None
+    cpu: str = "o3"
+    machine: str | os.PathLike[str] = "o3-n1"
+    patterns: str | None = None
+    smol: str | None = None
+    images: int = 1
+    images_file: str | os.PathLike[str] | None = None
+    seed: int = 0
+    roi: bool = True
+    stock_decoder: bool = False
+    mode: str | None = None
+    boot: str | os.PathLike[str] | None = None
+    processes: int = 1
+
+    def arguments(self) -> list[str]:
+        """Arguments of ``run_net.py``: of every field that is not as the script has it by default."""
+        words = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value == field.default:
+                continue
+            option = f"--{field.name.replace('_', '-')}"
+            if field.name == "roi":
+                words.append("--no-roi")
+            elif value is True:
+                words.append(option)
+            else:
+                is_file = field.name in ("images_file", "boot")
+                words += [option, str(Path(value).resolve() if is_file else value)]
+        return words
