@@ -48,7 +48,7 @@ from sysmol.kernels_c.targets import TARGETS
 from sysmol.machine import load_machine
 from sysmol.network import load, save
 from sysmol.schedule import Schedule
-from sysmol.workbench.demo import FORMAT_SOURCES, PROGRAM_SOURCES, RUN_SOURCES, source_digest
+from sysmol.workbench.stages import FORMAT_SOURCES, PROGRAM_SOURCES, RUN_SOURCES, source_digest
 
 NAME = "bench"
 """Variant name of all executables: it is part of their content, and equal programs are to be equal."""

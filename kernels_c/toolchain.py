@@ -46,6 +46,12 @@ def _version(command: Sequence[str]) -> str:
 
 def find_compiler(target: Target, cc: str | None = None) -> Compiler:
     """Compiler for ``target``; :class:`SysmolError` says how to get one where none is found."""
+    command = compiler_command(target, cc)
+    return Compiler(command, _version(command))
+
+
+def compiler_command(target: Target, cc: str | None = None) -> tuple[str, ...]:
+    """The command that :func:`find_compiler` finds, not run yet."""
     variable = f"SYSMOL_CC_{target.name.upper()}"
     text = cc or environment.read(variable)
     if text:
@@ -53,19 +59,18 @@ def find_compiler(target: Target, cc: str | None = None) -> Compiler:
         if not named or shutil.which(named[0]) is None:
             where = "cc" if cc else variable
             raise SysmolError(f"there is no compiler {text!r} (from {where}); name one that runs, or leave it out")
-        return Compiler(tuple(named), _version(named))
+        return tuple(named)
     if not target.triple:
         for name in ("cc", "gcc", "clang"):
             if shutil.which(name):
-                return Compiler((name,), _version([name]))
+                return (name,)
         raise SysmolError("there is no C compiler (cc, gcc or clang); install one or name it in SYSMOL_CC_HOST")
     if importlib.util.find_spec("ziglang") is None:
         raise SysmolError(
             f"there is no cross compiler for {target.name}: 'pip install ziglang', or name a cross gcc or clang "
             f"in {variable}"
         )
-    command = (sys.executable, "-m", "ziglang", "cc", "-target", target.triple)
-    return Compiler(command, _version(command))
+    return sys.executable, "-m", "ziglang", "cc", "-target", target.triple
 
 
 def flags(target: Target, compiler: Compiler) -> list[str]:

@@ -20,7 +20,7 @@ import hashlib
 import importlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,9 @@ class Task:
     """One call of a step.
 
     ``options`` count and are given to the function; ``given`` is given and does not count: where things lie, time
-    limits. ``files`` and ``tools`` are given by name and count by content; ``reads`` count by content and are found by
-    the function itself. ``variables`` are read by value. ``packages``: names that no import names.
+    limits. ``files`` are given and count by content. What the function finds by itself counts alone: ``tools``,
+    programs; ``reads``, files; ``code``, a user's Python with what it imports; ``variables``; ``packages`` that no
+    import names.
     """
 
     step: Step
@@ -74,9 +75,13 @@ class Task:
     code: tuple[Path, ...] = ()
     given: Mapping[str, Any] = field(default_factory=dict)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without inputs and key: another process computes its own."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     def arguments(self) -> dict[str, Any]:
         """What the function is given by name."""
-        return {**self.options, **self.files, **self.tools, **self.given}
+        return {**self.options, **self.files, **self.given}
 
     @functools.cached_property
     def inputs(self) -> Inputs:

@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from sysmol import __version__, environment
 from sysmol.errors import CheckFailed, SysmolError
@@ -94,12 +94,21 @@ class Store:
             return self.find(task) or self._compute(task, command)
 
     @contextlib.contextmanager
-    def _locked(self, task: Task) -> Iterator[None]:
-        name = task.resumes_at or task.key
-        path = make_folder(self.root / "locks") / f"{name}.lock"
-        with FileLock(path):
+    def alone(self, folder: Path) -> Iterator[None]:
+        """Nobody else puts products of this store into ``folder`` meanwhile; :class:`SysmolError` where somebody does.
+        A killed process lets go."""
+        lock = FileLock(make_folder(self.root / "locks") / "folder.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise SysmolError(f"another sysmol is writing into {folder}: wait for it, or name another --out") from None
+        try:
             yield
-        path.unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+    def _locked(self, task: Task) -> FileLock:
+        return FileLock(make_folder(self.root / "locks") / f"{task.resumes_at or task.key}.lock")
 
     def _compute(self, task: Task, command: str) -> Entry:
         make_folder(self.root / "unfinished")

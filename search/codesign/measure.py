@@ -8,7 +8,8 @@ from pathlib import Path
 from sysmol.analysis.costs.vectors import Costs, layer_costs
 from sysmol.files import sha256_file
 from sysmol.search.codesign.settings import Settings
-from sysmol.workbench.demo import PROGRAM_SOURCES, Stages, source_digest, verify_on_host
+from sysmol.workbench.stages import PROGRAM_SOURCES, Stages, source_digest
+from sysmol.workbench.steps.check import verify_on_host
 
 
 class Bench:

@@ -18,7 +18,7 @@ from sysmol.network import load, save
 from sysmol.network.builder import Builder, random_network
 from sysmol.network.file import breakdown
 from sysmol.network.reference import evaluate
-from sysmol.workbench.demo import Stages, compare
+from sysmol.workbench.steps.check import compare
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -261,52 +261,6 @@ def test_interrupt_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("sysmol.analysis.products.collect", interrupt)
     assert_one_line(run("report"), 130, "interrupted")
-
-
-def test_stages_skip_what_stands_and_redo_what_does_not(tmp_path: Path) -> None:
-    lines: list[str] = []
-    stages = Stages(tmp_path, lines.append)
-    product = tmp_path / "product"
-    count = 0
-
-    def action() -> list[Path]:
-        nonlocal count
-        count += 1
-        product.write_text(f"made {count}")
-        return [product]
-
-    stages.run("make", {"x": 1}, action)
-    stages.run("make", {"x": 1}, action)
-    assert count == 1 and lines[-1] == "make: unchanged, skipped"
-    stages.run("make", {"x": 2}, action)
-    assert count == 2, "other inputs"
-    product.write_text("damaged")
-    stages.run("make", {"x": 2}, action)
-    assert count == 3, "a changed product"
-    product.unlink()
-    stages.run("make", {"x": 2}, action)
-    assert count == 4, "a lost product"
-
-
-def test_a_stage_that_fails_is_not_taken_as_done(tmp_path: Path) -> None:
-    stages = Stages(tmp_path, lambda _: None)
-    good = tmp_path / "good"
-    good.write_text("1")
-    stages.run("make", {}, lambda: [good])
-
-    def fail() -> list[Path]:
-        raise RuntimeError("stopped half way")
-
-    with pytest.raises(RuntimeError):
-        stages.run("make", {"changed": True}, fail)
-    calls: list[int] = []
-
-    def again() -> list[Path]:
-        calls.append(1)
-        return [good]
-
-    stages.run("make", {"changed": True}, again)
-    assert calls == [1]
 
 
 def test_compare_counts_logits() -> None:

@@ -11,6 +11,7 @@ from sysmol.cli import run_command_line
 from sysmol.network import load, save
 from sysmol.network.builder import Builder, Format
 from sysmol.workbench.demo import VARIANTS
+from sysmol.workbench.store import Store
 
 FORMATS: dict[str, Format] = {"fp32": "f32", "int8": "s8", "w4": [4] * 5, "mixed": [4, 1, 2, 1, 1]}
 
@@ -58,18 +59,49 @@ def test_chain_without_gem5_and_its_second_run(
     assert said.count("unchanged, skipped") == 1 + 3 * len(VARIANTS) + 2 * len(VARIANTS)
     assert (out / "bin" / "mixed.arm").stat().st_mtime_ns == before
 
-    # a network that changed under the demo is made again, and wrong logits are not accepted
+    # a network that was changed under the demo is put back from the store
     path = out / "mixed.network.safetensors"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(b"something else")
+    assert demo(out) == 0 and path.read_bytes() == content
+
+
+@pytest.mark.slow
+def test_what_another_network_left_is_taken_away(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def evaluate(seed: int) -> str:
+        """All steps for one network; what was said."""
+        fake_training(tmp_path, seed)
+        for variant in ("fp32", "int8", "mixed"):
+            (tmp_path / f"{variant}.network.safetensors").unlink()
+        assert run_command_line(["evaluate", str(tmp_path), "--no-gem5"]) == 0
+        return capfd.readouterr().out
+
+    assert "compile-w4-arm: done in" in evaluate(0)
+    path = tmp_path / "w4.network.safetensors"
+    content, names = path.read_bytes(), {name for name in listing(tmp_path) if not name.startswith("store/")}
+    (tmp_path / "runs" / "by-hand").mkdir(parents=True)
+    (tmp_path / "runs" / "by-hand" / "note").write_text("mine")
+    evaluate(1)
+    assert path.read_bytes() != content
+    assert {name for name in listing(tmp_path) if not name.startswith("store/")} - names == {"runs/by-hand/note"}
+    assert "done in" not in evaluate(0)  # the store kept it
+
+    # wrong logits are not accepted
     net = load(path)
     assert net.samples is not None
     net.samples.logits += 1
-
-    def wrong_training(out_dir: Path, seed: int, **_: Any) -> None:
-        fake_training(out_dir, seed)
-        save(path, net)
-
-    monkeypatch.setattr("sysmol.train.recipes.pipeline.run", wrong_training)
-    path.unlink()
-    assert demo(out) == 1
+    save(path, net)
+    assert run_command_line(["evaluate", str(tmp_path), "--no-gem5"]) == 1
     err = capfd.readouterr().err
-    assert err.startswith("sysmol: mixed: ") and "differ" in err and err.count("\n") == 1
+    assert err.startswith("sysmol: w4") and "differ" in err and err.count("\n") == 1
+
+
+def listing(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_two_at_once_in_one_folder_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with Store(tmp_path / "store").alone(tmp_path):
+        assert demo(tmp_path) == 2
+    assert "another sysmol is writing into" in capfd.readouterr().err

@@ -106,18 +106,19 @@ def run(
     pattern_set: str | Sequence[int] = "P4",
     variants: Sequence[str] = VARIANTS,
     quiet: bool = False,
+    checkpoints: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Train a named network and write ``out_dir/VARIANT.network.safetensors``; returns the metrics per variant.
 
     ``variants`` are names as :func:`sysmol.train.recipes.variants.variant` reads them, all of networks that can be
-    exported. Checkpoints under ``out_dir/checkpoints`` let a killed run go on where it stood; ``resume=False`` starts
-    anew.
+    exported. Checkpoints, by default under ``out_dir/checkpoints``, let a killed run go on where it stood;
+    ``resume=False`` starts anew.
     """
     wanted = [exportable(variant(name)) for name in variants]
     schedule = schedule_of(preset) if isinstance(preset, str) else preset
     folder = make_folder(out_dir)
-    checkpoints = make_folder(folder / "checkpoints")
-    pipeline = build_pipeline(load(dataset), model, schedule, seed, checkpoints, pattern_set, resume, quiet)
+    kept = make_folder(checkpoints or folder / "checkpoints")
+    pipeline = build_pipeline(load(dataset), model, schedule, seed, kept, pattern_set, resume, quiet)
     pipeline.check(wanted)
     metrics: dict[str, dict[str, Any]] = {}
     for each in wanted:

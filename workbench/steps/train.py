@@ -1,0 +1,53 @@
+"""Step ``train``: the variants of one network, trained and exported.
+
+Products: ``VARIANT.network.safetensors`` of every variant. A killed training goes on from its checkpoints.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sysmol.train.frontend.data import source_files
+from sysmol.train.frontend.user_files import is_data, is_module, label
+from sysmol.train.recipes import pipeline
+from sysmol.workbench.key import Step, Task
+
+STEP = Step("train", 1, f"{__name__}:run", resumes=())
+
+
+def task(dataset: str, model: str, preset: str, seed: int, variants: Sequence[str] = pipeline.VARIANTS) -> Task:
+    """Train the variants of a network; arguments as in :func:`sysmol.train.recipes.pipeline.run`."""
+    options = {"schedule": asdict(pipeline.schedule_of(preset)), "seed": seed, "variants": list(variants)}
+    return Task(
+        STEP,
+        options=options | subject_options(dataset, model),
+        reads=source_files(dataset),
+        code=users_code(model),
+        given={"dataset": dataset, "model": model, "preset": preset},
+    )
+
+
+def subject_options(dataset: str, model: str) -> dict[str, Any]:
+    """What counts of data and network beside their files, and the number of threads, on which sums depend."""
+    return {
+        "dataset_name": dataset if not is_data(dataset) else "own",
+        "model_name": model if not is_module(model) else label(model),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def users_code(model: str) -> tuple[Path, ...]:
+    """The user's file in ``FILE.py:CALLABLE``."""
+    return (Path(model.partition(".py:")[0] + ".py"),) if is_module(model) else ()
+
+
+def run(
+    folder: Path, dataset: str, model: str, preset: str, seed: int, variants: Sequence[str], resume: Path, **_: Any
+) -> None:
+    """Fill ``folder``."""
+    pipeline.run(
+        dataset=dataset, model=model, out_dir=folder, preset=preset, seed=seed, variants=variants, checkpoints=resume
+    )
