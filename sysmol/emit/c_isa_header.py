@@ -12,6 +12,19 @@ def suffix(name: str) -> str:
     return "" if name == next(iter(isa.USED_FORMATS)) else f"_{name.upper()}"
 
 
+def operand(f: isa.BitField, first: int) -> str:
+    """The bits of a field as the assembler computes them. Assemblers do not agree on precedence: all stands in
+    parentheses."""
+    if f.name == "fn":
+        value = f'((" SMOL_TEXT(fn) ")-{first})' if first else '(" SMOL_TEXT(fn) ")'
+    elif f.name == "field6":
+        value = '(" SMOL_TEXT(field6) ")'
+    else:
+        value = f".Lsmol_%[{str(f.name)[1]}]"
+    whole = f.width == isa.FIELDS[str(f.name)]
+    return value if whole else f"(({value}>>{f.start})&{(1 << f.width) - 1:#x})"
+
+
 def assembly_word(target: str, name: str) -> str:
     """C macro body: the word as an assembler expression over the operands' register names."""
     first = isa.USED_FORMATS[name].functions.start
@@ -20,11 +33,8 @@ def assembly_word(target: str, name: str) -> str:
         if f.name is None:
             if f.constant:
                 terms.append(f"{f.constant << f.low:#x}")
-        elif f.name in ("fn", "field6"):
-            less = f"-{first}" if f.name == "fn" and first else ""
-            terms.append(f'((" SMOL_TEXT({f.name}) "){less}<<{f.low})')
         else:
-            terms.append(f"(.Lsmol_%[{f.name[1]}]<<{f.low})")
+            terms.append(f"({operand(f, first)}<<{f.low})")
     return f'"{isa.DIRECTIVE[target]} {"|".join(terms)}\\n\\t"'
 
 

@@ -8,8 +8,8 @@ from sysmol.isa import BitField
 
 def field_value(f: BitField) -> str:
     """The bits of a field, in place."""
-    bits = f"(word >> {f.low} & {(1 << f.width) - 1:#x})" if f.start else f"word >> {f.low} & {(1 << f.width) - 1:#x}"
-    return f"{bits} << {f.start}" if f.start else bits
+    bits = f"word >> {f.low} & {(1 << f.width) - 1:#x}"
+    return f"({bits}) << {f.start}" if f.start else bits
 
 
 def decode_format(target: str, name: str) -> str:
@@ -22,7 +22,7 @@ def decode_format(target: str, name: str) -> str:
     lines = [f"    if ({checks}) {{"]
     for field in isa.FIELDS:
         pieces = [field_value(f) for f in fields if f.name == field]
-        value = " | ".join(pieces) or "0"
+        value = " | ".join(f"({piece})" for piece in pieces) if len(pieces) > 1 else "".join(pieces) or "0"
         lines.append(f"        inst.{field} = {f'({value}) + {first}' if field == 'fn' and first else value};")
     return "\n".join([*lines, "        return smol_legal(inst.fn, inst.field6);", "    }"])
 

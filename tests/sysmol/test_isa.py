@@ -34,6 +34,18 @@ def test_bad_encodings_are_refused(text, complaint):
         isa.parse_encoding(text)
 
 
+def test_fields_in_pieces():
+    """A word of another shape: a store with an immediate in two places, as RISC-V has them."""
+    text = "31:25=imm[11:5] 24:20=vs 19:15=rs1 14:12=0b001 11:7=imm[4:0] 6:0=0b0101011"
+    fields = {"imm": 12, "vs": 5, "rs1": 5}
+    parsed = isa.parse_encoding(text, fields)
+    assert [(f.low, f.width, f.start) for f in parsed if f.name == "imm"] == [(25, 7, 5), (7, 5, 0)]
+    with pytest.raises(SysmolError, match="'imm' must stand once, 12 bits wide"):
+        isa.parse_encoding(text.replace("imm[4:0]", "imm[5:1]"), fields)
+    with pytest.raises(SysmolError, match="'imm' must stand once, 12 bits wide"):
+        isa.parse_encoding(text.replace("11:7=imm[4:0]", "11:7=0"), fields)
+
+
 def test_clashing_rows_are_refused():
     with pytest.raises(SysmolError, match="belongs to vmac"):
         isa.check_table((*isa.TABLE, isa.TABLE[0]))
