@@ -4,16 +4,15 @@ from dataclasses import dataclass, field
 
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import CLASSES, Emitter
-from sysmol.kernels_c.nest import LoopNest, dataflow, grouped
-from sysmol.kernels_c.nest.depthwise import Int8Depthwise, PlainDepthwise
-from sysmol.kernels_c.nest.depthwise_smol import SmolDepthwise
-from sysmol.kernels_c.nest.elementwise import Elementwise, ImageRescale, MaxPool
+from sysmol.kernels_c.nest.kernel import Kernel
+from sysmol.kernels_c.operations import kernel
 from sysmol.kernels_c.plan.arena import Memory, allocate, clear_name, emit_clear
 from sysmol.kernels_c.plan.constants import identifier
 from sysmol.kernels_c.plan.layout import SLACK, Place, plan
 from sysmol.kernels_c.plan.options import DEFAULT, Options
+from sysmol.kernels_c.plan.schedule_file import convolutions
 from sysmol.kernels_c.targets import Target
-from sysmol.network import Layer, Network
+from sysmol.network import Layer, Network, operation
 
 
 @dataclass
@@ -41,36 +40,9 @@ class Program:
     memory: Memory
 
 
-Kernel = LoopNest | SmolDepthwise | PlainDepthwise | Elementwise
-
-
-def kernel(net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> Kernel:
-    """The generator of one layer."""
-    form = net.tensors[layer.input].format
-    if layer.input == net.input:
-        if layer.op != "rescale":
-            raise SysmolError(f"layer {layer.name}: only a rescale layer reads the u8 image; put one in front of it")
-        return ImageRescale(net, layer, places, options)
-    if layer.op == "conv2d" and layer.groups > 1:
-        return grouped(net, layer, places, target, options)
-    if layer.op == "conv2d":
-        return dataflow(options.schedules.get(layer.name))(net, layer, places, target, options)
-    if layer.op == "depthwise":
-        kinds: dict[str, type[SmolDepthwise] | type[PlainDepthwise]]
-        kinds = {"smol": SmolDepthwise, "s8": Int8Depthwise, "f32": PlainDepthwise}
-        return kinds[form](net, layer, places, options)
-    return (MaxPool if layer.op == "maxpool" else Elementwise)(net, layer, places, options)
-
-
 def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[str, Place]) -> Region:
-    out = net.tensors[layer.targets[0]]
-    macs = 0
-    if layer.op in ("conv2d", "depthwise"):
-        reduced = net.tensors[layer.input].channels // layer.groups if layer.op == "conv2d" else 1
-        macs = out.height * out.width * out.channels * layer.kernel[0] * layer.kernel[1] * reduced
     mix = {kind: em.mix[kind] for kind in CLASSES}
-    mix["chains"] = getattr(made, "chains", 0)
-    mix["chain_len"] = getattr(made, "chain_length", 0)
+    mix["chains"], mix["chain_len"] = made.chains, made.chain_length
 
     def size(name: str) -> int:
         t = net.tensors[name]
@@ -79,10 +51,10 @@ def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[
     return Region(
         name=layer.name,
         op=layer.op,
-        schedule=str(made.schedule) if isinstance(made, LoopNest) else "",
-        macs=macs,
+        schedule=str(made.schedule or ""),
+        macs=operation(layer).macs(net, layer),
         bytes_weights=0 if layer.weight is None else layer.weight.nbytes,
-        bytes_in=sum(size(name) for name in (layer.input, layer.residual) if name),
+        bytes_in=sum(size(name) for name in layer.reads),
         bytes_out=sum(size(name) for name in layer.targets),
         mix=mix,
     )
@@ -93,11 +65,11 @@ def kept_wide(net: Network, options: Options) -> set[str]:
     if options.styles.get("smol", "run") != "run":
         return set(net.tensors)
     chosen = options.schedules
-    return {x.input for x in net.layers if x.op == "conv2d" and x.name in chosen and chosen[x.name].style != "run"}
+    return {x.input for x in convolutions(net) if x.name in chosen and chosen[x.name].style != "run"}
 
 
 def _check_options(net: Network, options: Options) -> None:
-    known = [layer.name for layer in net.layers if layer.op == "conv2d" and layer.input != net.input]
+    known = [layer.name for layer in convolutions(net)]
     for name in options.schedules:
         if name not in known:
             raise SysmolError(f"there is no convolution {name!r} to schedule; the network has {', '.join(known)}")
@@ -123,7 +95,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
     _check_options(net, options)
     places = plan(net, kept_wide(net, options))
     kernels = [kernel(net, layer, places, target, options) for layer in net.layers]
-    written = {name for made in kernels if isinstance(made, SmolDepthwise) for name in made.written}
+    written = {name for made in kernels for name in made.written}
     memory = allocate(net, places, options.shared_memory, written)
     header = f"/* Generated from the network {net.name!r} for {target.name} by: {command} */"
     source = [
@@ -150,10 +122,9 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
         em.comment(
             f"{layer.name}: {layer.op} {layer.kernel[0]}x{layer.kernel[1]} stride {layer.stride[0]}x{layer.stride[1]}, "
             f"{net.tensors[layer.input].format} -> {', '.join(net.tensors[n].format for n in layer.targets)} "
-            f"[{out.height}, {out.width}, {out.channels}]"
-            + (f"; schedule {made.schedule}" if isinstance(made, LoopNest) else "")
+            f"[{out.height}, {out.width}, {out.channels}]" + (f"; schedule {made.schedule}" if made.schedule else "")
         )
-        for text in made.describe() if isinstance(made, LoopNest) else []:
+        for text in made.describe():
             em.comment(text)
         for number, name in enumerate(memory.cleared.get(layer.name, [])):
             emit_clear(em, clear_name(layer.name, number), places[name], name in written)
@@ -161,11 +132,10 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
         constants.extend(made.emit(em))
         source.append(em.text())
         regions.append(_region(net, layer, made, em, places))
-        operands = [layer.input, *filter(None, [layer.residual]), *layer.targets]
-        scratch = getattr(made, "scratch", 0)
-        most = max(most, scratch)
+        operands = [*layer.reads, *layer.targets]
+        most = max(most, made.scratch)
         texts = ["image" if name == net.input else f"arena + {places[name].offset}" for name in operands]
-        texts += [f"arena + {memory.arena}"] if scratch else []
+        texts += [f"arena + {memory.arena}"] if made.scratch else []
         calls.append(f"    {identifier(layer.name)}({', '.join(texts)});")
         calls.append("    smol_region_end(regions);")
     source.append(_entry(net, stem, places, memory.arena + most, calls))

@@ -15,11 +15,12 @@ from sysmol.kernels_c.build import compile_network, target_named
 from sysmol.kernels_c.micro import micro_class
 from sysmol.kernels_c.micro.step import STEPS
 from sysmol.kernels_c.nest import LoopNest
+from sysmol.kernels_c.operations import kernel
 from sysmol.kernels_c.plan import schedule_file as store
 from sysmol.kernels_c.plan.heuristic import LayerShape, yflows_schedules
 from sysmol.kernels_c.plan.layout import Place, plan
 from sysmol.kernels_c.plan.options import DEFAULT, Options
-from sysmol.kernels_c.program import kept_wide, kernel, region_of
+from sysmol.kernels_c.program import kept_wide, region_of
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network, load
 from sysmol.schedule import PER_OUTPUT, Schedule

@@ -13,12 +13,20 @@ import numpy as np
 
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pack import MOST_SHIFT, Packer, Piece, form_bits, groups_per_piece, piece_form
-from sysmol.kernels_c.plan.constants import Physical, activation_limits, array_text, identifier, physical, wrap32
+from sysmol.kernels_c.plan.constants import Held, Physical, activation_limits, array_text, identifier, physical, wrap32
 from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Place
-from sysmol.network import Array, Layer, Network, Output, accumulator_bound, layer_classes, magnitude
-
-INT32_MIN = -(2**31)
-INT32_MAX = 2**31 - 1
+from sysmol.network import (
+    INT32_MAX,
+    INT32_MIN,
+    Array,
+    Layer,
+    Network,
+    Output,
+    accumulator_bound,
+    layer_classes,
+    magnitude,
+    requantised_bound,
+)
 
 
 @dataclass(frozen=True)
@@ -57,14 +65,11 @@ def times(variable: str, factor: int) -> str:
     return "" if factor == 0 else variable if factor == 1 else f"{variable} * {factor}"
 
 
-def requantised_bound(net: Network, layer: Layer, out: Output) -> int:
+def largest_sum(net: Network, layer: Layer, out: Output) -> int:
     """Bound on ``|acc * M + B + r * R|`` over all channels, for the constants of the network file."""
     assert out.M is not None
-    total = accumulator_bound(net, layer) * np.abs(out.M.astype(np.int64))
-    total = total + np.abs(out.B.astype(np.int64)).reshape(-1, len(out.M)).max(axis=0)
-    if out.R is not None:
-        total = total + magnitude(net.tensors[layer.residual]) * np.abs(out.R.astype(np.int64))
-    return int(total.max())
+    reach = magnitude(net.tensors[layer.residual]) if layer.residual else None
+    return int(requantised_bound(accumulator_bound(net, layer), out.M, out.B, reach, out.R).max())
 
 
 def lane_name(output: int, block: int, pixel: int, group: int) -> str:
@@ -76,7 +81,7 @@ class Epilogue:
     """The epilogue of one layer over the kernel's ``blocks``.
 
     ``packed_alike``: the blocks are those of the layer's tensors. ``pack``: ``"vqpk"``, or ``"simd"`` for hardware
-    without that instruction.
+    without that instruction. ``held``: what the kernel accumulates, where that is not what the file's layer does.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Epilogue:
         blocks: Sequence[Block],
         packed_alike: bool = True,
         pack: str = "vqpk",
+        held: Held | None = None,
     ) -> None:
         self.layer = layer
         self.name = identifier(layer.name)
@@ -94,9 +100,7 @@ class Epilogue:
         self.targets = [places[name] for name in layer.targets]
         self.residual = places[layer.residual] if layer.residual else None
         self.natural_residual = bool(layer.residual) and activation_limits(net, layer.residual)[0] >= 0
-        self.constants: list[Physical] = [
-            physical(net, layer, out, places[layer.input].pixel_bytes) for out in layer.outputs
-        ]
+        self.constants: list[Physical] = [physical(net, layer, out, held) for out in layer.outputs]
         (rows, row_classes), (columns, column_classes) = layer_classes(net, layer)
         self.rows, self.columns = rows, columns
         self.column_classes = len(column_classes)
@@ -119,7 +123,7 @@ class Epilogue:
         for i, out in enumerate(layer.outputs):
             # vqpk shifts by even numbers: twice everything, where that fits, makes an odd one even at no cost.
             odd = self.packs[i] and out.shift % 2 and out.shift < MOST_SHIFT
-            if odd and requantised_bound(net, layer, out) <= INT32_MAX // 2:
+            if odd and largest_sum(net, layer, out) <= INT32_MAX // 2:
                 self.constants[i] = self.constants[i].doubled()
                 self.shifts[i] += 1
 

@@ -53,7 +53,7 @@ class SmolRun(MicroKernel):
 
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
-        return layer.op == "conv2d" and source.narrow > 0
+        return source.narrow > 0
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]

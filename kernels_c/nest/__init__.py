@@ -1,6 +1,6 @@
 """Loop nests of convolutions: one class per data flow, all with the same outer shape (:class:`LoopNest`)."""
 
-from sysmol.kernels_c.nest.base import LoopNest, parameters, tile_origin
+from sysmol.kernels_c.nest.base import LoopNest, tile_origin
 from sysmol.kernels_c.nest.flows import SingleInput, SingleOutput, SingleWeight
 from sysmol.kernels_c.nest.grouped import grouped
 from sysmol.kernels_c.nest.output import OutputStationary
@@ -16,4 +16,4 @@ def dataflow(schedule: Schedule | None) -> type[LoopNest]:
     return SINGLE[schedule.anchor] if schedule is not None and schedule.single else OutputStationary
 
 
-__all__ = ["SINGLE", "LoopNest", "OutputStationary", "dataflow", "grouped", "parameters", "tile_origin"]
+__all__ = ["SINGLE", "LoopNest", "OutputStationary", "dataflow", "grouped", "tile_origin"]

@@ -6,7 +6,7 @@ the right and lower edge overlap their neighbours instead of being smaller: outp
 result, and there is one micro-kernel per segment.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,19 +14,13 @@ import numpy as np
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
 from sysmol.kernels_c.micro import MicroKernel, micro_class, styles
-from sysmol.kernels_c.plan.constants import activation_limits, array_text, identifier
+from sysmol.kernels_c.nest.kernel import Kernel, parameters
+from sysmol.kernels_c.plan.constants import activation_limits, array_text, held_registers, identifier
 from sysmol.kernels_c.plan.layout import Block, Place, segments
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer, Network
 from sysmol.schedule import Schedule
-
-
-def parameters(layer: Layer) -> str:
-    """Parameters of a layer's C function: its input, residual and outputs as padded buffers."""
-    residual = ", const uint8_t *residual" if layer.residual else ""
-    outputs = "".join(f", uint8_t *restrict out{i}" for i in range(len(layer.targets)))
-    return f"const uint8_t *in{residual}{outputs}"
 
 
 def tile_origin(em: Emitter, variable: str, index: str, tile: int, size: int) -> None:
@@ -38,7 +32,7 @@ def tile_origin(em: Emitter, variable: str, index: str, tile: int, size: int) ->
     em.line(f"const int {variable} = {text if size % tile == 0 else f'm_min({text}, {size - tile})'};", scalar=1)
 
 
-class LoopNest(ABC):
+class LoopNest(Kernel):
     """A convolution's loop nest: segments, their tiles of blocks, tiles of pixels, then :meth:`tile`."""
 
     anchor: str
@@ -53,16 +47,11 @@ class LoopNest(ABC):
         outputs = [places[name] for name in layer.targets]
         smol = [place for place in outputs if place.tensor.format == "smol"]
         self.blocks = (smol or outputs)[0].blocks
-        self.epilogue = Epilogue(net, layer, places, self.blocks, pack=options.pack)
+        packed = self.source.tensor.format == "smol"
+        held = held_registers(net, layer, self.source.pixel_bytes) if packed else None
+        self.epilogue = Epilogue(net, layer, places, self.blocks, pack=options.pack, held=held)
         self.height, self.width = outputs[0].tensor.height, outputs[0].tensor.width
-        self.schedule = options.schedules.get(layer.name) or self.plan()
-        self.chains = 0
-        self.chain_length = 0
-
-    @property
-    def scratch(self) -> int:
-        """Bytes of the caller's memory for sums, handed over as a last parameter; none where 0."""
-        return 0
+        self.schedule: Schedule = options.schedules.get(layer.name) or self.plan()
 
     def style(self) -> str:
         """Multiply-accumulate of this layer: of its schedule, of its input's format, or the target's first."""
@@ -98,10 +87,6 @@ class LoopNest(ABC):
             if rest:
                 result.append(Tile(first + full * per, rest, "t", 1, pixels))
         return result
-
-    @abstractmethod
-    def describe(self) -> list[str]:
-        """Lines for the reader of the C: the loop nest from outside to inside, and what the registers hold."""
 
     @property
     def tile_rows(self) -> int:

@@ -11,7 +11,8 @@ import numpy as np
 
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, expand, lanes, plus, times
-from sysmol.kernels_c.nest import parameters, tile_origin
+from sysmol.kernels_c.nest import tile_origin
+from sysmol.kernels_c.nest.kernel import Kernel, parameters
 from sysmol.kernels_c.plan.constants import activation_limits, array_text, identifier
 from sysmol.kernels_c.plan.layout import Block, Place, segments
 from sysmol.kernels_c.plan.options import DEFAULT, Options
@@ -64,7 +65,7 @@ def tiles(
         yield
 
 
-class PlainDepthwise:
+class PlainDepthwise(Kernel):
     """Depthwise convolution of float tensors: four channels to a register, a few pixels at a time."""
 
     COLUMNS = 4

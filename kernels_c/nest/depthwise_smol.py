@@ -18,9 +18,9 @@ from sysmol.errors import SysmolError
 from sysmol.grid import PRODUCT_SHIFT
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
-from sysmol.kernels_c.nest import parameters
 from sysmol.kernels_c.nest.depthwise import CACHED, HELD_TAPS, tile_columns, tiles, window
-from sysmol.kernels_c.plan.constants import array_text, identifier, physical, wrap32
+from sysmol.kernels_c.nest.kernel import Kernel, parameters
+from sysmol.kernels_c.plan.constants import array_text, held_products, identifier, physical, wrap32
 from sysmol.kernels_c.plan.layout import Block, Group, Place, slot_channels
 from sysmol.kernels_c.plan.options import DEFAULT, Options
 from sysmol.network import INT32_MAX, Layer, Network, accumulator_bound, alignment, layer_classes
@@ -137,7 +137,7 @@ def pieces(source: Place, vector: int, own: Sequence[int]) -> list[Piece]:
     return result
 
 
-class SmolDepthwise:
+class SmolDepthwise(Kernel):
     """Depthwise convolution of a SMOL tensor, vector by vector, a few pixels of a row at a time."""
 
     def __init__(self, net: Network, layer: Layer, places: dict[str, Place], options: Options = DEFAULT) -> None:
@@ -153,13 +153,13 @@ class SmolDepthwise:
             raise SysmolError(
                 f"layer {layer.name}: a depthwise kernel {layer.kernel[1]} wide overflows its lanes; split it"
             )
-        self.constant = physical(net, layer, layer.outputs[0])
+        held = held_products(net, layer)
+        self.constant = physical(net, layer, layer.outputs[0], held)
         self.double = layer.outputs[0].shift % 2
         self.shifts = self._pack_shifts() if options.pack == "vqpk" else None
-        self.epilogue = Epilogue(net, layer, places, [part.block for part in self.parts], packed_alike=False)
+        self.epilogue = Epilogue(net, layer, places, [part.block for part in self.parts], packed_alike=False, held=held)
         self.held = layer.kernel[0] * layer.kernel[1] <= HELD_TAPS
         self.rows_outside = self.source.bytes + self.place.bytes > CACHED
-        self.chains = 0
         self.chain_length = layer.kernel[0] * layer.kernel[1]
 
     def _pack_shifts(self) -> dict[int, int] | None:
@@ -188,7 +188,6 @@ class SmolDepthwise:
 
     @property
     def written(self) -> list[str]:
-        """Tensors whose pixels are written whole, unused elements as code 0."""
         vectors = {part.vector for part in self.parts}
         return (
             self.layer.targets if self.shifts is not None and len(vectors) == len(self.source.tensor.patterns) else []

@@ -111,7 +111,7 @@ def _lifetimes(net: Network) -> dict[str, tuple[int, int]]:
     for number, layer in enumerate(net.layers):
         for name in layer.targets:
             result[name] = (number, number)
-        for name in filter(None, (layer.input, layer.residual)):
+        for name in layer.reads:
             if name != net.input:
                 result[name] = (result[name][0], number)
     result[net.output] = (result[net.output][0], len(net.layers))

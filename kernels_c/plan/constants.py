@@ -7,6 +7,7 @@ from the accumulator of the network file by a factor or by a constant per channe
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from sysmol.network import (
     dense_weight,
     group_parts,
     layer_classes,
+    operation,
     upper_codes,
 )
 from sysmol.packing import slot_precisions, unpack
@@ -57,41 +59,50 @@ def _invalid_taps(net: Network, layer: Layer) -> Array:
     return ~(row_ok[:, None, :, None] & column_ok[None, :, None, :])
 
 
-def excess(net: Network, layer: Layer, pixel_bytes: int | None = None) -> Array:
-    """What a kernel's accumulator holds beyond the file's, int64 ``[row classes, column classes, C]``; SMOL inputs.
+class Held(NamedTuple):
+    """What a kernel's accumulator holds instead of the file's: ``acc = factor * held - excess``.
 
-    ``pixel_bytes``: bytes of an input pixel that convolutions read, by default all of its vectors.
-
-    Convolution: unused slots (code 0 in activations, the stored filler in weights) under all taps, and real channels
-    under taps outside the image (code 0). Depthwise: the latter, in unaligned products. Average pooling sums codes.
+    ``factor`` int64 ``[C]``, ``excess`` int64 ``[row classes, column classes, C]``.
     """
+
+    factor: Array
+    excess: Array
+
+
+def held_codes(net: Network, layer: Layer) -> Held:
+    """Sums of SMOL codes u over the taps inside the image: a value is ``2u - t``."""
     x = net.tensors[layer.input]
-    outside = _invalid_taps(net, layer)
-    if layer.op == "avgpool":
-        valid = (~outside).sum(axis=(2, 3))
-        return valid[..., None] * _top(x)  # in units of g: acc = 2 * (sum of codes) - valid * t
-    if layer.op == "rescale":
-        return np.broadcast_to(_top(x), (*outside.shape[:2], x.channels))
-    if layer.op == "depthwise":
-        return -np.einsum("rcyx,yxk->rck", outside, dense_weight(net, layer) * _top(x))
+    valid = (~_invalid_taps(net, layer)).sum(axis=(2, 3))
+    return Held(np.full(x.channels, 2), valid[..., None] * _top(x))
+
+
+def held_products(net: Network, layer: Layer) -> Held:
+    """Sums of a depthwise layer's unaligned SMOL products over all taps: code 0 under taps outside the image."""
+    x = net.tensors[layer.input]
+    border = np.einsum("rcyx,yxk->rck", _invalid_taps(net, layer), dense_weight(net, layer) * _top(x))
+    return Held(1 << alignment(x), -border << alignment(x))
+
+
+def held_registers(net: Network, layer: Layer, pixel_bytes: int) -> Held:
+    """Sums of a convolution's aligned SMOL products over all taps and slots of the ``pixel_bytes`` that it reads: code
+    0 outside the image and in unused slots of activations, under the stored fillers of the weights."""
     assert layer.weight is not None
-    weight = dense_weight(net, layer)
+    weight, outside = dense_weight(net, layer), _invalid_taps(net, layer)
     parts = [
         _convolution_excess(part, outside, weight[own], layer.weight[own], pixel_bytes)
         for part, own in group_parts(net, layer)
     ]
-    return np.concatenate(parts, axis=-1)
+    return Held(np.ones(len(weight), dtype=np.int64), np.concatenate(parts, axis=-1))
 
 
-def _convolution_excess(x: Tensor, outside: Array, weight: Array, packed: Array, pixel_bytes: int | None) -> Array:
-    """:func:`excess` of convolutions for the output channels of one group, ``x`` being its input channels."""
+def _convolution_excess(x: Tensor, outside: Array, weight: Array, packed: Array, pixel_bytes: int) -> Array:
+    """The excess of :func:`held_registers` for the output channels of one group, ``x`` being its input channels."""
     aligned = weight << alignment(x)
     border = -np.einsum("rcyx,kyxi,i->rck", outside, aligned, _top(x), optimize=True)
     precisions = slot_precisions(x.patterns)
     unused = np.ones(len(precisions), dtype=bool)
     unused[x.slots] = False
-    if pixel_bytes is not None:
-        unused &= np.cumsum(precisions) <= 8 * pixel_bytes
+    unused &= np.cumsum(precisions) <= 8 * pixel_bytes
     shift = np.array([PRODUCT_SHIFT[int(p)] for p in precisions[unused]], dtype=np.int64)
     top = (1 << precisions[unused]) - 1
     filler = integer(unpack(packed, x.patterns), precisions)[..., unused]
@@ -99,23 +110,17 @@ def _convolution_excess(x: Tensor, outside: Array, weight: Array, packed: Array,
     return result
 
 
-def physical(net: Network, layer: Layer, out: Output, pixel_bytes: int | None = None) -> Physical:
-    """Constants with which a kernel gets the file's values from its own accumulators; see :func:`excess`."""
-    t, x = net.tensors[out.tensor], net.tensors[layer.input]
+def physical(net: Network, layer: Layer, out: Output, held: Held | None = None) -> Physical:
+    """Constants with which a kernel gets the file's values from its own accumulators, ``held`` where they differ from
+    the file's."""
+    t = net.tensors[out.tensor]
     if t.format == "f32":
         return Physical(out.M, out.B.reshape(1, -1), None, np.full(t.channels, out.hi))
     assert out.M is not None
     m, b = out.M.astype(np.int64), out.B.astype(np.int64)
     r = None if out.R is None else out.R.astype(np.int64)
-    if x.format == "smol":
-        extra = excess(net, layer, pixel_bytes)
-        if layer.op in ("rescale", "avgpool"):
-            b, m = b - m * extra, 2 * m
-        elif layer.op == "depthwise":
-            m = m << alignment(x)
-            b = b - m * extra
-        else:
-            b = b - m * extra
+    if held is not None:
+        m, b = m * held.factor, b - m * held.excess
     if r is not None and net.tensors[layer.residual].format == "smol":
         b, r = b - r * _top(net.tensors[layer.residual]), 2 * r
     return Physical(m, b.reshape(-1, t.channels), r, np.asarray(upper_codes(t, out.hi)))
@@ -127,7 +132,7 @@ def activation_limits(net: Network, name: str) -> tuple[int, int]:
     if t.format not in RANGES:
         return 0, 0
     for layer in net.layers:
-        if layer.op == "maxpool" and layer.output == name:
+        if not operation(layer).requantises and layer.output == name:
             return activation_limits(net, layer.input)
         for out in layer.outputs:
             if out.tensor == name:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sysmol.network import Layer, Network, Tensor
+from sysmol.network import Layer, Network, Tensor, operation
 from sysmol.pattern import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions, narrow_bytes
 
 ELEMENT_BYTES = {"u8": 1, "s8": 1, "s16": 2, "s32": 4, "f32": 4}
@@ -213,8 +213,8 @@ def _order_groups(net: Network) -> Iterable[list[str]]:
 
     for layer in net.layers:
         members = [*layer.targets, layer.residual]
-        if layer.op != "conv2d" and layer.input != net.input:
-            members.append(layer.input)
+        if not operation(layer).mixes_channels:
+            members += [name for name in layer.inputs if name != net.input]
         for name in filter(None, members):
             parent[find(name)] = find(members[0])
     groups: dict[str, list[str]] = {}
@@ -253,11 +253,13 @@ def _narrow(net: Network, names: Sequence[str], wide: Collection[str]) -> dict[s
         return {}
     saved = 0
     for layer in net.layers:
-        if layer.op == "depthwise" and any(sizes.get(n, 4) < 4 for n in (layer.input, *layer.targets)):
-            return {}  # its parts are up to 32 bits wide
+        kind = operation(layer)
+        lanewise = kind.has_weights and not kind.mixes_channels
+        if lanewise and any(sizes.get(n, 4) < 4 for n in (layer.input, *layer.targets)):
+            return {}  # the parts that it multiplies are up to 32 bits wide
         if layer.input in sizes and layer.groups > 1:
             return {}
-        if layer.op == "conv2d" and layer.input in sizes:
+        if kind.mixes_channels and layer.input in sizes:
             target = net.tensors[layer.targets[0]]
             registers, operations = run_registers(layer.kernel, sizes[layer.input])
             each = 8 * (layer.kernel[0] * layer.kernel[1] - registers) - operations
@@ -266,7 +268,7 @@ def _narrow(net: Network, names: Sequence[str], wide: Collection[str]) -> dict[s
 
 
 def _pads(net: Network, layer: Layer, place: Place) -> None:
-    """Widen ``place`` for the taps that ``layer`` reads outside the image. Maxima clamp their taps instead."""
+    """Widen ``place`` for the taps that ``layer`` reads outside the image as zeros."""
     t = place.tensor
     target = net.tensors[layer.targets[0]]
     bottom = (target.height - 1) * layer.stride[0] + layer.kernel[0] - layer.padding[0] - t.height
@@ -293,12 +295,13 @@ def plan(net: Network, wide: Collection[str] = ()) -> dict[str, Place]:
             else:
                 places[name] = Place(t, dense_blocks(t.channels))
     for layer in net.layers:
-        if layer.op == "rescale" and layer.input == net.input:
+        if layer.input == net.input:
             for name in layer.targets:
                 alone = all(name != other.residual for other in net.layers)
-                readers = [other for other in net.layers if other.input == name]
-                if net.tensors[name].format in ("s8", "f32") and alone and all(r.op == "conv2d" for r in readers):
+                readers = [operation(other) for other in net.layers if name in other.inputs]
+                if net.tensors[name].format in ("s8", "f32") and alone and all(r.mixes_channels for r in readers):
                     places[name].flat = True
-        if layer.op in ("conv2d", "depthwise", "avgpool"):
-            _pads(net, layer, places[layer.input])
+        if operation(layer).zeros_outside:
+            for name in layer.inputs:
+                _pads(net, layer, places[name])
     return places

@@ -13,7 +13,7 @@ from typing import Any
 
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json, content_key, read_json
-from sysmol.network import Layer, Network
+from sysmol.network import Layer, Network, operation
 from sysmol.schedule import Schedule
 
 FORMAT, VERSION = "sysmol-schedules", 1
@@ -46,7 +46,7 @@ def key(facts: Mapping[str, Any]) -> str:
 
 def convolutions(net: Network) -> list[Layer]:
     """The layers that have a schedule."""
-    return [layer for layer in net.layers if layer.op == "conv2d" and layer.input != net.input]
+    return [layer for layer in net.layers if operation(layer).mixes_channels and layer.input != net.input]
 
 
 def read(path: str | Path) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from sysmol import isa
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pack import Packer, Piece, piece_form
-from sysmol.kernels_c.epilogue.requantise import requantised_bound
+from sysmol.kernels_c.epilogue.requantise import largest_sum
 from sysmol.kernels_c.plan.layout import smol_blocks
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.program import generate
@@ -105,7 +105,7 @@ def test_cross(isa_name, program, assert_answers, emulator, seed) -> None:
 
 def test_doubling_is_where_it_fits() -> None:
     net = shifts_network(1)
-    bounds = [requantised_bound(net, layer, layer.outputs[0]) for layer in net.layers[3:5]]
+    bounds = [largest_sum(net, layer, layer.outputs[0]) for layer in net.layers[3:5]]
     assert net.layers[3].outputs[0].shift % 2 and net.layers[4].outputs[0].shift % 2
     assert bounds[0] <= INT32_MAX // 2 < bounds[1] <= INT32_MAX
 

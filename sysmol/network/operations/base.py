@@ -29,11 +29,11 @@ class Operation(ABC):
     """Whether an output channel depends on several input channels; else channels keep their order and number."""
     requantises: ClassVar[bool] = True
     """Whether results are sums that M, B, R and a shift bring into the outputs' formats; else they are elements of the
-    input's format, stored as they are."""
+    input, stored as they are."""
     zeros_outside: ClassVar[bool] = True
     """Whether zeros around the image, as elements, give what taps that do not count give (as in sums)."""
-    whole_pixels: ClassVar[bool] = False
-    """Whether it takes all channels of a tap together, in the order that they have in memory."""
+    reads_image: ClassVar[bool] = False
+    """Whether it may read the network's input, whose elements are bytes."""
 
     # --- shape and formats ---
 

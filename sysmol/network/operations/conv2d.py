@@ -22,7 +22,6 @@ class Conv2d(Convolution):
 
     name = "conv2d"
     mixes_channels = True
-    whole_pixels = True
     weight_axes = (1, 2, 3)
 
     def outer_shape(self, layer: Layer, channels: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ class Rescale(Operation):
     """``acc = x``. The one operation that may read the image, and turn integers into floating point there."""
 
     name = "rescale"
+    reads_image = True
 
     def check_formats(self, net: Network, layer: Layer, target: Tensor) -> None:
         if not net.is_float:
