@@ -37,6 +37,9 @@ test: $(VENV)/.installed  ## all tests (those that need gem5 skip where there is
 gem5-test: $(VENV)/.installed  ## only the tests that need gem5
 	$(BIN)/python -m pytest -q -m gem5
 
+test-onnx: $(VENV)/.installed  ## 210 random networks of all layer kinds: exported to ONNX, same logits
+	SYSMOL_TEST_NETWORKS=210 $(BIN)/python -m pytest -q tests/interchange -k layer_kinds
+
 verify-gem5: $(VENV)/.installed  ## random programs in gem5 against the Python model: 100,000 SMOL instructions per ISA
 	$(BIN)/sysmol verify-gem5 --out build/verify
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sysmol import __version__
-from sysmol.cli import chain, costs, facts, installation, kernels, simulation, training
+from sysmol.cli import chain, costs, facts, installation, interchange, kernels, simulation, training
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import remove_empty_folders
 
@@ -41,7 +41,8 @@ def program(
     pass
 
 
-for group in (chain, training, kernels, simulation, costs, facts, installation):  # in the order of the help text
+# In the order of the help text.
+for group in (chain, training, kernels, simulation, costs, facts, interchange, installation):
     app.add_typer(group.commands)
 
 

@@ -12,6 +12,7 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
 ROOM_TITLES = {
     "core": "Core",
     "patterns": "Patterns and registers",
+    "interchange": "Other formats",
     "train": "Training",
     "kernels_c": "Code generator",
     "configs_gem5": "Simulation",

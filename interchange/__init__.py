@@ -1,0 +1,6 @@
+"""Network files as ONNX and QONNX, which other tools show, run and check (docs/interchange.md).
+
+:mod:`~sysmol.interchange.onnx_out` and :mod:`~sysmol.interchange.qonnx_out` write models,
+:mod:`~sysmol.interchange.evaluation` runs the first kind in onnxruntime: the fast way to the logits of a test set. What
+comes from other formats is read by :mod:`sysmol.train.frontend.readers`.
+"""
