@@ -29,6 +29,8 @@ from sysmol.manifest import load_manifest
 from sysmol.network import Network, load
 
 SUFFIX = ".network.safetensors"
+FEWEST = ["variant", "isa", "cpu", "machine", "source", "kind", "cycles"]
+"""Columns of the layers where there are none."""
 USUAL_ORDER = ("fp32", "int8", "w4", "mixed")
 
 
@@ -116,7 +118,7 @@ def collect(folder: str | Path, machine: str | None = None) -> Results:
             for path, manifest in zip(manifest_paths, manifests, strict=True)
             if manifest["isa"] in ISAS
         ]
-    layers = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["variant", "isa", "cycles"])
+    layers = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=FEWEST)
     if len(layers):
         rank = {variant: place for place, variant in enumerate(sort_variants(list(layers["variant"].unique())))}
         layers = layers.assign(rank=layers["variant"].map(rank)).sort_values(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -17,6 +16,7 @@ from sysmol.pattern import pattern_name
 from sysmol.train.frontend.user_files import label
 
 if TYPE_CHECKING:
+    from sysmol.analysis.page import Page, Table, Tile
     from sysmol.search.codesign.loop import Row
     from sysmol.search.codesign.settings import Settings
 
@@ -52,26 +52,160 @@ def write(folder: Path, settings: Settings, rows: Sequence[Row], finished: bool)
     frame = table(rows)
     atomic_write_text(folder / "rounds.csv", frame.to_csv(index=False))
     if finished:
-        from sysmol.analysis.front import front_figure
-        from sysmol.analysis.report import image, page
-        from sysmol.analysis.report import table as html_table
+        from sysmol.analysis.page import render
 
-        sources = ", ".join(dict.fromkeys(frame["source"]))
-        figure = front_figure(frame, sources)
-        atomic_write_text(folder / "front.svg", figure)
-        title = f"Co-design: {label(settings.model)} on {label(settings.dataset)}, {settings.isa}, {settings.machine}"
-        chosen = [(row.name, " ".join(pattern_name(p) for p in row.patterns)) for row in rows]
-        parts = [
-            f"<h1>{html.escape(title)}</h1>",
-            "<p>Each round trains with the layer costs that the round before measured, chooses the hardware's patterns "
-            "for the precisions that were learned, and trains under them and under a limit: a share of the cycles that "
-            "uniform 4-bit takes in the layers with learned precisions. A network is kept where its accuracy on "
-            f"held-out training images stays within {settings.drop:g} points of full precision.</p>",
-            image(figure, f"Test accuracy over cycles and size; filled: on the Pareto front. Cycles: {sources}."),
-            "<h2>Networks</h2>" + html_table(COLUMNS, shown(frame)),
-            "<h2>Patterns (4-, 2-, 1-bit chunks)</h2>" + html_table(("network", "patterns"), chosen),
-            "<h2>Settings</h2>" + html_table(("setting", "value"), list(asdict(settings).items())),
-            f"<p class='note'>{html.escape(shlex.join(['sysmol', *sys.argv[1:]]))}</p>",
-        ]
-        atomic_write_text(folder / "codesign.html", page(title, parts))
+        images = _test_images(folder / f"{rows[0].name}.network.safetensors")
+        page = page_of(frame, settings, images)
+        atomic_write_text(folder / "front.svg", figures(frame, images)[0].svg)
+        atomic_write_text(folder / "codesign.html", render(page))
     return frame
+
+
+def _test_images(network: Path) -> int:
+    """How many images the accuracies come from, which the network files say; 0 where there is none."""
+    from sysmol.network import load
+
+    return int(load(network).metrics.get("test_images", 0)) if network.is_file() else 0
+
+
+def page_of(frame: pd.DataFrame, settings: Settings, images: int) -> Page:
+    """The page of a run: the best network's figures, the designs over cycles and size, everything as tables.
+
+    ``images``: how many test images the accuracies come from; 0 where that is unknown and there are no intervals.
+    """
+    from sysmol.analysis.page import Column, Details, Figures, Page, Section, Table, Text
+
+    chosen = [
+        (row["name"], " ".join(pattern_name(int(p)) for p in row["patterns"].split()))
+        for row in frame.to_dict("records")
+    ]
+    intervals = "; bars: 95% intervals of the accuracies" if images else ""
+    note = (
+        f"Large points are on the Pareto front over accuracy, size and cycles{intervals}. “Within noise” is what no "
+        "other design clearly beats: none costs less at no less accuracy, none has an accuracy whose interval lies "
+        "above it."
+    )
+    how = (
+        "Each round trains with the layer costs that the round before measured, chooses the hardware's patterns for "
+        "the precisions that were learned, and trains under them and under a limit: a share of the cycles that uniform "
+        "4-bit takes in the layers with learned precisions. A network is kept where its accuracy on held-out training "
+        f"images stays within {settings.drop:g} points of full precision."
+    )
+    return Page(
+        title=f"Co-design: {label(settings.model)} on {label(settings.dataset)}",
+        subtitle=f"ISA {settings.isa}, machine {settings.machine}; cycles: {_sources(frame)}",
+        tiles=tiles(frame, images),
+        sections=[
+            Section("Accuracy, cycles and size", [Figures(figures(frame, images)), Text(note, note=True)]),
+            Section("Networks", [networks_table(frame, images)]),
+            Section(
+                "Details",
+                [
+                    Text(how),
+                    Details("Patterns: 4-, 2- and 1-bit chunks", [Table.of(["network", "patterns"], chosen)]),
+                    Details("Settings", [Table.of(["setting", "value"], list(asdict(settings).items()))]),
+                    Details(
+                        "Rounds as they were run",
+                        [Table.of([Column(name, minor=name in MINOR) for name in COLUMNS], shown(frame))],
+                    ),
+                ],
+            ),
+        ],
+        foot=shlex.join(["sysmol", *sys.argv[1:]]),
+    )
+
+
+MINOR = ("design", "validation", "bits/parameter", "source", "improved")
+"""Columns that narrow screens leave out."""
+
+
+def tiles(frame: pd.DataFrame, images: int) -> list[Tile]:
+    """The best network (the last that improved on all before) against uniform 4-bit, the first row."""
+    from sysmol.analysis.page import Tile
+    from sysmol.analysis.page.values import percent, percent_range, size, thousands, times
+
+    known = with_intervals(frame, images)
+    improved = [row for row in known if row["improved"]]
+    if not improved:
+        return [Tile("Best network", "none", ["no network kept its accuracy"], bad=True)]
+    best, first = improved[-1], known[0]
+    between = percent_range(best["accuracy_low"], best["accuracy_high"])
+    accuracy = [f"{between}: 95% interval, {images} test images"] if images else []
+    about = "" if best["kind"] == "measured" else "≈ "
+    found = [
+        (f"Accuracy, {best['name']}", percent(best["accuracy_integer"]), accuracy, percent(first["accuracy_integer"])),
+        ("Size of the file", size(best["file_bytes"]), [f"{best['bits_per_parameter']:.2f} bits per weight"],
+         f"{size(first['file_bytes'])}, {times(first['file_bytes'] / best['file_bytes'])} as large"),
+        ("Cycles per image", f"{about}{thousands(best['cycles'])}", [str(best["source"])],
+         f"{about}{thousands(first['cycles'])}, {times(first['cycles'] / best['cycles'])} as many"),
+    ]  # fmt: skip
+    return [
+        Tile(title, value, [*lines, *([] if first is best else [f"{first['name']}: {beside}"])])
+        for title, value, lines, beside in found
+    ]
+
+
+def with_intervals(frame: pd.DataFrame, images: int) -> list[dict[Any, Any]]:
+    """The rows with ``accuracy_low`` and ``accuracy_high`` of the integers, and ``kind``: how cycles are known."""
+    from sysmol.analysis.costs.quantity import Kind
+    from sysmol.analysis.intervals import accuracy_interval
+
+    rows = []
+    for row in frame.to_dict("records"):
+        accuracy = float(row["accuracy_integer"])
+        low, high = accuracy_interval(accuracy, images) if images else (accuracy, accuracy)
+        kind = Kind.ESTIMATE if row["source"] == Kind.ESTIMATE else Kind.MEASURED
+        rows.append(row | {"accuracy_low": low, "accuracy_high": high, "kind": kind})
+    return rows
+
+
+def networks_table(frame: pd.DataFrame, images: int) -> Table:
+    """The designs, and which of them no other beats."""
+    from sysmol.analysis.front import within_noise
+    from sysmol.analysis.page import Column, Table
+    from sysmol.analysis.page.values import percent, percent_range
+
+    known = with_intervals(frame, images)
+    unbeaten = within_noise(pd.DataFrame(known))
+    rows = [
+        [
+            row["name"], row["design"], row["limits"], percent(row["validation"]), percent(row["accuracy_integer"]),
+            percent_range(row["accuracy_low"], row["accuracy_high"]) if images else None,
+            f"{row['bits_per_parameter']:.2f}", row["file_bytes"], round(row["cycles"]), row["kept"],
+            "yes" if row["front"] else "within noise" if same else "no",
+        ]
+        for row, same in zip(known, unbeaten, strict=True)
+    ]  # fmt: skip
+    columns = [
+        Column("network"), Column("patterns", minor=True), Column("limit", minor=True),
+        Column("accuracy, held out", number=True, minor=True), Column("test accuracy", number=True),
+        Column("95% interval", number=True, minor=True), Column("bits per weight", number=True, minor=True),
+        Column("bytes", number=True), Column("cycles", number=True), Column("kept", minor=True), Column("front"),
+    ]  # fmt: skip
+    return Table.of(columns, rows)
+
+
+def figures(frame: pd.DataFrame, images: int) -> list[Any]:
+    """Accuracy over cycles and over size, a colour per number of patterns."""
+    from sysmol.analysis.figures import OTHER_COLOURS
+    from sysmol.analysis.front import trade_off_figure
+    from sysmol.analysis.page import Figure
+
+    groups = list(dict.fromkeys(frame["design"]))
+    colours = {group: OTHER_COLOURS[place % len(OTHER_COLOURS)] for place, group in enumerate(groups)}
+    known = pd.DataFrame(with_intervals(frame, images))
+    same = {"group": known["design"], "accuracy": known["accuracy_integer"]}
+    sources = _sources(frame)
+    found = []
+    for column, name, kinds in (
+        ("cycles", f"cycles per image ({sources})", known["kind"]),
+        ("file_bytes", "bytes of the network file", "measured"),
+    ):
+        cost = known[column].astype(float)
+        points = known.assign(**same, cost=cost, cost_low=cost, cost_high=cost, kind=kinds)
+        found.append(Figure(trade_off_figure(points, name, colours), f"Test accuracy over {name}."))
+    return found
+
+
+def _sources(frame: pd.DataFrame) -> str:
+    return ", ".join(dict.fromkeys(map(str, frame["source"])))

@@ -1,5 +1,7 @@
-"""The summary, the figures and the page, from a folder of products."""
+"""The summary, the figures and the report's page, from a folder of products."""
 
+import base64
+import html
 import json
 import re
 from pathlib import Path
@@ -9,9 +11,13 @@ import pytest
 
 from sysmol.analysis import figures
 from sysmol.analysis.costs.estimate_errors import estimate_errors
+from sysmol.analysis.intervals import accuracy_interval
+from sysmol.analysis.page.values import thousands
+from sysmol.analysis.precisions import precision_table
 from sysmol.analysis.products import collect
-from sysmol.analysis.report import precision_table, write_report
+from sysmol.analysis.report import write_report
 from sysmol.errors import SysmolError
+from sysmol.network import load, save
 
 
 def test_summary_names_its_sources(products: Path) -> None:
@@ -37,16 +43,90 @@ def test_estimate_is_held_against_measurement(products: Path) -> None:
     assert estimate_errors(collect(products).layers).empty, "no estimate, no comparison"
 
 
+def texts(page: str) -> str:
+    """What a page and its figures say, entities resolved."""
+    found = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", page)
+    return html.unescape(page) + " ".join(base64.b64decode(data).decode() for data in found)
+
+
 def test_page_is_self_contained_and_escaped(products: Path) -> None:
     write_report(collect(products, "o3-n1"), products, "sysmol report <x>")
     page = (products / "report.html").read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)""", page) and "@import" not in page and "url(" not in page
+    assert "<script" not in page and "javascript:" not in page and len(page) < 1_500_000
     assert "tiny &lt;net&gt;" in page and "<net>" not in page and "made &amp; by hand" in page
     assert "estimate" in page and "gem5 24.0.0.1 o3" in page
     assert "cc &lt;1&gt;" in page and "sysmol report &lt;x&gt;" in page
     for words in ("0123456789abcdef", "mixed-riscv", "N1 SOG", "bit for bit", "estimate against"):
         assert words in page
     assert page.count("<table>") == page.count("</table>") > 5
+
+
+def test_the_first_screen_says_what_matters(products: Path) -> None:
+    for variant in ("int8", "fp32"):
+        net = load(products / "mixed.network.safetensors")
+        net.metrics |= {
+            "accuracy_integer": 0.98,
+            "test_images": 400,
+            "file_bytes": {"int8": 2000, "fp32": 8000}[variant],
+        }
+        save(products / f"{variant}.network.safetensors", net)
+    net = load(products / "mixed.network.safetensors")
+    net.metrics |= {"test_images": 400, "file_bytes": 1000}
+    (products / "mixed.network.safetensors").unlink()
+    save(products / "mixed.network.safetensors", net)
+    write_report(collect(products, "o3-n1"), products, "sysmol report")
+    page = texts((products / "report.html").read_text())
+    first = page[: page.index("<section>")]
+    low, high = accuracy_interval(0.975, 400)
+    for words in ("97.50%", f"{100 * low:.1f} to {100 * high:.1f}%: 95% interval, 400 test images", "fp32: 98.00%",
+                  "1 kB", "int8: 2 kB, 2.0x as large", "fp32: 8 kB, 8.0x as large"):  # fmt: skip
+        assert words.replace(" ", "") in first.replace(" ", "").replace("\xa0", ""), words
+
+
+def test_an_estimate_is_never_shown_as_measured(products: Path) -> None:
+    write_report(collect(products, "o3-n1"), products, "sysmol report")
+    page = html.unescape((products / "report.html").read_text())
+    arm, riscv = (re.search(rf"Cycles per image, {isa}</span><b>(.*?)</div>", page) for isa in ("AArch64", "RISC-V"))
+    assert arm and riscv
+    assert "≈" in arm.group(1) and "estimate, not simulated" in arm.group(1)
+    assert "≈" not in riscv.group(1) and "gem5 24.0.0.1 o3, machine o3-n1" in riscv.group(1)
+    assert "estimate" not in riscv.group(1)
+
+
+HOSTILE = (
+    """<script>alert(1)</script> */ int x; /* "><img src=x onerror=alert(1)> ' $\\frac{ {{ 7 * 7 }} {% raw %} &amp;"""
+)
+TAGS = """html head meta title style body header h1 h2 p div span b small section figure img figcaption table caption
+thead tbody tr th td details summary footer"""
+"""All that a page is made of."""
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "_"])
+def test_names_from_files_stay_names(products: Path, name: str) -> None:
+    """Names of network and layers, description, metrics: shown as they are, and never markup, formula or template."""
+    old = load(products / "mixed.network.safetensors")
+    old.name, old.description = name, f"about {name}"
+    old.metrics |= {name: 1.5}
+    renamed = {layer.name: f"{layer.name}{name}" for layer in old.layers}
+    for layer in old.layers:
+        layer.name = renamed[layer.name]
+    (products / "mixed.network.safetensors").unlink()
+    save(products / "mixed.network.safetensors", old)
+    for isa in ("arm", "riscv"):
+        path = products / "bin" / f"mixed.{isa}.json"
+        manifest = json.loads(path.read_text())
+        manifest["regions"] = [region | {"name": renamed[region["name"]]} for region in manifest["regions"]]
+        path.write_text(json.dumps(manifest | {"name": name}))
+    write_report(collect(products, "o3-n1"), products, "sysmol report")
+    page = (products / "report.html").read_text()
+    assert set(re.findall(r"<([a-z0-9]+)", page)) <= set(TAGS.split())
+    assert page.count("<img ") == page.count('<img src="data:image/svg+xml;base64,')
+    assert html.escape(f"about {name}").replace("&quot;", "&#34;").replace("&#x27;", "&#39;") in page
+    assert html.unescape(texts(page)).count(html.unescape(name)) > 5
+    for figure in re.findall(r"base64,([A-Za-z0-9+/=]+)", page):
+        tree = ElementTree.fromstring(base64.b64decode(figure))
+        assert not [each for each in tree.iter() if each.tag.endswith(("script", "foreignObject", "image"))]
 
 
 def test_figures_are_svg_that_parses_and_says_estimate(products: Path) -> None:
@@ -57,6 +137,8 @@ def test_figures_are_svg_that_parses_and_says_estimate(products: Path) -> None:
     assert text == figures.cycles_figure(results.cycles(), results.variants), "equal input, equal file"
     precisions = precision_table(results.networks["mixed"])
     ElementTree.fromstring(figures.precision_figure(precisions))
+    (rows, *_) = figures.panels(results.cycles())
+    ElementTree.fromstring(figures.layers_figure(rows, results.variants))
     assert precisions.groupby("layer")["channels"].sum().gt(0).all()
 
 
@@ -70,7 +152,7 @@ def test_a_mismatch_is_not_hidden(products: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"logits_match": False, "mismatches": 1}))
     facts = write_report(collect(products), products, "sysmol report")
     assert facts["logits_agree"] is False
-    assert "NO</span>" in (products / "report.html").read_text()
+    assert "1 DIFFER" in (products / "report.html").read_text()
 
 
 def test_what_was_made_from_other_files_is_left_out(products: Path) -> None:
@@ -98,4 +180,4 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("value", "text"), [(1234567.0, "1.23 M"), (45600.0, "45.6 k"), (999.0, "999"), (0.5, "0.5")])
 def test_thousands(value: float, text: str) -> None:
-    assert figures.thousands(value) == text
+    assert thousands(value) == text
