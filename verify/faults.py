@@ -1,9 +1,7 @@
 """What must trap: every illegal word, patterns that the hardware lacks, and legal words while the vector unit is off.
 
-A bare-metal program runs each word once and records what the architecture says about it. RISC-V (machine mode): cause
-2, illegal instruction, with the word in mtval; mstatus.VS turns dirty where the word ran and stays where it did not.
-AArch64 (exception level 1): exception class 0 (unknown reason) for illegal words and 7 (access to SIMD) where
-CPACR_EL1.FPEN traps. In every case the address is that of the word, and vd keeps its content.
+A bare-metal program runs each word once and records what the architecture says about it (:mod:`sysmol.verify.traps`).
+In every case the address is that of the word, and vd keeps its content.
 """
 
 import random
@@ -18,17 +16,12 @@ from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import compile_c, find_compiler
 from sysmol.machine import pattern_set
 from sysmol.verify.campaign import run_program_file
+from sysmol.verify.traps import TRAPS, draw
 
 VD, VN, VM = 1, 2, 3
 RECORD = 48
 """Bytes of a record: cause, offset of the trap's address from the word's, value, state of the unit afterwards, vd."""
 NONE = (1 << 64) - 1
-OFF, INITIAL, CLEAN, DIRTY = 0, 1, 2, 3
-"""mstatus.VS. CPACR_EL1.FPEN: 3 lets SIMD run; 0 and 2 trap it."""
-ILLEGAL_CAUSE = {"arm": 0x00, "riscv": 2}
-OFF_CAUSE = {"arm": 0x07, "riscv": 2}
-UNKNOWN_SYNDROME, SIMD_SYNDROME = 0x2000000, 0x3E00000
-"""Lower bits of ESR_EL1: 32-bit instruction; for SIMD traps also condition code 14, always."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +38,17 @@ def cases(isa: str, patterns: Sequence[int], rng: random.Random, operands: Seque
     """All illegal words (one choice of registers) with the unit on, legal words of every function with it off and on,
     in random order. ``operands``: contents of vd, vn, vm."""
     found = []
-    vd = operands[0]
+    vd, traps = operands[0], TRAPS[isa]
     for fn, field6 in table.candidates():
         word = table.encode(isa, fn, field6, VD, VN, VM)
         name = f"function {fn}, field6 {field6}"
         if table.supported(fn, field6, patterns):
             result = table.execute(fn, field6, *operands)
-            on = rng.choice((INITIAL, CLEAN, DIRTY)) if isa == "riscv" else 3
-            found.append(Case(word, name, on, _record(NONE, NONE, NONE, 3, result)))
+            found.append(Case(word, name, draw(rng, traps.on), _record(NONE, NONE, NONE, traps.runs, result)))
             if field6 % 8 == 0:
-                off = OFF if isa == "riscv" else rng.choice((0, 2))
-                value = word if isa == "riscv" else SIMD_SYNDROME
-                record = _record(OFF_CAUSE[isa], 0, value, off, vd)
+                off = draw(rng, traps.off)
+                value = word if traps.off_value is None else traps.off_value
+                record = _record(traps.off_cause, 0, value, off, vd)
                 found.append(Case(word, f"{name}, unit off", off, record))
         else:
             found.append(_illegal(isa, word, name, vd))
@@ -73,9 +65,9 @@ def formless_bits(isa: str, word: int) -> list[int]:
 
 
 def _illegal(isa: str, word: int, name: str, vd: bytes) -> Case:
-    unit = INITIAL if isa == "riscv" else 3
-    value = word if isa == "riscv" else UNKNOWN_SYNDROME
-    return Case(word, name, unit, _record(ILLEGAL_CAUSE[isa], 0, value, unit, vd))
+    traps = TRAPS[isa]
+    value = word if traps.illegal_value is None else traps.illegal_value
+    return Case(word, name, traps.tried, _record(traps.illegal_cause, 0, value, traps.tried, vd))
 
 
 def _record(cause: int, offset: int, value: int, unit: int, vd: bytes) -> bytes:
@@ -89,137 +81,13 @@ def describe(record: bytes) -> str:
     return f"{trap}, unit {unit}, vd {record[32:][::-1].hex()}"
 
 
-RISCV = """
-    .section .text.start, "ax"
-    .global _start
-_start:
-    la t0, trap
-    csrw mtvec, t0
-    la s4, records
-    la s6, operands
-    li s7, 0x600
-{cases}
-    la s4, records
-    amoor.d zero, zero, (s4)
-    mv a0, s4
-    li a1, {bytes}
-    li a2, 0
-    la a3, name
-    fence
-    .4byte 0x7b | (0x4f << 25)
-    li a0, 0
-    .4byte 0x7b | (0x21 << 25)
-1:  j 1b
-    .balign 4
-trap:
-    csrr t2, mcause
-    sd t2, 0(s4)
-    csrr t3, mepc
-    sub t2, t3, s5
-    sd t2, 8(s4)
-    csrr t2, mtval
-    sd t2, 16(s4)
-    addi t3, t3, 4
-    csrw mepc, t3
-    mret
-"""
-RISCV_CASE = """
-    csrs mstatus, s7
-    mv t0, s6
-    vl1re8.v v1, (t0)
-    addi t0, t0, 16
-    vl1re8.v v2, (t0)
-    addi t0, t0, 16
-    vl1re8.v v3, (t0)
-    csrc mstatus, s7
-    li t0, {unit} << 9
-    csrs mstatus, t0
-    la s5, 2f
-    .balign 4
-2:  .4byte {word:#010x}
-    csrr t0, mstatus
-    srli t0, t0, 9
-    andi t0, t0, 3
-    sd t0, 24(s4)
-    csrs mstatus, s7
-    addi t0, s4, 32
-    vs1r.v v1, (t0)
-    addi s4, s4, 48
-"""
-ARM = """
-    .section .text.start, "ax"
-    .global _start
-_start:
-    adrp x0, vectors
-    add x0, x0, :lo12:vectors
-    msr vbar_el1, x0
-    adrp x20, records
-    add x20, x20, :lo12:records
-    adrp x21, operands
-    add x21, x21, :lo12:operands
-    mov x22, #(3 << 20)
-{cases}
-    dsb sy
-    adrp x0, records
-    add x0, x0, :lo12:records
-    ldr x1, ={bytes}
-    mov x2, #0
-    adrp x3, name
-    add x3, x3, :lo12:name
-    isb
-    .inst 0xff000110 | (0x4f << 16)
-    mov x0, #0
-    .inst 0xff000110 | (0x21 << 16)
-1:  b 1b
-    .ltorg
-trap:
-    mrs x2, esr_el1
-    lsr x3, x2, #26
-    str x3, [x20]
-    and x2, x2, #0x3ffffff
-    str x2, [x20, #16]
-    mrs x3, elr_el1
-    sub x2, x3, x19
-    str x2, [x20, #8]
-    add x3, x3, #4
-    msr elr_el1, x3
-    eret
-    .balign 2048
-vectors:
-    .rept 16
-    .balign 128
-    b trap
-    .endr
-"""
-ARM_CASE = """
-    msr cpacr_el1, x22
-    isb
-    ldr q1, [x21]
-    ldr q2, [x21, #16]
-    ldr q3, [x21, #32]
-    mov x0, #({unit} << 20)
-    msr cpacr_el1, x0
-    isb
-    adr x19, 2f
-2:  .inst {word:#010x}
-    mrs x0, cpacr_el1
-    ubfx x0, x0, #20, #2
-    str x0, [x20, #24]
-    msr cpacr_el1, x22
-    isb
-    str q1, [x20, #32]
-    add x20, x20, #48
-"""
-
-
 def source(isa: str, chosen: Sequence[Case], operands: Sequence[bytes]) -> str:
     """Assembler text of the program."""
-    frame, each = (ARM, ARM_CASE) if isa == "arm" else (RISCV, RISCV_CASE)
-    body = "".join(each.format(unit=case.unit, word=case.word) for case in chosen)
+    body = "".join(TRAPS[isa].case.format(unit=case.unit, word=case.word) for case in chosen)
     data = ["    .data", "    .balign 64", "operands:"]
     data += [f"    .byte {', '.join(map(str, operand))}" for operand in operands]
     data += ["    .balign 64", "records:", f"    .fill {len(chosen) * RECORD}, 1, 0xff", 'name: .asciz "logits.bin"']
-    return frame.format(cases=body, bytes=len(chosen) * RECORD) + "\n".join(data) + "\n"
+    return TRAPS[isa].frame.format(cases=body, bytes=len(chosen) * RECORD) + "\n".join(data) + "\n"
 
 
 def check_faults(

@@ -1,5 +1,6 @@
 """Random programs: drawn from a seed, interpreted, run on every core model; a wrong meaning is found and located."""
 
+import dataclasses
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from sysmol.verify import assembly, campaign, faults
 from sysmol.verify.operations import OPERATIONS, Step
 from sysmol.verify.program import Generator, Guard, Node, Program, Repeat, Smol, Vill, run_program
 from sysmol.verify.state import State, first_difference
+from sysmol.verify.traps import TRAPS
 
 SEED = 20260711
 
@@ -174,6 +176,6 @@ def test_faults_are_the_architecture_s(gem5: Path, isa: str, cpu: str, tmp_path:
 @pytest.mark.gem5
 def test_a_wrong_trap_is_found(gem5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isa: str) -> None:
     """The comparison fires: other causes are expected than the core gives."""
-    monkeypatch.setitem(faults.OFF_CAUSE, isa, 5)
+    monkeypatch.setitem(TRAPS, isa, dataclasses.replace(TRAPS[isa], off_cause=5))
     count, wrong = faults.check_faults(isa, "atomic", SEED, "o3-n1", "P4", gem5, tmp_path)
     assert 0 < len(wrong) < count and all("unit off" in line for line in wrong)
