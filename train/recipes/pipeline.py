@@ -316,7 +316,7 @@ class Pipeline:
         }
         network.provenance |= {
             **self.facts,
-            "phases": [phase | {"log": phase["log"][-1:]} for phase in trained.phases],
+            "phases": trained.phases,
             "patterns_supported": list(prepared.supported),
             "seconds": trained.seconds,
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
