@@ -15,7 +15,7 @@ from sysmol.kernels_c.image.runtimes import runtime_for
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import compile_c, find_compiler
 from sysmol.machine import pattern_set
-from sysmol.verify.campaign import run_program_file
+from sysmol.verify.simulation import run_program_file
 from sysmol.verify.traps import TRAPS, draw
 
 VD, VN, VM = 1, 2, 3

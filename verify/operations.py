@@ -6,10 +6,12 @@ vector operations use the element width and the length that the last ``vset`` ch
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from sysmol.verify.state import WINDOW, WORD, State, signed
+from sysmol.verify import meanings
+from sysmol.verify.meanings import Meaning
+from sysmol.verify.state import WINDOW, State, signed
 
 SCALAR_NAMES = {
     "arm": tuple(f"x{i}" for i in range(12)),
@@ -18,8 +20,6 @@ SCALAR_NAMES = {
 ARRANGEMENT = {8: "16b", 16: "8h", 32: "4s"}
 LETTER = {8: "b", 16: "h", 32: "s"}
 WIDTHS = (8, 16, 32)
-
-Meaning = Callable[[State, Sequence[int], int], None]
 
 
 @dataclass(frozen=True)
@@ -41,157 +41,8 @@ class Operation:
         return self.arm if isa == "arm" else self.riscv
 
 
-def _lane_by_lane(function: Callable[[int, int, int, int], int]) -> Meaning:
-    """vd[i] = function(vd[i], vn[i], vm[i], width), elements unsigned."""
-
-    def run(state: State, args: Sequence[int], named: int) -> None:
-        width = state.width(named)
-        columns = zip(*(state.lanes(register, width) for register in args), strict=True)
-        values = [function(d, n, m, width) for d, n, m in columns]
-        state.put(args[0], width, values[: state.active(width)])
-
-    return run
-
-
-def _shift(function: Callable[[int, int, int], int]) -> Meaning:
-    def run(state: State, args: Sequence[int], named: int) -> None:
-        width = state.width(named)
-        values = [function(n, args[2], width) for n in state.lanes(args[1], width)]
-        state.put(args[0], width, values[: state.active(width)])
-
-    return run
-
-
-def _dup(state: State, args: Sequence[int], named: int) -> None:
-    width = state.width(named)
-    state.put(args[0], width, [state.scalars[args[1]]] * state.active(width))
-
-
-def _get(state: State, args: Sequence[int], named: int) -> None:
-    width = state.width(named)
-    state.scalars[args[0]] = signed(state.lanes(args[1], width)[0], width) & WORD
-
-
-def _insert(state: State, args: Sequence[int], named: int) -> None:
-    width = state.width(named)
-    state.put(args[0], width, [state.scalars[args[1]]])
-
-
-def _ext(state: State, args: Sequence[int], _width: int) -> None:
-    pair = state.vectors[args[1]] + state.vectors[args[2]]
-    state.vectors[args[0]] = pair[args[3] : args[3] + 16]
-
-
-def _zip1(state: State, args: Sequence[int], width: int) -> None:
-    n, m = state.lanes(args[1], width), state.lanes(args[2], width)
-    state.put(args[0], width, [x for pair in zip(n, m, strict=True) for x in pair][: len(n)])
-
-
-def _sdot(state: State, args: Sequence[int], _width: int) -> None:
-    d = state.lanes(args[0], 32)
-    n, m = ([signed(x, 8) for x in state.lanes(r, 8)] for r in args[1:3])
-    state.put(args[0], 32, [d[i] + sum(n[4 * i + j] * m[4 * i + j] for j in range(4)) for i in range(4)])
-
-
-def _addv(state: State, args: Sequence[int], width: int) -> None:
-    total = sum(state.lanes(args[1], width)) & ((1 << width) - 1)
-    state.vectors[args[0]] = total.to_bytes(state.size, "little")
-
-
-def _add_scalar(state: State, args: Sequence[int], named: int) -> None:
-    width = state.width(named)
-    values = [n + state.scalars[args[2]] for n in state.lanes(args[1], width)]
-    state.put(args[0], width, values[: state.active(width)])
-
-
-def _slide(state: State, args: Sequence[int], named: int) -> None:
-    """Elements beyond the register read as zero."""
-    width = state.width(named)
-    moved = state.lanes(args[1], width)[args[2] :]
-    state.put(args[0], width, (moved + [0] * args[2])[: state.active(width)])
-
-
-def _sum(state: State, args: Sequence[int], named: int) -> None:
-    width = state.width(named)
-    values = state.lanes(args[1], width)[: state.active(width)]
-    state.put(args[0], width, [state.lanes(args[2], width)[0] + sum(values)])
-
-
-def _merge(state: State, args: Sequence[int], named: int) -> None:
-    """Bit i of v0 set: vm[i], else vn[i]."""
-    width = state.width(named)
-    mask = int.from_bytes(state.vectors[0], "little")
-    n, m = state.lanes(args[1], width), state.lanes(args[2], width)
-    state.put(args[0], width, [m[i] if mask >> i & 1 else n[i] for i in range(state.active(width))])
-
-
-def _scalar(function: Callable[[int, int], int]) -> Meaning:
-    def run(state: State, args: Sequence[int], _width: int) -> None:
-        state.scalars[args[0]] = function(state.scalars[args[1]], state.scalars[args[2]]) & WORD
-
-    return run
-
-
-def _scalar_immediate(function: Callable[[int, int], int]) -> Meaning:
-    def run(state: State, args: Sequence[int], _width: int) -> None:
-        state.scalars[args[0]] = function(state.scalars[args[1]], args[2]) & WORD
-
-    return run
-
-
-def _load(size: int, extend: bool, dynamic: int = 0) -> Meaning:
-    def run(state: State, args: Sequence[int], _width: int) -> None:
-        address = state.scalars[args[1]] & dynamic if dynamic else args[1]
-        value = state.load(address, size)
-        state.scalars[args[0]] = signed(value, 8 * size) & WORD if extend else value
-
-    return run
-
-
-def _store(size: int, dynamic: int = 0) -> Meaning:
-    def run(state: State, args: Sequence[int], _width: int) -> None:
-        address = state.scalars[args[1]] & dynamic if dynamic else args[1]
-        state.store(address, size, state.scalars[args[0]])
-
-    return run
-
-
-def _load_vector(dynamic: int = 0) -> Meaning:
-    def run(state: State, args: Sequence[int], _width: int) -> None:
-        address = state.scalars[args[1]] & dynamic if dynamic else args[1]
-        state.vectors[args[0]] = bytes(state.memory[address : address + state.size])
-
-    return run
-
-
-def _store_vector(dynamic: int = 0) -> Meaning:
-    def run(state: State, args: Sequence[int], _width: int) -> None:
-        address = state.scalars[args[1]] & dynamic if dynamic else args[1]
-        state.memory[address : address + state.size] = state.vectors[args[0]]
-
-    return run
-
-
-def _load_elements(state: State, args: Sequence[int], width: int) -> None:
-    """RISC-V: vset to ``width`` and the full length, then a unit-stride load of that width."""
-    _set_type(state, (0,), width)
-    step = width // 8
-    state.put(args[0], width, [state.load(args[1] + step * i, step) for i in range(state.vl)])
-
-
-def _store_elements(state: State, args: Sequence[int], width: int) -> None:
-    _set_type(state, (0,), width)
-    state.memory[args[1] : args[1] + state.size] = state.vectors[args[0]]
-
-
-def _set_type(state: State, args: Sequence[int], width: int) -> None:
-    """``args[0]``: 0 for the full length, else that many elements less."""
-    state.sew = width
-    state.vl = state.size * 8 // width - args[0]
-
-
 def set_type_text(width: int, less: int, size: int) -> str:
-    """RISC-V's instructions for :func:`_set_type`: the immediate form ends at 31 elements."""
+    """RISC-V's instructions for :func:`meanings.set_type`: the immediate form ends at 31 elements."""
     elements = size * 8 // width - less
     if elements > 31:
         return f"li t4, {elements}\nvsetvli zero, t4, e{width}, m1, tu, mu"
@@ -211,7 +62,7 @@ def _vector(name: str, arm: str | None, riscv: str | None, function: Callable[[i
         "vvv",
         text(arm, f"OP v{{a}}.{arrangement}, v{{b}}.{arrangement}, v{{c}}.{arrangement}"),
         text(riscv, "OP v{a}, v{b}, v{c}"),
-        _lane_by_lane(function),
+        meanings.lane_by_lane(function),
     )
 
 
@@ -234,60 +85,61 @@ OPERATIONS: tuple[Operation, ...] = (
     _vector("umax", "umax", "vmaxu.vv", lambda d, n, m, w: max(n, m)),
     _vector("umin", "umin", "vminu.vv", lambda d, n, m, w: min(n, m)),
     Operation("shl", "vector", "vvk", "shl v{a}.{T}, v{b}.{T}, #{c}", "vsll.vi v{a}, v{b}, {c}",
-              _shift(lambda n, k, w: n << k), _SHIFTS),
+              meanings.shift(lambda n, k, w: n << k), _SHIFTS),
     Operation("sshr", "vector", "vvk", "sshr v{a}.{T}, v{b}.{T}, #{c}", "vsra.vi v{a}, v{b}, {c}",
-              _shift(lambda n, k, w: signed(n, w) >> k), _SHIFTS),
+              meanings.shift(lambda n, k, w: signed(n, w) >> k), _SHIFTS),
     Operation("ushr", "vector", "vvk", "ushr v{a}.{T}, v{b}.{T}, #{c}", "vsrl.vi v{a}, v{b}, {c}",
-              _shift(lambda n, k, w: n >> k), _SHIFTS),
-    Operation("dup", "vector", "vs", "dup v{a}.{T}, {W}", "vmv.v.x v{a}, {b}", _dup),
+              meanings.shift(lambda n, k, w: n >> k), _SHIFTS),
+    Operation("dup", "vector", "vs", "dup v{a}.{T}, {W}", "vmv.v.x v{a}, {b}", meanings.dup),
     # RISC-V's vmv.s.x is left out: in gem5 v24.0's out-of-order core it loses the undisturbed tail.
-    Operation("insert", "vector", "vs", "mov v{a}.{E}[0], {W}", None, _insert),
-    Operation("ext", "vector", "vvvk", "ext v{a}.16b, v{b}.16b, v{c}.16b, #{d}", None, _ext, tuple(range(1, 16))),
-    Operation("zip1", "vector", "vvv", "zip1 v{a}.{T}, v{b}.{T}, v{c}.{T}", None, _zip1),
-    Operation("sdot", "vector", "vvv", "sdot v{a}.4s, v{b}.16b, v{c}.16b", None, _sdot),
-    Operation("addv", "vector", "vv", "addv {E}{a}, v{b}.{T}", None, _addv),
-    Operation("add scalar", "vector", "vvs", None, "vadd.vx v{a}, v{b}, {c}", _add_scalar),
-    Operation("slide", "vector", "vvk", None, "vslidedown.vi v{a}, v{b}, {c}", _slide, (1, 2, 3)),
-    Operation("sum", "vector", "vvv", None, "vredsum.vs v{a}, v{b}, v{c}", _sum),
-    Operation("merge", "vector", "mvv", None, "vmerge.vvm v{a}, v{b}, v{c}, v0", _merge),
-    Operation("get", "scalar", "sv", "smov {a}, v{b}.{E}[0]", "vmv.x.s {a}, v{b}", _get),
-    Operation("add", "scalar", "sss", "add {a}, {b}, {c}", "add {a}, {b}, {c}", _scalar(lambda n, m: n + m)),
-    Operation("sub", "scalar", "sss", "sub {a}, {b}, {c}", "sub {a}, {b}, {c}", _scalar(lambda n, m: n - m)),
-    Operation("mul", "scalar", "sss", "mul {a}, {b}, {c}", "mul {a}, {b}, {c}", _scalar(lambda n, m: n * m)),
-    Operation("and", "scalar", "sss", "and {a}, {b}, {c}", "and {a}, {b}, {c}", _scalar(lambda n, m: n & m)),
-    Operation("or", "scalar", "sss", "orr {a}, {b}, {c}", "or {a}, {b}, {c}", _scalar(lambda n, m: n | m)),
-    Operation("xor", "scalar", "sss", "eor {a}, {b}, {c}", "xor {a}, {b}, {c}", _scalar(lambda n, m: n ^ m)),
+    Operation("insert", "vector", "vs", "mov v{a}.{E}[0], {W}", None, meanings.insert),
+    Operation("ext", "vector", "vvvk", "ext v{a}.16b, v{b}.16b, v{c}.16b, #{d}", None,
+              meanings.ext, tuple(range(1, 16))),
+    Operation("zip1", "vector", "vvv", "zip1 v{a}.{T}, v{b}.{T}, v{c}.{T}", None, meanings.zip1),
+    Operation("sdot", "vector", "vvv", "sdot v{a}.4s, v{b}.16b, v{c}.16b", None, meanings.sdot),
+    Operation("addv", "vector", "vv", "addv {E}{a}, v{b}.{T}", None, meanings.addv),
+    Operation("add scalar", "vector", "vvs", None, "vadd.vx v{a}, v{b}, {c}", meanings.add_scalar),
+    Operation("slide", "vector", "vvk", None, "vslidedown.vi v{a}, v{b}, {c}", meanings.slide, (1, 2, 3)),
+    Operation("sum", "vector", "vvv", None, "vredsum.vs v{a}, v{b}, v{c}", meanings.reduction),
+    Operation("merge", "vector", "mvv", None, "vmerge.vvm v{a}, v{b}, v{c}, v0", meanings.merge),
+    Operation("get", "scalar", "sv", "smov {a}, v{b}.{E}[0]", "vmv.x.s {a}, v{b}", meanings.get),
+    Operation("add", "scalar", "sss", "add {a}, {b}, {c}", "add {a}, {b}, {c}", meanings.scalar(lambda n, m: n + m)),
+    Operation("sub", "scalar", "sss", "sub {a}, {b}, {c}", "sub {a}, {b}, {c}", meanings.scalar(lambda n, m: n - m)),
+    Operation("mul", "scalar", "sss", "mul {a}, {b}, {c}", "mul {a}, {b}, {c}", meanings.scalar(lambda n, m: n * m)),
+    Operation("and", "scalar", "sss", "and {a}, {b}, {c}", "and {a}, {b}, {c}", meanings.scalar(lambda n, m: n & m)),
+    Operation("or", "scalar", "sss", "orr {a}, {b}, {c}", "or {a}, {b}, {c}", meanings.scalar(lambda n, m: n | m)),
+    Operation("xor", "scalar", "sss", "eor {a}, {b}, {c}", "xor {a}, {b}, {c}", meanings.scalar(lambda n, m: n ^ m)),
     Operation("add immediate", "scalar", "ssk", "add {a}, {b}, #{c}", "addi {a}, {b}, {c}",
-              _scalar_immediate(lambda n, k: n + k), (1, 2, 16, 24, 100, 2047)),
+              meanings.scalar_immediate(lambda n, k: n + k), (1, 2, 16, 24, 100, 2047)),
     Operation("shift left", "scalar", "ssk", "lsl {a}, {b}, #{c}", "slli {a}, {b}, {c}",
-              _scalar_immediate(lambda n, k: n << k), (1, 3, 8, 31)),
+              meanings.scalar_immediate(lambda n, k: n << k), (1, 3, 8, 31)),
     Operation("shift right", "scalar", "ssk", "lsr {a}, {b}, #{c}", "srli {a}, {b}, {c}",
-              _scalar_immediate(lambda n, k: n >> k), (1, 5, 9, 40)),
-    Operation("load 8", "memory", "so", "ldur {a}, [x21, #{b}]", "ld {a}, {b}(s3)", _load(8, False)),
-    Operation("load 4", "memory", "so", "ldursw {a}, [x21, #{b}]", "lw {a}, {b}(s3)", _load(4, True)),
-    Operation("load 1", "memory", "so", "ldurb {V}, [x21, #{b}]", "lbu {a}, {b}(s3)", _load(1, False)),
-    Operation("store 8", "memory", "so", "stur {a}, [x21, #{b}]", "sd {a}, {b}(s3)", _store(8)),
-    Operation("store 4", "memory", "so", "stur {V}, [x21, #{b}]", "sw {a}, {b}(s3)", _store(4)),
-    Operation("store 1", "memory", "so", "sturb {V}, [x21, #{b}]", "sb {a}, {b}(s3)", _store(1)),
+              meanings.scalar_immediate(lambda n, k: n >> k), (1, 5, 9, 40)),
+    Operation("load 8", "memory", "so", "ldur {a}, [x21, #{b}]", "ld {a}, {b}(s3)", meanings.load(8, False)),
+    Operation("load 4", "memory", "so", "ldursw {a}, [x21, #{b}]", "lw {a}, {b}(s3)", meanings.load(4, True)),
+    Operation("load 1", "memory", "so", "ldurb {V}, [x21, #{b}]", "lbu {a}, {b}(s3)", meanings.load(1, False)),
+    Operation("store 8", "memory", "so", "stur {a}, [x21, #{b}]", "sd {a}, {b}(s3)", meanings.store(8)),
+    Operation("store 4", "memory", "so", "stur {V}, [x21, #{b}]", "sw {a}, {b}(s3)", meanings.store(4)),
+    Operation("store 1", "memory", "so", "sturb {V}, [x21, #{b}]", "sb {a}, {b}(s3)", meanings.store(1)),
     Operation("load at", "memory", "ss", "and x12, {b}, #0x1f8\nldr {a}, [x21, x12]",
-              "andi t4, {b}, 0x1f8\nadd t4, t4, s3\nld {a}, 0(t4)", _load(8, False, 0x1F8)),
+              "andi t4, {b}, 0x1f8\nadd t4, t4, s3\nld {a}, 0(t4)", meanings.load(8, False, 0x1F8)),
     Operation("store at", "memory", "ss", "and x12, {b}, #0x1f8\nstr {a}, [x21, x12]",
-              "andi t4, {b}, 0x1f8\nadd t4, t4, s3\nsd {a}, 0(t4)", _store(8, 0x1F8)),
+              "andi t4, {b}, 0x1f8\nadd t4, t4, s3\nsd {a}, 0(t4)", meanings.store(8, 0x1F8)),
     Operation("store byte at", "memory", "ss", "and x12, {b}, #0x1ff\nstrb {V}, [x21, x12]",
-              "andi t4, {b}, 0x1ff\nadd t4, t4, s3\nsb {a}, 0(t4)", _store(1, 0x1FF)),
+              "andi t4, {b}, 0x1ff\nadd t4, t4, s3\nsb {a}, 0(t4)", meanings.store(1, 0x1FF)),
     Operation("vload", "memory", "vw", "ldr q{a}, [x21, #{b}]",
-              "addi t4, s3, {b}\nvl1re8.v v{a}, (t4)", _load_vector()),
+              "addi t4, s3, {b}\nvl1re8.v v{a}, (t4)", meanings.load_vector()),
     Operation("vstore", "memory", "vw", "str q{a}, [x21, #{b}]",
-              "addi t4, s3, {b}\nvs1r.v v{a}, (t4)", _store_vector()),
+              "addi t4, s3, {b}\nvs1r.v v{a}, (t4)", meanings.store_vector()),
     Operation("vload at", "memory", "vs", "and x12, {b}, #0x1f0\nldr q{a}, [x21, x12]",
-              "andi t4, {b}, 0x1f0\nadd t4, t4, s3\nvl1re8.v v{a}, (t4)", _load_vector(0x1F0)),
+              "andi t4, {b}, 0x1f0\nadd t4, t4, s3\nvl1re8.v v{a}, (t4)", meanings.load_vector(0x1F0)),
     Operation("vstore at", "memory", "vs", "and x12, {b}, #0x1f0\nstr q{a}, [x21, x12]",
-              "andi t4, {b}, 0x1f0\nadd t4, t4, s3\nvs1r.v v{a}, (t4)", _store_vector(0x1F0)),
+              "andi t4, {b}, 0x1f0\nadd t4, t4, s3\nvs1r.v v{a}, (t4)", meanings.store_vector(0x1F0)),
     Operation("vload odd", "memory", "vs", "and x12, {b}, #0x1fe\nldr q{a}, [x21, x12]",
-              "andi t4, {b}, 0x1fe\nadd t4, t4, s3\nvl1re8.v v{a}, (t4)", _load_vector(0x1FE)),
-    Operation("vle", "memory", "vw", None, "SET\naddi t4, s3, {b}\nvle{w}.v v{a}, (t4)", _load_elements),
-    Operation("vse", "memory", "vw", None, "SET\naddi t4, s3, {b}\nvse{w}.v v{a}, (t4)", _store_elements),
-    Operation("vset", "vector", "k", None, "SET", _set_type, (0, 0, 0, 1, 2)),
+              "andi t4, {b}, 0x1fe\nadd t4, t4, s3\nvl1re8.v v{a}, (t4)", meanings.load_vector(0x1FE)),
+    Operation("vle", "memory", "vw", None, "SET\naddi t4, s3, {b}\nvle{w}.v v{a}, (t4)", meanings.load_elements),
+    Operation("vse", "memory", "vw", None, "SET\naddi t4, s3, {b}\nvse{w}.v v{a}, (t4)", meanings.store_elements),
+    Operation("vset", "vector", "k", None, "SET", meanings.set_type, (0, 0, 0, 1, 2)),
 )  # fmt: skip
 GROUPS = ("vector", "scalar", "memory")
 BY_GROUP = {

@@ -14,6 +14,7 @@ from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json
 from sysmol.machine import load_machine, pattern_set
 from sysmol.verify import assembly, campaign, faults
+from sysmol.verify.batch import NODES
 from sysmol.verify.operations import OPERATIONS, Step
 from sysmol.verify.program import Generator, Guard, Node, Program, Repeat, Smol, Vill, run_program
 from sysmol.verify.state import State, first_difference
@@ -38,7 +39,7 @@ def gem5(isa: str) -> Path:
 def draw(isa: str, seed: int, patterns: tuple[int, ...] = tuple(range(45))) -> tuple[Program, State]:
     print(f"seed {seed}")
     rng = random.Random(seed)
-    program = Generator(rng, isa, patterns).program(campaign.NODES, 3)
+    program = Generator(rng, isa, patterns).program(NODES, 3)
     return program, State.random(rng, isa, 16)
 
 
