@@ -4,14 +4,16 @@ import argparse
 import os
 import re
 import sys
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from sysmol.benchmarks.measure import Job, Store, measure_all
+from sysmol.benchmarks.measure import Job, measure_all
 from sysmol.benchmarks.plan import kernel_jobs
 from sysmol.benchmarks.schedules import search_all, search_jobs
 from sysmol.benchmarks.yflows import jobs as yflows_jobs
 from sysmol.errors import SysmolError
+from sysmol.workbench.executor import open_executor
 
 BENCHES = {"kernels": kernel_jobs, "yflows": yflows_jobs, "schedules": search_jobs}
 
@@ -22,6 +24,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("bench", choices=list(BENCHES))
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder of all products (build/bench)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="simulations at a time (all processors)")
+    parser.add_argument("--cluster", default="", help="Dask scheduler to measure on (docs/cluster.md)")
     parser.add_argument("--only", default="", help="regular expression: jobs whose title it finds")
     parser.add_argument("--list", action="store_true", help="print the titles of the jobs and end")
     return parser.parse_args(arguments)
@@ -38,7 +41,7 @@ def choose(jobs: list[Job], expression: str) -> list[Job]:
     return chosen
 
 
-def measure(bench: str, jobs: list[Job], out: Path, workers: int) -> int:
+def measure(bench: str, jobs: list[Job], out: Path, executor: Executor) -> int:
     """Measure with a progress bar; returns how many jobs failed."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -57,7 +60,7 @@ def measure(bench: str, jobs: list[Job], out: Path, workers: int) -> int:
                 progress.console.print(f"{job.title}: {rows[0]['status']}", markup=False, highlight=False)
 
         path = out / f"{bench}.csv"
-        measure_all(Store(out), jobs, path, workers, report)
+        measure_all(out, jobs, path, executor, report)
     console.print(f"wrote {path}: {len(jobs)} jobs, {failed} failed", markup=False, highlight=False)
     return failed
 
@@ -74,7 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if options.bench == "schedules":
             return 1 if search_all(jobs, options.out, lambda line: print(line, flush=True)) else 0
-        return 1 if measure(options.bench, jobs, options.out, options.jobs) else 0
+        with open_executor(options.jobs, options.cluster) as executor:
+            return 1 if measure(options.bench, jobs, options.out, executor) else 0
     except SysmolError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2

@@ -1,58 +1,38 @@
-"""Measurements that can be stopped and resumed: network, executable and simulation, each kept under a content hash.
-
-Below the folder of a :class:`Store`:
-
-==================================  ===================================================================================
-``networks/<hash>/``                network file; hash of the shape, the variant, the seed and the sources that make it
-``programs/<hash>/``                C, executable, manifest, ``made.json``; hash of the network file, the ISA, the
-                                    options and the generator's sources
-``runs/<hash>/``                    run folder; hash of the executable, the images, the gem5 binary, the machine and the
-                                    settings
-==================================  ===================================================================================
-
-A folder has its name from the moment it is complete, so a kill at any time loses the step under way and nothing else.
+"""Measurements that can be stopped and resumed: network, executable and simulation are steps of the store below the
+benchmarks' folder (:mod:`sysmol.workbench.store`), so a kill at any time loses the step under way and nothing else.
 Programs that come out equal share one simulation.
 """
 
-import contextlib
 import json
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from sysmol.analysis.costs.estimate import estimate
 from sysmol.analysis.stats import block_counts, read_stats
-from sysmol.benchmarks.networks import make_network, weight_bits
+from sysmol.benchmarks import steps
+from sysmol.benchmarks.networks import weight_bits
 from sysmol.benchmarks.peaks import peak, smol_counts, style_of
 from sysmol.benchmarks.shapes import NetworkShape
-from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
-from sysmol.configs_gem5.request import Simulation
+from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import (
-    atomic_write_json,
     atomic_write_text,
     content_key,
-    make_folder,
-    making,
-    remove_unfinished,
-    sha256_file,
 )
-from sysmol.kernels_c.build import compile_network
 from sysmol.kernels_c.plan.constants import identifier
 from sysmol.kernels_c.plan.options import Options
-from sysmol.kernels_c.program import generate
-from sysmol.kernels_c.targets import TARGETS
 from sysmol.machine import load_machine
-from sysmol.network import load, save
+from sysmol.network import load
 from sysmol.schedule import Schedule
-from sysmol.workbench.stages import FORMAT_SOURCES, PROGRAM_SOURCES, RUN_SOURCES, source_digest
+from sysmol.workbench.steps import compile, simulate
+from sysmol.workbench.store import Store
 
 NAME = "bench"
 """Variant name of all executables: it is part of their content, and equal programs are to be equal."""
-NETWORK_SOURCES = ("benchmarks/networks.py", "builder.py", "reference.py", *FORMAT_SOURCES)
 TOTAL = "total"
 HASH_DIGITS = 16
 """Hexadecimal digits of hashes in the CSV files."""
@@ -115,86 +95,32 @@ def memory_of(manifest: Mapping[str, Any]) -> tuple[int | None, int | None]:
     return memory.get("arena"), memory.get("unplanned")
 
 
-class Store:
-    """Makes and keeps everything below ``root``; safe for several threads that work on different jobs."""
+class Bench:
+    """Measures jobs with the store below ``root``; any process may have one."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = make_folder(root).resolve()
-        self.sources = {
-            "network": source_digest(*NETWORK_SOURCES),
-            "program": source_digest(*PROGRAM_SOURCES),
-            "run": source_digest(*RUN_SOURCES),
-        }
-        self._gem5: dict[Path, str] = {}
-
-    # --- the three steps ---------------------------------------------------------------------------------------------
+        self.store = Store(Path(root) / "store")
 
     def network(self, job: Job) -> Path:
         """The network file of a job."""
-        key = content_key([self.sources["network"], job.shape, job.variant.network, job.seed, job.images])
-        folder = self.root / "networks" / key[:20]
-        if not folder.is_dir():
-            with making(folder) as scratch:
-                net = make_network(job.shape, job.variant.network, job.seed, job.images)
-                save(scratch / "bench.network.safetensors", net)
-        return folder / "bench.network.safetensors"
+        task = steps.network(job.shape, job.variant.network, job.seed, job.images)
+        return self.store.make(task).path(steps.FILE)
 
     def program(self, job: Job) -> tuple[Path, dict[str, Any]]:
         """Manifest of a job's executable, and how it was made (``generation_seconds``: processor time)."""
-        network = self.network(job)
-        options = job.variant.generator_options()
-        key = content_key([self.sources["program"], sha256_file(network), job.isa, repr(options)])
-        folder = self.root / "programs" / key[:20]
-        if not folder.is_dir():
-            with making(folder) as scratch:
-                net, target = load(network), TARGETS[job.isa]
-                start = time.thread_time()
-                generate(net, target, f"{NAME}.{job.isa}", "a benchmark", options)
-                seconds = time.thread_time() - start
-                # The manifest's path to the network file is relative to the folder, which has its final depth here.
-                compile_network(network, job.isa, scratch, NAME, options=options)
-                atomic_write_json(scratch / "made.json", {"generation_seconds": round(seconds, 3)})
-        made = json.loads((folder / "made.json").read_text())
-        return folder / f"{NAME}.{job.isa}.json", made
-
-    def gem5(self, isa: str) -> tuple[Path, str]:
-        """The simulator and its SHA-256."""
-        binary = find_gem5(isa)
-        if binary is None:
-            raise SysmolError(why_no_gem5(isa))
-        if binary not in self._gem5:
-            facts = binary.stat()
-            known = [str(binary), facts.st_size, facts.st_mtime_ns]
-            cache = self.root / "gem5.json"
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                record = json.loads(cache.read_text())
-                if record["known"] == known:
-                    self._gem5[binary] = record["sha256"]
-            if binary not in self._gem5:
-                self._gem5[binary] = sha256_file(binary)
-                atomic_write_json(cache, {"known": known, "sha256": self._gem5[binary]})
-        return binary, self._gem5[binary]
+        network, options = self.network(job), job.variant.generator_options()
+        made = self.store.make(steps.generation(network, job.isa, options))
+        program = self.store.make(compile.task(network, job.isa, NAME, options))
+        return compile.manifest_of(program.folder, job.isa, NAME), json.loads(made.path(steps.MADE).read_text())
 
     def run(self, job: Job, manifest: Path) -> tuple[Path, str]:
         """Run folder of a job's executable, and the SHA-256 of gem5. The logits were checked by the run."""
-        binary, gem5_sha256 = self.gem5(job.isa)
-        facts = json.loads(manifest.read_text())
-        images = manifest.parent / facts["reference"]["images"]
-        machine = load_machine(job.machine).to_json()
-        settings = [job.patterns, job.images, job.seed, "o3"]
-        key = content_key(
-            [self.sources["run"], facts["elf"]["sha256"], sha256_file(images), gem5_sha256, machine, settings]
-        )
-        folder = self.root / "runs" / key[:20]
-        if not folder.is_dir():
-            with making(folder) as scratch:
-                simulation = Simulation(
-                    job.isa, "o3", job.machine, patterns=job.patterns, images=job.images, seed=job.seed
-                )
-                run_gem5(manifest, scratch, simulation, gem5=binary, timeout=TIMEOUT)
-                for name in ("config.ini", "config.json"):  # megabytes that say what run.json's machine says
-                    (scratch / name).unlink(missing_ok=True)
-        return folder, gem5_sha256
+        task = simulate.task(
+            manifest, gem5_of(job.isa), job.machine,
+            patterns=job.patterns, images=job.images, seed=job.seed, timeout=TIMEOUT,
+        )  # fmt: skip
+        made = self.store.make(task)
+        return made.folder, task.inputs["tools"]["gem5"]
 
     def measure(self, job: Job) -> list[dict[str, Any]]:
         """Rows of a job, making what is missing: one per layer, and one of the whole network (layer ``total``).
@@ -218,6 +144,19 @@ class Store:
         except Exception as error:  # whatever is wrong with one program, the others are measured
             why = f"{type(error).__name__}: {error}"
         return [{**start, "layer": TOTAL, "status": f"failed: {' '.join(why.split())}"}]
+
+
+def gem5_of(isa: str) -> Path:
+    """The simulator; :class:`SysmolError` where there is none."""
+    binary = find_gem5(isa)
+    if binary is None:
+        raise SysmolError(why_no_gem5(isa))
+    return binary
+
+
+def measure_job(root: Path, job: Job) -> list[dict[str, Any]]:
+    """What a worker does: :meth:`Bench.measure`."""
+    return Bench(root).measure(job)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -305,21 +244,22 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def measure_all(
-    store: Store, jobs: list[Job], path: Path, workers: int, report: Callable[[Job, list[dict[str, Any]]], None]
+    root: Path,
+    jobs: list[Job],
+    path: Path,
+    executor: Executor,
+    report: Callable[[Job, list[dict[str, Any]]], None],
 ) -> list[dict[str, Any]]:
-    """Measure all jobs, ``workers`` at a time; ``path`` is written anew after each. Rows stand in the jobs' order."""
-    from concurrent.futures import ThreadPoolExecutor, as_completed
-
-    remove_unfinished(store.root)
+    """Measure all jobs; ``path`` is written anew after each. Rows stand in the jobs' order."""
     found: dict[int, list[dict[str, Any]]] = {}
-    pool = ThreadPoolExecutor(max_workers=workers)
+    pending = {executor.submit(measure_job, root, job): number for number, job in enumerate(jobs)}
     try:
-        pending = {pool.submit(store.measure, job): number for number, job in enumerate(jobs)}
         for future in as_completed(pending):
             number = pending[future]
             found[number] = future.result()
             report(jobs[number], found[number])
             write_rows(path, (row for key in sorted(found) for row in found[key]))
     finally:
-        pool.shutdown(cancel_futures=True)
+        for future in pending:
+            future.cancel()
     return [row for key in sorted(found) for row in found[key]]

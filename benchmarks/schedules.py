@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.analysis.costs.estimate import bounds
-from sysmol.benchmarks.measure import Job, Store, cell
+from sysmol.benchmarks.measure import Bench, Job, cell
 from sysmol.benchmarks.plan import FP32, INT8, ISAS, MACHINE, MIX, UNIFORM, jobs_of
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_text, remove_unfinished
+from sysmol.files import atomic_write_text
 from sysmol.kernels_c.plan import schedule_file as stored
 from sysmol.kernels_c.tune import search
 from sysmol.machine import load_machine
@@ -37,18 +37,18 @@ def search_jobs() -> list[Job]:
     return jobs
 
 
-def search_one(store: Store, job: Job, out: Path) -> list[dict[str, Any]]:
+def search_one(bench: Bench, job: Job, out: Path) -> list[dict[str, Any]]:
     """Rows of one network on one ISA; probes and image are left out."""
     machine = load_machine(MACHINE)
-    network = store.network(job)
-    folder = out / "tune" / f"{network.parent.name}-{job.isa}"
+    network = bench.network(job)
+    folder = out / "tune" / f"{network.parent.name[:20]}-{job.isa}"
     found = search(
         network,
         job.isa,
         machine.name,
         folder,
         lambda region: max(bounds(region, machine).values()),
-        lambda manifest, run: measured_cycles(manifest, MACHINE, run, IMAGES),
+        lambda manifest, _: measured_cycles(bench.store, manifest, MACHINE, IMAGES),
         CANDIDATES,
         say=lambda _: None,
     )
@@ -78,13 +78,12 @@ def search_one(store: Store, job: Job, out: Path) -> list[dict[str, Any]]:
 
 def search_all(jobs: list[Job], out: Path, say: Callable[[str], None]) -> int:
     """Search all, one after the other; ``schedules.csv`` is written anew after each. Returns how many failed."""
-    store = Store(out)
-    remove_unfinished(store.root)
+    bench = Bench(out)
     rows: list[dict[str, Any]] = []
     failed = 0
     for number, job in enumerate(jobs, 1):
         try:
-            rows += search_one(store, job, out)
+            rows += search_one(bench, job, out)
             say(f"{job.title}: searched ({number} of {len(jobs)})")
         except SysmolError as error:
             failed += 1

@@ -1,5 +1,6 @@
 """Commands of the whole chain, from training to the report."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from sysmol.cli.options import (
     GEM5_HELP,
     MODEL_HELP,
     PRESET_HELP,
+    ClusterAddress,
     MachineName,
     say,
 )
@@ -31,11 +33,13 @@ def demo(
     machine: MachineName = DEFAULT_MACHINE,
     gem5: Annotated[bool, typer.Option("--gem5/--no-gem5", help=GEM5_HELP)] = True,
     images: Annotated[int, typer.Option(min=1, help="Test images per simulation.")] = 20,
+    jobs: Annotated[int, typer.Option(min=1, help="Steps at a time (default: all processors).")] = os.cpu_count() or 1,
+    cluster: ClusterAddress = "",
 ) -> None:
     """Train on digits, export, generate C, compile, verify, simulate or estimate, report. Resumes where it stopped."""
     from sysmol.workbench.demo import Chain
 
-    chain = Chain(out, seed=seed, machine=machine, use_gem5=gem5, images=images, say=say)
+    chain = Chain(out, seed=seed, machine=machine, use_gem5=gem5, images=images, say=say, jobs=jobs, cluster=cluster)
     show_summary(chain.demo("quick" if quick else "demo"))
     say(f"wrote {out / 'summary.json'} and {out / 'report.html'}")
 
@@ -47,13 +51,15 @@ def evaluate(
     gem5: Annotated[bool, typer.Option("--gem5/--no-gem5", help=GEM5_HELP)] = True,
     images: Annotated[int, typer.Option(min=1, help="Test images per simulation.")] = 2,
     seed: Annotated[int, typer.Option(help="Seed of the simulations.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Steps at a time (default: all processors).")] = os.cpu_count() or 1,
+    cluster: ClusterAddress = "",
 ) -> None:
     """All that `demo` does behind the training, for the networks in a folder: bin/, runs/, checks/, the report."""
     from sysmol.analysis.products import network_files
     from sysmol.workbench.demo import Chain
 
     variants = list(network_files(folder))
-    chain = Chain(folder, seed=seed, machine=machine, use_gem5=gem5, images=images, say=say)
+    chain = Chain(folder, seed=seed, machine=machine, use_gem5=gem5, images=images, say=say, jobs=jobs, cluster=cluster)
     show_summary(chain.evaluate(variants))
     say(f"wrote {folder / 'summary.json'} and {folder / 'report.html'}")
 

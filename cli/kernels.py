@@ -79,8 +79,9 @@ def tune(
     from sysmol.kernels_c.tune import search
     from sysmol.machine import load_machine
     from sysmol.workbench.measured_cycles import measured_cycles
+    from sysmol.workbench.store import Store
 
-    described = load_machine(machine)
+    described, store_of_runs = load_machine(machine), Store(folder / "store")
     name = network.name.removesuffix(".safetensors").removesuffix(".network")
     for target in isa or ["arm", "riscv"]:
         if target not in ("arm", "riscv"):
@@ -91,7 +92,7 @@ def tune(
             described.name,
             folder / f"{name}-{target}-{described.name}",
             lambda region: max(bounds(region, described).values()),
-            (lambda manifest, run: measured_cycles(manifest, machine, run, images)) if gem5 else None,
+            (lambda manifest, _: measured_cycles(store_of_runs, manifest, machine, images)) if gem5 else None,
             count,
             Options(core=core_of(described)),
             say,

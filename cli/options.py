@@ -19,6 +19,9 @@ MODEL_HELP = (
 DATASET_HELP = "digits; mnist or cifar10 from $SYSMOL_DATA; or FILE.npz, yours (docs/training.md)."
 PRESET_HELP = "Training schedule: demo, quick, mnist, cifar10 or cifar10-short"
 SMOL_HELP = "Another SMOL unit than the machine's, e.g. units=2,vdot=4,share=no (docs/machines.md)."
+ClusterAddress = Annotated[
+    str, typer.Option(help="Dask scheduler: tcp://HOST:PORT, its JSON file, or local (docs/cluster.md).")
+]
 MachineName = Annotated[str, typer.Option("--machine", "-m", help="A name from `sysmol machines`, or a JSON file.")]
 
 

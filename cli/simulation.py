@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sysmol.cli.options import DEFAULT_MACHINE, SMOL_HELP, MachineName, ManifestFile, say
+from sysmol.cli.options import DEFAULT_MACHINE, SMOL_HELP, ClusterAddress, MachineName, ManifestFile, say
 from sysmol.cli.tables import show_layers, show_table
 from sysmol.errors import CheckFailed, SysmolError
 
@@ -71,6 +71,7 @@ def sweep_(
     ),
     retry: Annotated[bool, typer.Option("--retry", help="Run points again that did not end well.")] = False,
     gem5: Annotated[Path | None, typer.Option(help="A gem5 binary (default: the newest with the plug-in).")] = None,
+    cluster: ClusterAddress = "",
 ) -> None:
     """Simulate networks x ISAs x machines x pattern sets; runs only what the ledger lacks, goes on after a kill."""
     from sysmol.workbench.sweep.ledger import LAYER, Ledger
@@ -81,7 +82,7 @@ def sweep_(
     checked = load_spec(spec)
     folder = out or Path("build/sweeps") / spec.stem
     with Display() as progress:
-        tally = run_sweep(checked, folder, jobs, progress, retry=retry, gem5=gem5)
+        tally = run_sweep(checked, folder, jobs, progress, retry=retry, gem5=gem5, cluster=cluster)
     table = Ledger(folder).frame()
     table = table[table["kind"] != LAYER]
     columns = ["variant", "isa", "machine", "patterns", "cpu", "images", "status", "cycles", "macs_per_cycle", "kind"]

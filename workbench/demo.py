@@ -6,7 +6,6 @@ demo that was stopped goes on where it was. The products of this run are then pu
 of other runs in the same folder are taken away from there.
 """
 
-import contextlib
 import json
 import os
 import sys
@@ -16,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.errors import CheckFailed
-from sysmol.files import atomic_write_json, make_folder
+from sysmol.files import make_folder
 from sysmol.isas import ISAS, TARGETS
 from sysmol.machine import load_machine
 from sysmol.workbench.executor import open_executor, run_all
 from sysmol.workbench.key import Task
 from sysmol.workbench.steps import check, compile, simulate
-from sysmol.workbench.store import Entry, Store, show
+from sysmol.workbench.store import Entry, Store
+from sysmol.workbench.view import View
 
 VARIANTS = ("fp32", "int8", "w4", "mixed")
 O3_SECONDS = 240.0
@@ -51,7 +51,7 @@ class Chain:
         self.jobs, self.cluster = jobs or os.cpu_count() or 1, cluster
         load_machine(machine)
         self.store = Store(self.out / "store")
-        self.shown: set[str] = set()
+        self.view = View(self.store, self.out)
 
     def network(self, variant: str) -> Path:
         """The network file of a variant."""
@@ -66,28 +66,10 @@ class Chain:
             name = names[task.key]
             if isinstance(outcome, Exception):
                 raise outcome
-            how = "unchanged, skipped" if outcome.known else f"done in {outcome.record['seconds']:.1f} s"
-            self.say(f"{name}: {how}")
+            self.say(f"{name}: {outcome.how}")
             found[name] = outcome
-            self.show(outcome, Path(below.format(name=name)))
+            self.view.show(outcome, Path(below.format(name=name)))
         return found
-
-    def show(self, entry: Entry, below: Path = Path()) -> None:
-        """Put an entry's products into the folder."""
-        names = {product: str(below / product) for product in entry.record["products"]}
-        show(self.out, names, entry)
-        self.shown |= set(names.values())
-
-    def remove_others(self) -> None:
-        """Take away what another run put where this run's products are; the store keeps it."""
-        listed = self.store.root / "shown.json"
-        before = json.loads(listed.read_text()) if listed.is_file() else []
-        for name in set(before) - self.shown:
-            path = self.out / name
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # it holds something else
-                path.parent.rmdir()
-        atomic_write_json(listed, sorted(self.shown))
 
     def check_tools(self) -> None:
         """A missing compiler is better known before the training than after it."""
@@ -132,7 +114,7 @@ class Chain:
             }
             self.make(self._checks(variants, manifests), executor)
             self._simulations(variants, manifests, executor)
-        self.remove_others()
+        self.view.finish()
         command = " ".join(["sysmol", *sys.argv[1:]])
         return write_report(collect(self.out, self.machine), self.out, command)
 

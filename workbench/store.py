@@ -53,6 +53,11 @@ class Entry:
         """One of the products."""
         return self.folder / name
 
+    @property
+    def how(self) -> str:
+        """How it came about, for messages."""
+        return "unchanged, skipped" if self.known else f"done in {self.record['seconds']:.1f} s"
+
 
 class Store:
     """A folder of entries, for any number of processes and hosts at once."""
@@ -126,15 +131,18 @@ class Store:
             entry = self._keep(task, scratch, self.place(task), start, command)
             shutil.rmtree(self.root / "failed" / task.key, ignore_errors=True)
             if task.step.resumes == ():
-                shutil.rmtree(self.root / "resume" / task.resumes_at, ignore_errors=True)  # type: ignore[operator]
+                shutil.rmtree(self.resume_folder(task), ignore_errors=True)
             return entry
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
+    def resume_folder(self, task: Task) -> Path:
+        """Where what a killed task goes on from is kept."""
+        return self.root / "resume" / str(task.resumes_at)
+
     def _resume(self, task: Task) -> dict[str, Path]:
         """For a step that resumes: the folder of its unfinished work, as ``resume``."""
-        where = task.resumes_at
-        return {} if where is None else {"resume": make_folder(self.root / "resume" / where)}
+        return {} if task.resumes_at is None else {"resume": make_folder(self.resume_folder(task))}
 
     def _keep(
         self, task: Task, scratch: Path, folder: Path, start: float, command: str, error: Exception | None = None

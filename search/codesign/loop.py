@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ import torch
 
 from sysmol.analysis.costs.vectors import Costs
 from sysmol.files import make_folder
+from sysmol.isas import HOST
+from sysmol.machine import machine_files
 from sysmol.network import save
 from sysmol.pattern import PATTERNS, UNIFORM
 from sysmol.patterns.selection import Choice, Demand, choose
 from sysmol.search.codesign.descent import Descent, Limits
 from sysmol.search.codesign.measure import Bench
 from sysmol.search.codesign.settings import Settings
-from sysmol.train.frontend.data import Dataset, load, to_real
+from sysmol.train.frontend.data import Dataset, load, source_files, to_real
 from sysmol.train.quantise.allocate import (
     allocate,
     learned_scores,
@@ -41,12 +43,35 @@ from sysmol.train.quantise.prepared import Prepared
 from sysmol.train.quantise.trainer import accuracy, settle_statistics
 from sysmol.train.recipes.pipeline import Trained, build_pipeline, schedule_of
 from sysmol.train.recipes.variants import Variant
+from sysmol.workbench.key import Step, Task
+from sysmol.workbench.steps.train import subject_options, users_code
+from sysmol.workbench.store import Store
+from sysmol.workbench.view import View
 
 FIRST_SHARE = 0.75
 """The first round's limit."""
 GAIN_SHARE = 0.1
 """The accuracy that all promotions together would bring is worth this share of the cycles in the choice of patterns."""
 ALL = tuple(range(len(PATTERNS)))
+
+
+STEP = Step("codesign", 1, f"{__name__}:Loop", resumes=("rounds",))
+"""The run as a step: more rounds go on where fewer ended."""
+
+
+def training(settings: Settings, gem5: Path | None) -> Task:
+    """Everything that the course of a run depends on."""
+    names = ("dataset", "model", "machine")
+    options = {name: value for name, value in asdict(settings).items() if name not in names}
+    isas = (HOST, settings.isa)
+    return Task(
+        STEP,
+        options=options | subject_options(settings.dataset, settings.model),
+        reads=(*source_files(settings.dataset), *machine_files(settings.machine)),
+        code=users_code(settings.model),
+        tools={} if gem5 is None else {"gem5": gem5},
+        variables=tuple(f"SYSMOL_CC_{isa.upper()}" for isa in isas),
+    )
 
 
 @dataclass(frozen=True)
@@ -92,15 +117,18 @@ class Loop:
     """A run in one folder; :meth:`rows` yields every network as soon as it is measured."""
 
     def __init__(self, folder: Path, settings: Settings, say: Callable[[str], None], quiet: bool = False) -> None:
-        self.folder = make_folder(folder)
+        self.folder = make_folder(folder).resolve()
         self.settings, self.say = settings, say
-        self.bench = Bench(self.folder, settings, say)
+        self.store = Store(self.folder / "store")
+        self.view = View(self.store, self.folder)
+        self.bench = Bench(self.store, self.view, settings, say)
         self.data, self.validation = hold_out(load(settings.dataset), settings.held_out, settings.seed)
-        checkpoints = make_folder(self.folder / "checkpoints")
+        task = training(settings, self.bench.gem5)
+        checkpoints = make_folder(self.store.resume_folder(task))
         self.pipeline = build_pipeline(
             self.data, settings.model, schedule_of(settings.schedule), settings.seed, checkpoints, quiet=quiet
         )
-        self.pipeline.facts["codesign"] = settings.key
+        self.pipeline.facts["codesign"] = task.resumes_at
         self.goal = 0.0
         self.best: Row | None = None
 
@@ -108,6 +136,11 @@ class Loop:
 
     def rows(self) -> Iterator[Row]:
         """Uniform 4-bit, whose cycles are the measure of the limits; the rounds; then the other design points."""
+        with self.store.alone(self.folder):
+            yield from self._rows()
+            self.view.finish()
+
+    def _rows(self) -> Iterator[Row]:
         module = self.pipeline.fp32()
         start = self._validate(module)
         self.goal = start - self.settings.drop / 100
@@ -209,7 +242,7 @@ class Loop:
     def _measure(self, trained: Trained, design: str, patterns: tuple[int, ...], limits: Limits) -> tuple[Row, Costs]:
         trained.prepared.eval()
         network = self.pipeline.export(trained)
-        path = save(self.folder / f"{trained.variant.name}.network.safetensors", network)
+        path = save(self.view.note(self.folder / f"{trained.variant.name}.network.safetensors"), network)
         measured = self.bench.measure(path, trained.variant.name)
         facts, validation = network.metrics, self._validate(trained.prepared)
         row = Row(

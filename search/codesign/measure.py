@@ -6,25 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sysmol.analysis.costs.vectors import Costs, layer_costs
-from sysmol.files import sha256_file
+from sysmol.isas import HOST
 from sysmol.search.codesign.settings import Settings
-from sysmol.workbench.stages import PROGRAM_SOURCES, Stages, source_digest
-from sysmol.workbench.steps.check import verify_on_host
+from sysmol.workbench.key import Task
+from sysmol.workbench.measured_cycles import simulated
+from sysmol.workbench.steps import check, compile
+from sysmol.workbench.store import Entry, Store
+from sysmol.workbench.view import View
 
 
 class Bench:
-    """Measures network files in ``folder/bin`` and ``folder/runs``; whatever stands there already is not done again."""
+    """Measures network files; whatever stands in the store is not done again."""
 
-    def __init__(self, folder: Path, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, view: View, settings: Settings, say: Callable[[str], None]) -> None:
         from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
         from sysmol.kernels_c.targets import TARGETS
         from sysmol.kernels_c.toolchain import find_compiler
         from sysmol.machine import load_machine
 
-        self.folder, self.settings = folder, settings
-        self.stages = Stages(folder, say)
+        self.store, self.view, self.settings, self.say = store, view, settings, say
         self.machine = load_machine(settings.machine)
-        for isa in ("host", settings.isa):  # better missing now than after the training
+        for isa in (HOST, settings.isa):  # better missing now than after the training
             find_compiler(TARGETS[isa], None)
         self.gem5 = find_gem5(settings.isa) if settings.use_gem5 else None
         if self.gem5 is None:
@@ -33,30 +35,19 @@ class Bench:
 
     def measure(self, network: Path, variant: str) -> Costs:
         """Compile, check on the host (:class:`~sysmol.errors.CheckFailed` where logits differ), simulate."""
-        from sysmol.workbench.measured_cycles import measured_cycles
-
-        for isa in ("host", self.settings.isa):
-            self._compile(network, variant, isa)
-        host, manifest = (self.folder / "bin" / f"{variant}.{isa}.json" for isa in ("host", self.settings.isa))
-        check = self.folder / "checks" / f"{variant}-host.json"
-
-        def compare() -> list[Path]:
-            verify_on_host(host, check)
-            return [check]
-
-        self.stages.run(f"check-{variant}", {"manifest": sha256_file(host)}, compare)
-        run = None
+        manifests = {}
+        for isa in (HOST, self.settings.isa):
+            entry = self._make(f"compile-{variant}-{isa}", compile.task(network, isa, variant))
+            manifests[isa] = compile.manifest_of(entry.folder, isa, variant)
+        self._make(f"check-{variant}", check.on_host(manifests[HOST]))
+        manifest, run = manifests[self.settings.isa], None
         if self.gem5 is not None:
-            run = self.folder / "runs" / f"{variant}-{self.settings.isa}-o3"
-            measured_cycles(manifest, self.settings.machine, run, self.settings.images)
+            run = simulated(self.store, manifest, self.settings.machine, self.settings.images)
         return layer_costs(manifest, self.machine, run)
 
-    def _compile(self, network: Path, variant: str, isa: str) -> None:
-        from sysmol.kernels_c.build import compile_network
-
-        def action() -> list[Path]:
-            manifest = compile_network(network, isa, self.folder / "bin", variant=variant)
-            return [manifest, manifest.with_suffix("")]
-
-        inputs = {"network": sha256_file(network), "sources": source_digest(*PROGRAM_SOURCES)}
-        self.stages.run(f"compile-{variant}-{isa}", inputs, action)
+    def _make(self, name: str, task: Task) -> Entry:
+        """An entry, shown in the run's folder; says so in a line."""
+        entry = self.store.make(task)
+        self.say(f"{name}: {entry.how}")
+        self.view.show(entry)
+        return entry

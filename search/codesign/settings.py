@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from sysmol.errors import SysmolError
-from sysmol.files import content_key
-from sysmol.train.frontend.user_files import identity, is_own
+from sysmol.train.frontend.user_files import is_own
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,3 @@ class Settings:
         if not self.preset and is_own(self.dataset):
             raise SysmolError(f"{self.dataset} has no training schedule of its own: choose one with --preset")
         return self.preset or ("demo" if self.dataset == "digits" else self.dataset)
-
-    @property
-    def key(self) -> str:
-        """Of all that decides the course but the number of rounds, so that more rounds go on where fewer ended."""
-        facts = {name: value for name, value in asdict(self).items() if name != "rounds"}
-        facts |= {"dataset": identity(self.dataset), "model": identity(self.model)}
-        return content_key(facts)

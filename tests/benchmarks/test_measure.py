@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sysmol.benchmarks import measure
 from sysmol.benchmarks.__main__ import main
-from sysmol.benchmarks.measure import COLUMNS, Job, Store, Variant, measure_all
+from sysmol.benchmarks.measure import COLUMNS, Bench, Job, Variant, gem5_of, measure_all
 from sysmol.benchmarks.peaks import peak, smol_counts
 from sysmol.benchmarks.plan import kernel_jobs
 from sysmol.benchmarks.shapes import parse_shapes
@@ -26,6 +25,8 @@ from sysmol.machine import load_machine
 from sysmol.network.builder import random_network
 from sysmol.schedule import Schedule
 from sysmol.styles import STYLES
+from sysmol.workbench.executor import Here
+from sysmol.workbench.steps import simulate
 
 TINY = """
 network 4x4x3
@@ -68,21 +69,28 @@ def fake_run(cycles: int = 100) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(measure, "run_gem5", fake_run())
-    monkeypatch.setattr(Store, "gem5", lambda self, isa: (Path("gem5"), "0" * 64))
-    return Store(tmp_path / "bench")
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(simulate, "run_gem5", fake_run())
+    (tmp_path / "gem5").write_text("a simulator")
+    monkeypatch.setattr("sysmol.benchmarks.measure.find_gem5", lambda isa: tmp_path / "gem5")
+    return Bench(tmp_path)
 
 
-def test_rows_and_resuming(store: Store, tmp_path: Path) -> None:
+def measured(folder: Path, *jobs: Job) -> list[dict[str, Any]]:
+    return measure_all(folder, list(jobs), folder / "kernels.csv", Here(), lambda job, rows: None)
+
+
+def test_rows_and_resuming(bench: Bench, tmp_path: Path) -> None:
     """Equal jobs simulate once; after a change of the options, again."""
-    path = tmp_path / "kernels.csv"
-    first = measure_all(store, [tiny(), tiny()], path, 1, lambda job, rows: None)
-    assert measure.run_gem5.calls == 1  # type: ignore[attr-defined]
-    again = measure_all(Store(store.root), [tiny()], path, 1, lambda job, rows: None)
-    assert measure.run_gem5.calls == 1 and content_key(again) == content_key(first[: len(again)])  # type: ignore[attr-defined]
-    measure_all(store, [tiny(options=(("pack", "simd"),))], path, 1, lambda job, rows: None)
-    assert measure.run_gem5.calls == 2  # type: ignore[attr-defined]
+    first = measured(tmp_path, tiny(), tiny())
+    assert simulate.run_gem5.calls == 1  # type: ignore[attr-defined]
+    again = measured(tmp_path, tiny())
+    assert simulate.run_gem5.calls == 1 and content_key(again) == content_key(first[: len(again)])  # type: ignore[attr-defined]
+    measured(tmp_path, tiny(options=(("pack", "simd"),)))
+    assert simulate.run_gem5.calls == 2  # type: ignore[attr-defined]
+    (tmp_path / "gem5").write_text("another simulator")
+    assert measured(tmp_path, tiny())[0]["gem5_sha256"] != first[0]["gem5_sha256"]
+    assert simulate.run_gem5.calls == 3  # type: ignore[attr-defined]
 
     table = pd.DataFrame(again)
     assert table["layer"].tolist() == ["image_scaled", "stem", "body", "pool", "classifier", "total"]
@@ -91,26 +99,25 @@ def test_rows_and_resuming(store: Store, tmp_path: Path) -> None:
     units = load_machine("o3-n1").smol_count
     assert body["slot_share"] == pytest.approx(50 / (100 * units))
     assert table["cycles"].iloc[-1] == 500 and table["generation_seconds"].iloc[-1] >= 0
-    assert pd.read_csv(path).columns.tolist() == list(COLUMNS)
+    assert pd.read_csv(tmp_path / "kernels.csv").columns.tolist() == list(COLUMNS)
 
 
-def test_a_failure_stops_nothing(store: Store, tmp_path: Path) -> None:
-    jobs = [tiny(styles=(("smol", "nonsense"),)), tiny(options=(("nothing", "1"),)), tiny()]
-    rows = measure_all(store, jobs, tmp_path / "x.csv", 2, lambda job, rows: None)
+def test_a_failure_stops_nothing(bench: Bench, tmp_path: Path) -> None:
+    rows = measured(tmp_path, tiny(styles=(("smol", "nonsense"),)), tiny(options=(("nothing", "1"),)), tiny())
     assert [row["status"][:6] for row in rows[:2]] == ["failed"] * 2 and rows[2]["status"] == "ok"
     assert "nonsense" in rows[0]["status"] and "'nothing'" in rows[1]["status"]
 
 
-def test_a_kill_leaves_nothing_half_made(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_leaves_nothing_half_made(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(measure, "run_gem5", killed)
+    monkeypatch.setattr(simulate, "run_gem5", killed)
     with pytest.raises(KeyboardInterrupt):
-        store.measure(tiny())
-    assert not list((store.root / "runs").iterdir())
-    monkeypatch.setattr(measure, "run_gem5", fake_run())
-    assert store.measure(tiny())[0]["status"] == "ok"
+        bench.measure(tiny())
+    assert not (bench.store.root / "simulate").exists() and not list((bench.store.root / "unfinished").iterdir())
+    monkeypatch.setattr(simulate, "run_gem5", fake_run())
+    assert bench.measure(tiny())[0]["status"] == "ok"
 
 
 def test_every_style_has_a_peak() -> None:
@@ -157,17 +164,17 @@ def test_in_gem5(tmp_path: Path) -> None:
     if find_gem5("riscv") is None:
         pytest.skip(why_no_gem5("riscv"))
     job = tiny()
-    store = Store(tmp_path)
-    rows = store.measure(job)
+    bench = Bench(tmp_path)
+    rows = bench.measure(job)
     assert {row["status"] for row in rows} == {"ok"}, rows[0]["status"]
     assert all(0 < row["slot_share"] <= 1 for row in rows if row["layer"] == "body")
-    manifest, _ = store.program(job)
-    before = store.run(job, manifest)[0].stat().st_mtime_ns
-    assert store.measure(job) == rows
-    assert store.run(job, manifest)[0].stat().st_mtime_ns == before
+    manifest, _ = bench.program(job)
+    before = bench.run(job, manifest)[0].stat().st_mtime_ns
+    assert bench.measure(job) == rows
+    assert bench.run(job, manifest)[0].stat().st_mtime_ns == before
 
 
-def test_no_gem5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "find_gem5", lambda isa: None)
+def test_no_gem5(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sysmol.benchmarks.measure.find_gem5", lambda isa: None)
     with pytest.raises(SysmolError, match="build gem5 with"):
-        Store(tmp_path).gem5("arm")
+        gem5_of("arm")

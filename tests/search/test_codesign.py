@@ -19,7 +19,7 @@ from sysmol.errors import SysmolError
 from sysmol.pattern import PATTERNS
 from sysmol.patterns.selection import Demand
 from sysmol.search.codesign.descent import STEP, Descent, Limits
-from sysmol.search.codesign.loop import Loop, Row, choose_within, hold_out
+from sysmol.search.codesign.loop import Loop, Row, choose_within, hold_out, training
 from sysmol.search.codesign.page import write
 from sysmol.search.codesign.settings import Settings
 from sysmol.train.frontend.data import load
@@ -62,7 +62,7 @@ def test_rounds_and_their_page(tmp_path: Path) -> None:
     assert frame["front"].any()
     assert pd.read_csv(tmp_path / "rounds.csv")["name"].tolist() == ["w4", "round-1", "round-2"]
     page = (tmp_path / "codesign.html").read_text()
-    assert "round-2" in page and "<script src" not in page and page.count("data:image/svg+xml") == 1
+    assert "round-2" in page and "<script" not in page and page.count("data:image/svg+xml") == 2
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_a_killed_run_goes_on_with_the_same_figures(tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", script, str(killed)], env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    while not (killed / "checkpoints" / "round-1-noise.checkpoint.pt").is_file() and time.monotonic() < deadline:
+    while not list(killed.glob("store/resume/*/round-1-noise.checkpoint.pt")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
@@ -139,4 +139,20 @@ def test_settings_that_make_no_sense() -> None:
         Settings(patterns=46)
     with pytest.raises(SysmolError, match="rounds"):
         Settings(rounds=0)
-    assert Settings(rounds=3).key == Settings(rounds=9).key != Settings(drop=2).key
+
+
+def test_what_a_run_depends_on(tmp_path: Path) -> None:
+    """More rounds go on from fewer; other settings, data and simulators do not."""
+    (tmp_path / "gem5").write_text("a simulator")
+
+    def key(settings: Settings, gem5: Path | None = None) -> str | None:
+        return training(settings, gem5).resumes_at
+
+    assert key(Settings(rounds=3)) == key(Settings(rounds=9)) != key(Settings(drop=2))
+    assert key(Settings()) != key(Settings(), tmp_path / "gem5")
+    keys = set()
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "data.npz").write_text(folder)
+        keys.add(key(Settings(dataset=str(tmp_path / folder / "data.npz"), preset="quick")))
+    assert len(keys) == 2, "one name, two contents"

@@ -21,7 +21,8 @@ system.cpu.commitStats0.committedInstType::SimdAes 6400 71.11% 71.11% # (Count)
 
 
 def main() -> int:
-    options = dict(zip(sys.argv[4::2], sys.argv[5::2], strict=False))
+    options = {"--images": "1", "--cpu": "o3", "--machine": "o3-n1"}  # as run_net.py has them by default
+    options |= dict(zip(sys.argv[4::2], sys.argv[5::2], strict=False))
     out, manifest_path = Path(options["--outdir"]), Path(options["--net"])
     machine, images = options["--machine"], int(options["--images"])
     with open(os.environ["FAKE_LOG"], "a", encoding="utf-8") as log:

@@ -20,6 +20,7 @@ from sysmol.files import atomic_write_json
 from sysmol.machine import load_machine
 from sysmol.network import save
 from sysmol.network.builder import Builder, random_network
+from sysmol.workbench.store import Store
 from sysmol.workbench.sweep import load, load_layers
 from sysmol.workbench.sweep.layers import signature, split
 from sysmol.workbench.sweep.ledger import COLUMNS, Ledger
@@ -46,9 +47,9 @@ def folder(compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """A sweep's place: networks and machines linked in, compiled programs shared, gem5 replaced."""
     for path in compiled.iterdir():
         (tmp_path / path.name).symlink_to(path)
-    (compiled / "programs").mkdir(exist_ok=True)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "programs").symlink_to(compiled / "programs")
+    (compiled / "compile").mkdir(exist_ok=True)
+    (tmp_path / "out" / "store").mkdir(parents=True)
+    (tmp_path / "out" / "store" / "compile").symlink_to(compiled / "compile")
     gem5 = tmp_path / "gem5"
     gem5.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
     gem5.chmod(0o755)
@@ -123,7 +124,7 @@ def test_killed_three_times_and_complete(folder: Path) -> None:
     # Started again: the three that were under way at each kill.
     started = starts(folder)
     assert len(set(started)) == 24 and len(started) == 24 + 3 * 3
-    assert not list((folder / "out").glob("*/.[0-9]*"))
+    assert not list((folder / "out" / "store" / "unfinished").iterdir())
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     assert starts(folder) == started
 
@@ -234,24 +235,24 @@ def test_single_networks_hold_the_layer() -> None:
 
 def test_one_sweep_at_a_time(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_spec(folder, isas=["arm"], machines=["one.json"], patterns="machine", images=1)
-    with Ledger(folder / "out").alone():
+    with Store(folder / "out" / "store").alone(folder / "out"):
         assert run_command_line(sweep(folder)) == 2
-    assert "another sweep is writing" in capfd.readouterr().err
+    assert "another sysmol is writing" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"network": []}, "unknown field 'network'"),
-        ({"networks": []}, "networks must be a list of texts"),
+        ({"networks": []}, "networks must be a list with at least one entry"),
         ({"networks": ["none*"]}, "no file matches 'none\\*'"),
         ({"isas": ["x86"]}, "'x86' is none of arm, riscv"),
-        ({"cpus": ["fast"]}, "'fast' is none of o3"),
+        ({"cpus": ["fast"]}, "'fast' is none of atomic"),
         ({"machines": ["o4"]}, "there is no machine 'o4'"),
         ({"patterns": ["P9"]}, "pattern set 'P9'"),
-        ({"images": 0}, "images must be a whole number, 1 or more"),
-        ({"layers_once": 1}, "layers_once must be true or false"),
-        ({"time_limit": "soon"}, "time_limit must be a whole number"),
+        ({"images": 0}, "images.0 must be greater than or equal to 1, not 0"),
+        ({"layers_once": 1}, "layers_once must be a valid boolean, not 1"),
+        ({"time_limit": "soon"}, "time_limit must be a valid integer, not 'soon'"),
     ],
 )
 def test_bad_specs(folder: Path, change: dict[str, Any], message: str) -> None:

@@ -1,20 +1,18 @@
-"""The ledger of a sweep: one record per point, keyed by everything that its figures depend on.
+"""The ledger of a sweep: one record per point, written when it ends, well or not.
 
-``records/<key>.json`` is written atomically when a point ends, well or not: a kill at any time loses the point under
-way and nothing else. ``ledger.csv`` is all records as a table, written anew after each. One process writes at a
-time.
+``records/<key>.json`` says what a point's simulation in the store gave; ``ledger.csv`` is all records as a table,
+written anew after each. What is known already decides the store, not the ledger.
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sysmol.errors import SysmolError
-from sysmol.files import alone, atomic_write_json, atomic_write_text, content_key, make_folder, read_json
+from sysmol.files import atomic_write_json, atomic_write_text, content_key, make_folder, read_json
 
 RECORD_FORMAT, RECORD_VERSION = "sysmol-sweep-record", 1
 
@@ -50,14 +48,6 @@ class Ledger:
     def table(self) -> Path:
         """The records as CSV."""
         return self.folder / "ledger.csv"
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Nobody else writes meanwhile; :class:`SysmolError` where somebody does. A killed process lets go."""
-        with alone(self.folder) as mine:
-            if not mine:
-                raise SysmolError(f"another sweep is writing into {self.folder}: wait, or name another --out")
-            yield
 
     def path(self, key: str) -> Path:
         return self.records / f"{key}.json"

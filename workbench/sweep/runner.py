@@ -1,50 +1,56 @@
-"""Run what a sweep's ledger does not hold yet.
+"""Run what a sweep's store does not hold yet.
 
-Below the sweep's folder: ``programs/<hash>/`` (C, executable, manifest), ``runs/<key>/`` (run folders), ``records/``
-and ``ledger.csv`` (:mod:`sysmol.workbench.sweep.ledger`). Programs and runs have their names from the moment they are
-whole.
+Below the sweep's folder: ``store/`` (:mod:`sysmol.workbench.store`: executables and run folders), ``layers/`` (networks
+of one layer), ``records/`` and ``ledger.csv`` (:mod:`sysmol.workbench.sweep.ledger`: a row of each point).
 """
 
 import json
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sysmol.analysis.runs import load_run, totals
-from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
-from sysmol.configs_gem5.request import Simulation
-from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import make_folder, making, remove_unfinished, sha256_file
-from sysmol.kernels_c.build import compile_network
+from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
+from sysmol.errors import SysmolError
+from sysmol.files import make_folder
 from sysmol.network import load, save
 from sysmol.pattern import pattern_name
-from sysmol.workbench.stages import PROGRAM_SOURCES, RUN_SOURCES, source_digest
+from sysmol.workbench.executor import open_executor, run_all
+from sysmol.workbench.key import Task, digest
+from sysmol.workbench.steps import compile, simulate
+from sysmol.workbench.store import Entry, Store
 from sysmol.workbench.sweep.layers import Single, split
 from sysmol.workbench.sweep.ledger import FIGURES, LAYER, NETWORK, SUM, Ledger, point_key
 from sysmol.workbench.sweep.spec import Point, Spec
 
 OK, FAILED, TIME_LIMIT, UNSUPPORTED = "ok", "failed", "time limit", "unsupported"
 LAST_LINES = 12
+TOO_LONG = "gem5 took more than"
+"""How the message of a simulation begins that was stopped by its time limit."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """A point with its executable and what its figures depend on. ``error``: why there is no executable. ``region``:
-    the only one that counts, of a layer that runs alone."""
+class Job:
+    """A point with its manifest and its simulation. ``error``: why there is none. ``region``: the only one that
+    counts, of a layer that runs alone."""
 
     point: Point
-    manifest: Path
-    inputs: dict[str, Any]
+    manifest: Path | None = None
+    task: Task | None = None
     error: str = ""
     region: int | None = None
+    status: str = FAILED
 
     @property
     def key(self) -> str:
-        return point_key(self.inputs)
+        """The row's name in the ledger: of the simulation, and of what the row says beside it."""
+        point = self.point
+        said = self.task.key if self.task else [self.error, point.isa, point.hardware().to_json(), point.cpu]
+        return point_key(
+            {"simulation": said, "network": digest(point.network), "point": [point.variant, point.patterns]}
+        )
 
 
 @dataclass
@@ -62,103 +68,109 @@ class Progress:
 
     def compiling(self, done: int, total: int) -> None: ...
 
-    def started(self, task: Task) -> None: ...
-
-    def finished(self, task: Task, record: dict[str, Any]) -> None: ...
+    def finished(self, job: Job, record: dict[str, Any]) -> None: ...
 
     def planned(self, tally: Tally) -> None: ...
 
 
 class Sweep:
-    """One spec in one folder. ``jobs``: simulations at a time."""
+    """One spec in one folder. ``jobs``: tasks at a time; ``cluster``: see
+    :func:`sysmol.workbench.executor.open_executor`."""
 
-    def __init__(self, spec: Spec, folder: str | Path, jobs: int, gem5: Path | None = None) -> None:
-        self.spec, self.jobs = spec, jobs
-        self.folder = make_folder(folder).resolve()
-        self.ledger = Ledger(self.folder)
+    def __init__(self, spec: Spec, folder: str | Path, jobs: int, gem5: Path | None = None, cluster: str = "") -> None:
+        self.spec, self.jobs, self.cluster = spec, jobs, cluster
         self.gem5 = {isa: self._binary(isa, gem5) for isa in spec.isas}
-        self.digests = {path: sha256_file(path) for path in set(self.gem5.values())}
-        self.program_sources = source_digest(*PROGRAM_SOURCES)
-        self.run_sources = source_digest(*RUN_SOURCES)
-        self._lock = threading.Lock()
+        self.folder = make_folder(folder).resolve()
+        self.store = Store(self.folder / "store")
+        self.ledger = Ledger(self.folder)
 
     @staticmethod
     def _binary(isa: str, gem5: Path | None) -> Path:
         binary = gem5 or find_gem5(isa)
         if binary is None:
             raise SysmolError(why_no_gem5(isa))
-        return binary
+        if not binary.is_file():
+            raise SysmolError(f"there is no gem5 binary {binary}")
+        return binary.resolve()
 
     def run(self, progress: Progress, retry: bool = False) -> Tally:
-        """Run all points that the ledger lacks; with ``retry`` also those that did not end well."""
-        with self.ledger.alone():
-            remove_unfinished(self.folder)
+        """Run all points that the store lacks; with ``retry`` also those that did not end well."""
+        with self.store.alone(self.folder), open_executor(self.jobs, self.cluster) as executor:
             singles = self._singles() if self.spec.layers_once else {}
-            points = self.spec.points() if not singles else self._layer_points(singles)
+            points = self._layer_points(singles) if singles else self.spec.points()
             regions = {self._layer_file(single): single.region for each in singles.values() for single in each}
-            tasks = self._tasks(points, regions, progress)
-            todo = [
-                task for task in {task.key: task for task in tasks.values()}.values() if not self._stands(task, retry)
-            ]
-            tally = Tally(len(points), len({task.key for task in tasks.values()}) - len(todo), len(todo))
+            jobs = self._jobs(points, regions, executor, retry, progress)
+            distinct = {job.key: job for job in jobs.values()}
+            todo = {key: job for key, job in distinct.items() if not self._stands(job, retry)}
+            tally = Tally(len(points), len(distinct) - len(todo), len(todo))
             progress.planned(tally)
-            pool = ThreadPoolExecutor(max_workers=self.jobs)
-            try:
-                for record in pool.map(lambda task: self._one(task, progress), todo):
-                    tally.ended[record["status"]] = tally.ended.get(record["status"], 0) + 1
-            finally:
-                pool.shutdown(cancel_futures=True)
+            for key, job in distinct.items():
+                if key not in todo and self.ledger.find(key) is None:  # known from another spec, or a kill came first
+                    self._write(job, self._outcome(job))
+            self._run(list(todo.values()), executor, tally, progress)
             for point in self.spec.points() if singles else []:
-                self._add_up(point, singles[point.network], tasks)
+                self._add_up(point, singles[point.network], jobs)
             self.ledger.write_table()
         return tally
 
+    def _run(self, todo: Sequence[Job], executor: Executor, tally: Tally, progress: Progress) -> None:
+        """Simulate; every record is in the ledger as soon as its simulation has ended."""
+        waiting: dict[str, list[Job]] = {}
+        for job in todo:
+            waiting.setdefault(job.task.key if job.task else "", []).append(job)
+
+        def ended(jobs: Sequence[Job], outcome: Entry | Exception | None) -> None:
+            for job in jobs:
+                record = self._write(job, outcome)
+                tally.ended[record["status"]] = tally.ended.get(record["status"], 0) + 1
+                progress.finished(job, record)
+            self.ledger.write_table()
+
+        ended(waiting.pop("", []), None)
+        tasks = {job.task.key: job.task for job in todo if job.task}
+        for task, outcome in run_all(self.store, list(tasks.values()), executor):
+            ended(waiting[task.key], outcome)
+
     # --- programs ----------------------------------------------------------------------------------------------------
 
-    def _tasks(self, points: list[Point], regions: dict[Path, int], progress: Progress) -> dict[Point, Task]:
-        """Tasks of the points; programs are compiled where they are missing. Equal points have equal keys."""
-        wanted = list(dict.fromkeys((point.network, point.isa) for point in points))
-        made: dict[tuple[Path, str], tuple[Path, str]] = {}
-        progress.compiling(0, len(wanted))
-        with ThreadPoolExecutor(max_workers=self.jobs) as pool:
-            for count, (name, program) in enumerate(zip(wanted, pool.map(self._program, wanted), strict=True), 1):
-                made[name] = program
-                progress.compiling(count, len(wanted))
-        return {
-            point: self._task(point, *made[point.network, point.isa], regions.get(point.network)) for point in points
+    def _jobs(
+        self, points: list[Point], regions: dict[Path, int], executor: Executor, retry: bool, progress: Progress
+    ) -> dict[Point, Job]:
+        """Jobs of the points; programs are compiled where they are missing."""
+        pairs = dict.fromkeys((point.network, point.isa) for point in points)
+        tasks = {task.key: task for task in (compile.task(*pair) for pair in pairs)}
+        wanted = dict(zip(tasks, pairs, strict=True))
+        failed = {} if retry else {key: self.store.failure(task) for key, task in tasks.items()}
+        made: dict[tuple[Path, str], Entry | str] = {
+            wanted[key]: entry.record["error"]["text"] for key, entry in failed.items() if entry is not None
         }
+        progress.compiling(len(made), len(tasks))
+        left = [task for key, task in tasks.items() if wanted[key] not in made]
+        for task, outcome in run_all(self.store, left, executor):
+            made[wanted[task.key]] = str(outcome) if isinstance(outcome, Exception) else outcome
+            progress.compiling(len(made), len(tasks))
+        return {point: self._job(point, made[point.network, point.isa], regions.get(point.network)) for point in points}
 
-    def _program(self, wanted: tuple[Path, str]) -> tuple[Path, str]:
-        """Manifest of a network's executable, and why there is none (else empty)."""
-        network, isa = wanted
-        variant = network.name.removesuffix(".safetensors").removesuffix(".network")
-        digest = point_key({"sources": self.program_sources, "network": sha256_file(network), "isa": isa})
-        folder = self.folder / "programs" / f"{variant}-{isa}-{digest}"
-        try:
-            if not folder.is_dir():
-                with making(folder, replace=True) as scratch:
-                    compile_network(network, isa, scratch, variant)
-        except SysmolError as error:
-            return folder, str(error)
-        return folder / f"{variant}.{isa}.json", ""
-
-    def _task(self, point: Point, manifest: Path, error: str, region: int | None) -> Task:
-        facts = {} if error else json.loads(manifest.read_text(encoding="utf-8"))
-        reference = facts.get("reference")
-        inputs = {
-            "variant": point.variant,
-            "network": sha256_file(point.network),
-            "elf": facts["elf"]["sha256"] if facts else manifest.name,
-            "samples": sha256_file(manifest.parent / reference["images"]) if reference else "",
-            "isa": point.isa,
-            "machine": point.hardware().to_json(),
-            "cpu": point.cpu,
-            "images": point.images,
-            "seed": point.seed,
-            "gem5": self.digests[self.gem5[point.isa]],
-            "scripts": self.run_sources,
-        }
-        return Task(point, manifest, inputs, error, region)
+    def _job(self, point: Point, program: Entry | str, region: int | None) -> Job:
+        if isinstance(program, str):
+            return Job(point, error=program, region=region)
+        manifest = compile.manifest_of(program.folder, point.isa, point.variant)
+        supported = point.hardware().smol.patterns
+        used = json.loads(manifest.read_text(encoding="utf-8"))["patterns"]
+        lacking = ", ".join(f"{number} {pattern_name(number)}" for number in used if number not in supported)
+        if lacking:
+            return Job(point, manifest, None, f"the hardware lacks {lacking}", region, UNSUPPORTED)
+        task = simulate.task(
+            manifest,
+            self.gem5[point.isa],
+            point.machine,
+            point.cpu,
+            patterns=",".join(map(str, supported)),
+            images=point.images,
+            seed=point.seed,
+            timeout=self.spec.time_limit,
+        )
+        return Job(point, manifest, task, region=region)
 
     # --- layers alone ------------------------------------------------------------------------------------------------
 
@@ -183,13 +195,13 @@ class Sweep:
         ]
         return list(dict.fromkeys(points))
 
-    def _add_up(self, point: Point, singles: list[Single], tasks: dict[Point, Task]) -> None:
+    def _add_up(self, point: Point, singles: list[Single], jobs: dict[Point, Job]) -> None:
         """The record of a network: each different layer's figures times the number of such layers."""
-        parts = [(tasks[replace(point, network=self._layer_file(single))], single.count) for single in singles]
-        records = [(self.ledger.find(task.key) or {}, count) for task, count in parts]
+        parts = [(jobs[replace(point, network=self._layer_file(single))], single.count) for single in singles]
+        records = [(self.ledger.find(job.key) or {}, count) for job, count in parts]
         bad = [record for record, _ in records if record.get("status") != OK]
         net = load(point.network)
-        inputs = {"sum of": [(task.key, count) for task, count in parts], "network": sha256_file(point.network)}
+        inputs = {"sum of": [(job.key, count) for job, count in parts], "network": digest(point.network)}
         figures: dict[str, Any] = {"status": OK, "error": ""}
         if bad:
             figures = {"status": FAILED, "error": f"{bad[0].get('variant')}: {bad[0].get('error')}"}
@@ -218,7 +230,7 @@ class Sweep:
                 "layers": sum(count for _, count in parts),
                 "layers_simulated": len(parts),
                 "time_limit": self.spec.time_limit,
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "finished": max(str(record.get("finished")) for record, _ in records),
                 **alike,
                 **figures,
             },
@@ -226,93 +238,72 @@ class Sweep:
 
     # --- points ------------------------------------------------------------------------------------------------------
 
-    def _stands(self, task: Task, retry: bool) -> bool:
-        """Whether the ledger holds the point. A point that hit a shorter time limit than today's runs again."""
-        record = self.ledger.find(task.key)
-        if record is None:
+    def _stands(self, job: Job, retry: bool) -> bool:
+        """Whether it is known how the point ends. One that hit a shorter time limit than today's runs again."""
+        if job.task is None:
+            return self.ledger.find(job.key) is not None and (job.status == UNSUPPORTED or not retry)
+        if self.store.find(job.task) is not None:
+            return True
+        failure = self.store.failure(job.task)
+        if failure is None or retry:
             return False
-        if record["status"] == TIME_LIMIT and record["time_limit"] < self.spec.time_limit:
-            return False
-        return record["status"] in (OK, UNSUPPORTED) or not retry
+        late = failure.record["error"]["text"].startswith(TOO_LONG)
+        return not (late and failure.record["given"]["timeout"] < self.spec.time_limit)
 
-    def _one(self, task: Task, progress: Progress) -> dict[str, Any]:
-        """Simulate a point, or take the run that stands; its record is in the ledger afterwards."""
-        progress.started(task)
-        started = time.monotonic()
-        folder = self.folder / "runs" / task.key
-        figures: dict[str, Any] = {"last_lines": ""}
-        try:
-            if task.error:
-                raise SysmolError(task.error)
-            if lacking := self._lacking(task):
-                figures |= {"status": UNSUPPORTED, "error": f"the hardware lacks {lacking}"}
-            else:
-                if not (folder / "run.json").is_file():
-                    self._simulate(task, folder, figures)
-                figures |= {"status": OK, "error": "", **run_figures(folder, task.region), "run": f"runs/{task.key}"}
-        except CheckFailed as error:
-            limit = str(error).startswith("gem5 took more than")
-            figures |= {"status": TIME_LIMIT if limit else FAILED, "error": str(error)}
-        except SysmolError as error:
-            figures |= {"status": FAILED, "error": str(error)}
-        except Exception as error:  # whatever one point is ill with, the others go on
-            figures |= {"status": FAILED, "error": f"{type(error).__name__}: {error}"}
-        record = self._record(task, figures, time.monotonic() - started)
-        with self._lock:
-            self.ledger.add(task.key, record)
-            self.ledger.write_table()
-            progress.finished(task, record)
+    def _outcome(self, job: Job) -> Entry | None:
+        """What the store holds of a point."""
+        return None if job.task is None else self.store.find(job.task) or self.store.failure(job.task)
+
+    def _write(self, job: Job, outcome: Entry | Exception | None) -> dict[str, Any]:
+        """Put a point's record into the ledger, and return it."""
+        if isinstance(outcome, Exception) and job.task is not None:
+            outcome = self.store.failure(job.task) or outcome
+        figures: dict[str, Any] = {"status": job.status, "error": job.error, "last_lines": ""}
+        if isinstance(outcome, Exception):  # no record of it: the worker was another one than was asked for
+            figures |= {"error": str(outcome)}
+        elif outcome is not None:
+            figures |= self._figures(job, outcome)
+        record = self._facts(job) | figures
+        self.ledger.add(job.key, record)
         return record
 
-    def _lacking(self, task: Task) -> str:
-        """Patterns of the network that the hardware does not support, for people."""
-        used = json.loads(task.manifest.read_text(encoding="utf-8"))["patterns"]
-        supported = task.point.hardware().smol.patterns
-        return ", ".join(f"{number} {pattern_name(number)}" for number in used if number not in supported)
+    def _figures(self, job: Job, entry: Entry) -> dict[str, Any]:
+        """What a simulation gave, or how it failed."""
+        found = {"seconds": entry.record["seconds"], "finished": entry.record["date"]}
+        error = entry.record["error"]
+        if error is not None:
+            late = error["text"].startswith(TOO_LONG)
+            found |= {"status": TIME_LIMIT if late else FAILED, "error": error["text"]}
+            return found | {"last_lines": last_lines(entry.folder, error["text"])}
+        try:
+            figures = run_figures(entry.folder, job.region)
+        except Exception as why:  # whatever one point is ill with, the others go on
+            return found | {"status": FAILED, "error": f"{type(why).__name__}: {why}"}
+        run = entry.folder.relative_to(self.folder).as_posix()
+        return found | {"status": OK, "error": "", "run": run, **figures}
 
-    def _simulate(self, task: Task, folder: Path, figures: dict[str, Any]) -> None:
-        """One run of gem5; the last lines of the program and of gem5 go into ``figures`` where it fails."""
-        point = task.point
-        machine = point.hardware()
-        with making(folder, replace=True) as scratch:
-            try:
-                patterns = ",".join(map(str, machine.smol.patterns))
-                simulation = Simulation(
-                    point.isa, point.cpu, point.machine, patterns, images=point.images, seed=point.seed
-                )
-                gem5, limit = self.gem5[point.isa], self.spec.time_limit
-                run_gem5(task.manifest, scratch, simulation, gem5=gem5, timeout=limit)
-            except SysmolError as error:
-                figures["last_lines"] = last_lines(scratch, str(error))
-                raise
-            # Megabytes that say what the machine in run.json says.
-            for name in ("config.ini", "config.json"):
-                (scratch / name).unlink(missing_ok=True)
-
-    def _record(self, task: Task, figures: dict[str, Any], seconds: float) -> dict[str, Any]:
-        point = task.point
-        facts = {} if task.error else json.loads(task.manifest.read_text(encoding="utf-8"))
+    def _facts(self, job: Job) -> dict[str, Any]:
+        """What is known of a point before it runs."""
+        point, machine = job.point, job.point.hardware()
+        facts = json.loads(job.manifest.read_text(encoding="utf-8")) if job.manifest else {}
         metrics = facts["network"].get("metrics", {}) if facts else {}
         return {
-            "kind": NETWORK if task.region is None else LAYER,
+            "kind": NETWORK if job.region is None else LAYER,
             "network": facts.get("name", point.variant),
             "variant": point.variant,
             "isa": point.isa,
-            "machine": task.inputs["machine"]["name"],
+            "machine": machine.name,
             "patterns": point.patterns,
             "cpu": point.cpu,
             "images": point.images,
             "seed": point.seed,
             "accuracy_integer": metrics.get("accuracy_integer"),
             "bits_per_parameter": metrics.get("bits_per_parameter"),
-            "seconds": round(seconds, 2),
             "time_limit": self.spec.time_limit,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "gem5_sha256": task.inputs["gem5"],
-            "machine_sha256": point_key(task.inputs["machine"]),
-            "network_sha256": task.inputs["network"],
-            "elf_sha256": task.inputs["elf"],
-            **figures,
+            "gem5_sha256": digest(self.gem5[point.isa]),
+            "machine_sha256": point_key(machine.to_json()),
+            "network_sha256": digest(point.network),
+            "elf_sha256": facts["elf"]["sha256"] if facts else None,
         }
 
 
@@ -339,7 +330,14 @@ def last_lines(folder: Path, message: str) -> str:
 
 
 def run_sweep(
-    spec: Spec, folder: str | Path, jobs: int, progress: Progress, *, retry: bool = False, gem5: Path | None = None
+    spec: Spec,
+    folder: str | Path,
+    jobs: int,
+    progress: Progress,
+    *,
+    retry: bool = False,
+    gem5: Path | None = None,
+    cluster: str = "",
 ) -> Tally:
     """Run a spec in a folder; see :class:`Sweep`."""
-    return Sweep(spec, folder, jobs, gem5).run(progress, retry)
+    return Sweep(spec, folder, jobs, gem5, cluster).run(progress, retry)

@@ -1,16 +1,13 @@
-"""A sweep's progress on the terminal: a live bar with what runs now, or a line per point where nobody watches."""
+"""A sweep's progress on the terminal: live bars, and a line per point."""
 
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.text import Text
 
-from sysmol.workbench.sweep.runner import OK, Progress, Tally, Task
-
-SHOWN = 8
+from sysmol.workbench.sweep.runner import OK, Job, Progress, Tally
 
 
 class Display(Progress):
@@ -22,8 +19,7 @@ class Display(Progress):
         self.bars = Bars(*columns, TimeRemainingColumn(), console=self.console)
         self.programs = self.bars.add_task("programs", total=None)
         self.points = self.bars.add_task("points", total=None, visible=False)
-        self.running: dict[str, str] = {}
-        self.live = Live(console=self.console, get_renderable=self._picture, refresh_per_second=2)
+        self.live = Live(self.bars, console=self.console, refresh_per_second=2)
 
     def __enter__(self) -> "Display":
         if self.console.is_terminal:
@@ -34,11 +30,6 @@ class Display(Progress):
         if self.console.is_terminal:
             self.live.stop()
 
-    def _picture(self) -> Group:
-        names = list(dict(self.running).values())
-        more = [Text(f"and {len(names) - SHOWN} more", style="dim")] if len(names) > SHOWN else []
-        return Group(self.bars, *(Text(f"  {name}", style="dim") for name in names[:SHOWN]), *more)
-
     def compiling(self, done: int, total: int) -> None:
         self.bars.update(self.programs, completed=done, total=total)
 
@@ -46,13 +37,9 @@ class Display(Progress):
         self.bars.update(self.points, total=tally.ran, visible=True)
         self.console.print(f"{tally.points} points: {tally.known} known, {tally.ran} to run", highlight=False)
 
-    def started(self, task: Task) -> None:
-        self.running[task.key] = task.point.title
-
-    def finished(self, task: Task, record: dict[str, Any]) -> None:
-        self.running.pop(task.key, None)
+    def finished(self, job: Job, record: dict[str, Any]) -> None:
         self.bars.advance(self.points)
         cycles = "" if record.get("cycles") is None else f", {record['cycles']:,.0f} cycles per image"
         said = f"{cycles}" if record["status"] == OK else f": {record['error']}"
-        line = f"{task.point.title}: {record['status']}{said} ({record['seconds']:.0f} s)"
+        line = f"{job.point.title}: {record['status']}{said} ({record.get('seconds', 0):.0f} s)"
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)

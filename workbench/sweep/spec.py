@@ -17,17 +17,18 @@ field            meaning (all but ``networks`` may be left out)
 """
 
 import itertools
-import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from pydantic import Field
+
+from sysmol.configs_gem5.request import CPUS
 from sysmol.errors import SysmolError
+from sysmol.isas import ISAS
 from sysmol.machine import Machine, load_machine, pattern_set
+from sysmol.workbench.spec_file import SEVERAL, Counts, Table, Texts, checked, each, one_of, read
 
-ISAS = ("arm", "riscv")
-CPUS = ("o3", "minor", "timing", "atomic")
 OWN_PATTERNS = "machine"
 
 
@@ -81,86 +82,42 @@ class Spec:
         return [Point(*combination, self.seed) for combination in combinations]
 
 
+class SpecFile(Table):
+    """The fields as they stand in the file."""
+
+    networks: Texts
+    isas: Annotated[tuple[Annotated[str, one_of(ISAS)], ...], *SEVERAL] = ISAS
+    machines: Texts = ("o3-n1",)
+    patterns: Texts = (OWN_PATTERNS,)
+    cpus: Annotated[tuple[Annotated[str, one_of(CPUS)], ...], *SEVERAL] = ("o3",)
+    images: Counts = (2,)
+    seed: int = Field(0, ge=0)
+    time_limit: int = Field(3600, ge=1)
+    layers_once: bool = False
+
+
 def load_spec(path: str | Path) -> Spec:
     """Read and check a spec; :class:`SysmolError` names the field that is wrong."""
     file = Path(path)
-    data = _read(file)
-    unknown = set(data) - {
-        "networks",
-        "isas",
-        "machines",
-        "patterns",
-        "cpus",
-        "images",
-        "seed",
-        "time_limit",
-        "layers_once",
-    }
-    if unknown:
-        raise SysmolError(f"{path}: unknown field {sorted(unknown)[0]!r}")
+    found = checked(SpecFile, read(path, "docs/sweeps.md"), str(path))
     folder = file.resolve().parent
-    machines = tuple(_machine(name, folder, path) for name in _texts(data, "machines", ["o3-n1"], path))
-    patterns = _texts(data, "patterns", [OWN_PATTERNS], path)
-    for text in patterns:
-        if text != OWN_PATTERNS:
-            pattern_set(text)
-    images = data.get("images", 2)
+    each(pattern_set, (text for text in found.patterns if text != OWN_PATTERNS), f"{path}: patterns")
     return Spec(
         path=file,
-        networks=_networks(_texts(data, "networks", [], path), folder, path),
-        isas=_chosen(data, "isas", ISAS, ISAS, path),
-        machines=machines,
-        patterns=patterns,
-        cpus=_chosen(data, "cpus", CPUS, ("o3",), path),
-        images=tuple(_number(n, "images", path) for n in (images if isinstance(images, list) else [images])),
-        seed=_number(data.get("seed", 0), "seed", path, least=0),
-        time_limit=float(_number(data.get("time_limit", 3600), "time_limit", path)),
-        layers_once=_truth(data.get("layers_once", False), "layers_once", path),
+        networks=_networks(_distinct(found.networks), folder, path),
+        isas=_distinct(found.isas),
+        machines=tuple(_machine(name, folder, path) for name in _distinct(found.machines)),
+        patterns=_distinct(found.patterns),
+        cpus=_distinct(found.cpus),
+        images=tuple(dict.fromkeys(found.images)),
+        seed=found.seed,
+        time_limit=float(found.time_limit),
+        layers_once=found.layers_once,
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise SysmolError(f"cannot read the spec {path}: {error.strerror}") from None
-    except ValueError as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise SysmolError(f"{path} is no {kind}: {error}") from None
-    if not isinstance(data, dict):
-        raise SysmolError(f"{path}: a spec is a table of fields, see docs/sweeps.md")
-    return data
-
-
-def _texts(data: dict[str, Any], name: str, default: list[str], path: str | Path) -> tuple[str, ...]:
-    values = data.get(name, default)
-    values = [values] if isinstance(values, str) else values
-    if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
-        raise SysmolError(f"{path}: {name} must be a list of texts with at least one entry")
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
-
-
-def _chosen(
-    data: dict[str, Any], name: str, known: tuple[str, ...], default: tuple[str, ...], path: str | Path
-) -> tuple[str, ...]:
-    values = _texts(data, name, list(default), path)
-    for value in values:
-        if value not in known:
-            raise SysmolError(f"{path}: {name}: {value!r} is none of {', '.join(known)}")
-    return values
-
-
-def _number(value: Any, name: str, path: str | Path, least: int = 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SysmolError(f"{path}: {name} must be a whole number, {least} or more, not {value!r}")
-    return value
-
-
-def _truth(value: Any, name: str, path: str | Path) -> bool:
-    if not isinstance(value, bool):
-        raise SysmolError(f"{path}: {name} must be true or false, not {value!r}")
-    return value
 
 
 def _machine(name: str, folder: Path, path: str | Path) -> str:

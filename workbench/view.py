@@ -1,0 +1,39 @@
+"""An output folder as people see it: products of entries by their names, and nothing of another run among them."""
+
+import contextlib
+import json
+from pathlib import Path
+
+from sysmol.files import atomic_write_json
+from sysmol.workbench.store import Entry, Store, show
+
+
+class View:
+    """``folder`` with its store. :meth:`show` and :meth:`note` name what this run put there; :meth:`finish` takes away
+    what the run before it named and this one did not. Files that nobody named stay."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.folder = folder
+        self.listed = store.root / "shown.json"
+        self.names: set[str] = set()
+
+    def show(self, entry: Entry, below: Path = Path()) -> None:
+        """Put an entry's products below the folder."""
+        names = {product: (below / product).as_posix() for product in entry.record["products"]}
+        show(self.folder, names, entry)
+        self.names |= set(names.values())
+
+    def note(self, path: Path) -> Path:
+        """Name a file that this run wrote below the folder."""
+        self.names.add(path.relative_to(self.folder).as_posix())
+        return path
+
+    def finish(self) -> None:
+        """Take away what another run put here; the store keeps it."""
+        before = json.loads(self.listed.read_text()) if self.listed.is_file() else []
+        for name in set(before) - self.names:
+            path = self.folder / name
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it holds something else
+                path.parent.rmdir()
+        atomic_write_json(self.listed, sorted(self.names))
