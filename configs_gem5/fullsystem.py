@@ -10,7 +10,7 @@ from typing import Any
 
 import m5.objects as sim
 
-from sysmol.configs_gem5.system import build_cache, build_cpu, check_classes, named_object
+from sysmol.configs_gem5.system import add_caches, add_memory, build_cpu, check_classes
 from sysmol.errors import SysmolError
 from sysmol.machine import Machine
 
@@ -44,10 +44,7 @@ def build_board(machine: Machine, isa: str, cpu: str, plugin: bool, memory_mib: 
     system.membus.badaddr_responder = sim.BadAddr()
     system.membus.default = system.membus.badaddr_responder.pio
     system.system_port = system.membus.cpu_side_ports
-    system.mem_ctrl = sim.MemCtrl(
-        dram=named_object(machine, machine.memory.model, "memory model")(range=system.mem_ranges[0])
-    )
-    system.mem_ctrl.port = system.membus.mem_side_ports
+    add_memory(system, machine)
     system.iobus = sim.IOXBar()
     system.bridge = sim.Bridge(delay="50ns")
     system.bridge.cpu_side_port = system.membus.mem_side_ports
@@ -61,13 +58,7 @@ def build_board(machine: Machine, isa: str, cpu: str, plugin: bool, memory_mib: 
         devices = [*system.platform._on_chip_ranges(), *system.platform._off_chip_ranges()]
         # The kernels' target allows misaligned scalar accesses to memory, as system-call emulation does.
         system.cpu.mmu.pma_checker = sim.PMAChecker(uncacheable=devices, misaligned=system.mem_ranges)
-    system.cpu.addTwoLevelCacheHierarchy(
-        build_cache(machine, machine.l1i, is_read_only=True),
-        build_cache(machine, machine.l1d),
-        build_cache(machine, machine.l2),
-    )
-    system.cpu.createInterruptController()
-    system.cpu.connectBus(system.membus)
+    add_caches(system, machine)
     return system
 
 

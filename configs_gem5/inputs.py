@@ -50,6 +50,10 @@ class Job:
             raise SysmolError(f"Linux is booted on AArch64 only: {self.manifest} is for {self.isa}")
         return mode
 
+    def image_numbers(self, images: int, process: int) -> list[int]:
+        """The images of one process: those that follow on the one before's, around the end of the file."""
+        return [(process * images + i) % self.available for i in range(images)]
+
     @property
     def classes(self) -> int:
         return int(self.data["output"]["classes"])

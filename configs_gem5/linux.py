@@ -155,17 +155,12 @@ def build_linux_run(
     return sim.Root(full_system=True, system=system)
 
 
-def image_numbers(job: Job, images: int, process: int) -> list[int]:
-    """The images of one process: those that follow on the one before's, around the end of the file."""
-    return [(process * images + i) % job.available for i in range(images)]
-
-
 def work_file(job: Job, images: int, processes: int, regions: bool) -> bytes:
     """What init (kernels_c/image/linux/init.c) reads: a header, the executable, the images of every process."""
     size = int(job.data["input"]["bytes"])
     content, program = job.images.read_bytes(), job.elf.read_bytes()
     rows = [
-        b"".join(content[n * size : (n + 1) * size] for n in image_numbers(job, images, process))
+        b"".join(content[n * size : (n + 1) * size] for n in job.image_numbers(images, process))
         for process in range(processes)
     ]
     wake = WAKE_NS if processes > 1 else 0

@@ -14,11 +14,7 @@ This file runs inside gem5: nothing but m5, the standard library and the part of
 """
 
 import argparse
-import array
 import atexit
-import itertools
-import os
-import platform
 import sys
 import time
 from pathlib import Path
@@ -28,24 +24,22 @@ sys.path.insert(0, str(next(p for p in Path(__file__).resolve().parents if (p / 
 
 import _m5.core
 import m5
-from m5.defines import buildEnv
 
-from sysmol import isa as table
 from sysmol.configs_gem5.baremetal import build_bare_machine
+from sysmol.configs_gem5.checked_run import Run, check_request
 from sysmol.configs_gem5.fullsystem import keep_console
-from sysmol.configs_gem5.inputs import Job, count_mismatches, load_job, read_numbers
-from sysmol.configs_gem5.linux import MOST_PROCESSES, Boot, build_linux_run, collect_processes, image_numbers, load_boot
+from sysmol.configs_gem5.inputs import Job
+from sysmol.configs_gem5.linux import build_linux_run, collect_processes
 from sysmol.configs_gem5.request import CPUS, Simulation
+from sysmol.configs_gem5.results import check_blocks, compare
+from sysmol.configs_gem5.run_record import Measured, describe_run
 from sysmol.configs_gem5.simulation import last_lines, redirect, report_errors
 from sysmol.configs_gem5.system import build_system
-from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import atomic_write_json, make_folder, sha256_file
-from sysmol.machine import Machine, load_machine, pattern_set, pattern_set_name
-from sysmol.places import BUILD_GEM5
+from sysmol.errors import CheckFailed
+from sysmol.files import atomic_write_json
+from sysmol.isas import ISAS
 
 DEFAULT = Simulation()
-RUN_FORMAT = "sysmol-run"
-RUN_VERSION = 1
 FINISHED = {
     "se": "exiting with last active thread context",
     "baremetal": "m5_exit instruction encountered",
@@ -58,7 +52,7 @@ FAILED = "m5_fail instruction encountered"
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run a compiled network in gem5", allow_abbrev=False)
     parser.add_argument("--net", required=True, metavar="MANIFEST", help="NAME.<isa>.json beside the executable")
-    parser.add_argument("--isa", choices=("arm", "riscv"), help="refuse a manifest of the other ISA")
+    parser.add_argument("--isa", choices=ISAS, help="refuse a manifest of the other ISA")
     parser.add_argument("--cpu", choices=CPUS, default=DEFAULT.cpu)
     parser.add_argument("--machine", default=DEFAULT.machine, help=f"name or JSON file (default {DEFAULT.machine})")
     parser.add_argument(
@@ -79,19 +73,6 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def check_plugin() -> str:
-    """Fingerprint of the instruction table in this gem5; :class:`SysmolError` where there is none or another one."""
-    if not hasattr(_m5, "smol"):
-        raise SysmolError(f"this gem5 lacks the SMOL plug-in: {BUILD_GEM5}")
-    found = str(_m5.smol.isa_fingerprint)
-    if found != table.FINGERPRINT:
-        raise SysmolError(
-            f"this gem5's plug-in is of instruction table {found}, sysmol's is {table.FINGERPRINT}: "
-            f"run 'python -m sysmol.emit', then {BUILD_GEM5}"
-        )
-    return found
-
-
 def simulate(job: Job, outdir: Path, mode: str) -> str:
     """Run to the program's end; the cause. :class:`CheckFailed` where it did not end well."""
     event = m5.simulate()
@@ -110,154 +91,57 @@ def simulate(job: Job, outdir: Path, mode: str) -> str:
     return cause
 
 
-def compare(job: Job, images: int, processes: int, outdir: Path) -> tuple[bool | None, int]:
-    """Whether the logits are the reference's, and how many are not; ``None`` where there is no reference.
-
-    Process k's logits are in ``logits.<k>.bin``, the first one's in ``logits.bin``.
-    """
-    count, dtype = images * job.classes, job.data["output"]["dtype"]
-    reference = None if job.logits is None else read_numbers(job.logits, job.available * job.classes, dtype)
-    mismatches = 0
-    for process in range(processes):
-        found = read_numbers(outdir / (f"logits.{process}.bin" if process else "logits.bin"), count, dtype)
-        if reference is None:
-            continue
-        rows = [reference[n * job.classes : (n + 1) * job.classes] for n in image_numbers(job, images, process)]
-        expected = array.array(reference.typecode, itertools.chain.from_iterable(rows))
-        mismatches += count_mismatches(found, expected, float(job.data["reference"].get("tolerance", 0)))
-    return (None if reference is None else mismatches == 0), mismatches
-
-
-def check_blocks(outdir: Path, expected: int) -> None:
-    """The program must have dumped statistics once per region and image."""
-    with open(outdir / "stats.txt", encoding="utf-8") as stream:
-        found = sum(line.startswith("---------- Begin Simulation Statistics") for line in stream)
-    if found != expected:
-        raise CheckFailed(f"{outdir}/stats.txt has {found} blocks where the manifest's regions make {expected}")
-
-
-def check_system(arguments: argparse.Namespace, mode: str) -> Boot | None:
-    """The booted kernel that ``--mode linux`` needs; options of that mode are refused in others."""
-    if mode != "linux":
-        if arguments.boot is not None or arguments.processes != 1:
-            raise SysmolError(f"--boot and --processes belong to --mode linux, not {mode}")
-        return None
-    if arguments.boot is None:
-        raise SysmolError("--mode linux needs --boot FOLDER: boot a kernel with boot_linux.py (docs/fullsystem.md)")
-    if not 1 <= arguments.processes <= MOST_PROCESSES:
-        raise SysmolError(f"--processes {arguments.processes}: from 1 to {MOST_PROCESSES} can run at the same time")
-    return load_boot(arguments.boot)
-
-
-def build_root(
-    arguments: argparse.Namespace, job: Job, machine: Machine, mode: str, boot: Boot | None, outdir: Path, plugin: bool
-) -> Any:
+def build_root(run: Run) -> Any:
     """The simulated system, its program's input and output named."""
-    roi = not arguments.no_roi
-    if mode != "se":
+    job = run.job
+    if run.mode != "se":
         m5.disableAllListeners()
-    if mode == "baremetal":
-        return build_bare_machine(machine, job.isa, arguments.cpu, job.elf, job.images, arguments.images, roi, plugin)
-    if boot is not None:
+    if run.mode == "baremetal":
+        return build_bare_machine(
+            run.machine, job.isa, run.cpu, job.elf, job.images, run.images, run.roi, run.plugin
+        )  # fmt: skip
+    if run.boot is not None:
         return build_linux_run(
-            machine, arguments.cpu, boot, job, arguments.images, arguments.processes, roi, outdir, plugin
+            run.machine, run.cpu, run.boot, job, run.images, run.processes, run.roi, run.outdir, run.plugin
         )
-    program = [str(job.elf), str(job.images), str(outdir / "logits.bin"), str(arguments.images)]
-    if roi:
+    program = [str(job.elf), str(job.images), str(run.outdir / "logits.bin"), str(run.images)]
+    if run.roi:
         program.append("--roi")
-    return build_system(machine, job.isa, arguments.cpu, program, outdir, plugin)
+    return build_system(run.machine, job.isa, run.cpu, program, run.outdir, run.plugin)
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    job = load_job(arguments.net, arguments.isa, arguments.images_file)
-    mode = job.check_mode(arguments.mode)
-    boot = check_system(arguments, mode)
-    if arguments.processes > 1:
-        arguments.no_roi = True  # layers of several processes overlap in time
-    machine = load_machine(arguments.machine)
-    if arguments.smol is not None:
-        machine = machine.with_smol(arguments.smol)
-    if arguments.patterns is not None:
-        machine = machine.with_patterns(pattern_set(arguments.patterns))
-    if not 1 <= arguments.images <= job.available:
-        raise SysmolError(f"--images {arguments.images}: {job.images} holds {job.available} images")
-    if not buildEnv[f"USE_{job.isa.upper()}_ISA"]:
-        raise SysmolError(f"this gem5 was built without {job.isa}: build one with USE_{job.isa.upper()}_ISA=y")
-    fingerprint = None if arguments.stock_decoder else check_plugin()
-    outdir = make_folder(Path(arguments.outdir).resolve())
-    if not os.access(outdir, os.W_OK | os.X_OK):
-        raise SysmolError(f"cannot write into the folder {outdir}: name another one with --outdir")
-    for stale in (outdir / name for name in ("run.json", "simout", "simerr")):
-        stale.unlink(missing_ok=True)
-    for stale in outdir.glob("logits*.bin"):
-        stale.unlink()
-    redirect(outdir)
-
-    _m5.core.seedRandom(arguments.seed)
-    # The root must stay referenced for as long as the simulation lives.
-    root = build_root(arguments, job, machine, mode, boot, outdir, plugin=fingerprint is not None)
-    m5.instantiate(None if boot is None else str(boot.checkpoint))
+def measure(run: Run) -> Measured:
+    """Simulate to the end of the program, its statistics in the run folder."""
+    redirect(run.outdir)
+    _m5.core.seedRandom(run.seed)
+    root = build_root(run)
+    m5.instantiate(None if run.boot is None else str(run.boot.checkpoint))
     first_tick = int(m5.curTick())
     started, started_cpu = time.time(), time.process_time()
-    cause = simulate(job, outdir, mode)
+    cause = simulate(run.job, run.outdir, run.mode)
     host_cpu_seconds = time.process_time() - started_cpu
-    processes = collect_processes(outdir) if mode == "linux" else []
+    processes = collect_processes(run.outdir) if run.mode == "linux" else []
     host_seconds = time.time() - started
-    if arguments.no_roi:
+    if not run.roi:
         m5.stats.dump()
     # gem5 would dump once more at its exit: a block of what follows the last region, which belongs to none.
     atexit.unregister(m5.stats.dump)
+    insts, ticks = int(root.system.cpu.totalInsts()), int(m5.curTick()) - first_tick
+    return Measured(cause, insts, ticks, host_seconds, host_cpu_seconds, processes, root)
 
-    regions = 0 if arguments.no_roi else job.regions
-    check_blocks(outdir, max(1, arguments.images * regions))
-    match, mismatches = compare(job, arguments.images, arguments.processes, outdir)
-    atomic_write_json(
-        outdir / "run.json",
-        {
-            "format": RUN_FORMAT,
-            "version": RUN_VERSION,
-            "name": job.data["name"],
-            "variant": job.data["variant"],
-            "isa": job.isa,
-            "mode": mode,
-            "cpu": arguments.cpu,
-            "machine": machine.to_json(),
-            "pattern_set": pattern_set_name(machine.smol.patterns),
-            "patterns": list(machine.smol.patterns),
-            "manifest": {"path": str(job.manifest), "sha256": sha256_file(job.manifest)},
-            "elf_sha256": job.data["elf"]["sha256"],
-            "network_sha256": job.data["network"]["sha256"],
-            "images": arguments.images,
-            "regions": regions,
-            "seed": arguments.seed,
-            "stock_decoder": arguments.stock_decoder,
-            "gem5": {
-                "version": str(_m5.core.gem5Version),
-                "compiled": str(_m5.core.compileDate),
-                "binary": os.readlink("/proc/self/exe") if os.path.exists("/proc/self/exe") else sys.executable,
-                "python": platform.python_version(),
-                "isas": [name for name in ("arm", "riscv") if buildEnv[f"USE_{name.upper()}_ISA"]],
-            },
-            "isa_fingerprint": fingerprint,
-            "exit_cause": cause,
-            "logits_match": match,
-            "mismatches": mismatches,
-            "host_seconds": round(host_seconds, 3),
-            "host_cpu_seconds": round(host_cpu_seconds, 3),
-            "sim_insts": int(root.system.cpu.totalInsts()),
-            "sim_ticks": int(m5.curTick()) - first_tick,
-            **({"processes": processes} if processes else {}),
-            "command": sys.argv,
-        },
-    )
+
+def main() -> None:
+    run = check_request(parse_arguments())
+    job = run.job
+    measured = measure(run)
+    check_blocks(run.outdir, max(1, run.images * run.regions))
+    match, mismatches = compare(job, run.images, run.processes, run.outdir)
+    atomic_write_json(run.outdir / "run.json", describe_run(run, measured, match, mismatches))
     verdict = {True: "logits as expected", False: f"{mismatches} logits differ", None: "no reference logits"}[match]
-    what = f"{job.data['name']} ({job.isa}, {mode}, {arguments.cpu}, {machine.name})"
-    print(f"{what}: {arguments.images} images, {verdict}; {outdir}/run.json")
+    what = f"{job.data['name']} ({job.isa}, {run.mode}, {run.cpu}, {run.machine.name})"
+    print(f"{what}: {run.images} images, {verdict}; {run.outdir}/run.json")
     if match is False:
-        raise CheckFailed(
-            f"{mismatches} of {arguments.processes * arguments.images * job.classes} logits differ from {job.logits}"
-        )
+        raise CheckFailed(f"{mismatches} of {run.processes * run.images * job.classes} logits differ from {job.logits}")
 
 
 if __name__ == "__m5_main__":

@@ -27,16 +27,27 @@ def build_system(machine: Machine, isa: str, cpu: str, program: list[str], outdi
     system.mem_ranges = [sim.AddrRange(f"{machine.memory.size_mib}MiB")]
     system.membus = sim.SystemXBar()
     system.system_port = system.membus.cpu_side_ports
-    system.mem_ctrl = sim.MemCtrl(
-        dram=named_object(machine, machine.memory.model, "memory model")(range=system.mem_ranges[0])
-    )
-    system.mem_ctrl.port = system.membus.mem_side_ports
+    add_memory(system, machine)
 
     system.workload = sim.SEWorkload.init_compatible(program[0])
     process = sim.Process(executable=program[0], cmd=program, cwd=str(outdir), output="simout", errout="simerr")
     system.cpu = build_cpu(machine, isa, cpu, plugin)
     system.cpu.workload = process
     system.cpu.createThreads()
+    add_caches(system, machine)
+    return sim.Root(full_system=False, system=system)
+
+
+def add_memory(system: Any, machine: Machine) -> None:
+    """The memory controller on the system's bus."""
+    system.mem_ctrl = sim.MemCtrl(
+        dram=named_object(machine, machine.memory.model, "memory model")(range=system.mem_ranges[0])
+    )
+    system.mem_ctrl.port = system.membus.mem_side_ports
+
+
+def add_caches(system: Any, machine: Machine) -> None:
+    """Two levels of caches between the core and the system's bus."""
     system.cpu.addTwoLevelCacheHierarchy(
         build_cache(machine, machine.l1i, is_read_only=True),
         build_cache(machine, machine.l1d),
@@ -44,7 +55,6 @@ def build_system(machine: Machine, isa: str, cpu: str, program: list[str], outdi
     )
     system.cpu.createInterruptController()
     system.cpu.connectBus(system.membus)
-    return sim.Root(full_system=False, system=system)
 
 
 def check_classes(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,13 +186,14 @@ def test_program_that_fails(gem5: Path, isa: str, compile_program: Callable[...,
 def test_plugin_of_another_table(gem5: Path, isa: str, compile_program: Callable[..., Path], tmp_path: Path) -> None:
     """run_net.py refuses a gem5 whose plug-in knows another instruction table."""
     copy = tmp_path / "repository"
-    for folder in ("sysmol", "configs_gem5"):
-        (copy / folder).mkdir(parents=True)
-        for path in (PACKAGE / folder).rglob("*"):
-            if path.suffix in (".py", ".json"):
-                target = copy / path.relative_to(PACKAGE)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(path.read_text().replace('"as vmul, added to the lanes of vd"', '"changed"'))
+    rooms = [path.name for path in PACKAGE.iterdir() if path.is_symlink()]
+    shutil.copytree(PACKAGE, copy / "sysmol", symlinks=True, ignore=shutil.ignore_patterns("__pycache__", *rooms))
+    shutil.copytree(PACKAGE / "configs_gem5", copy / "configs_gem5")
+    (copy / "sysmol" / "configs_gem5").symlink_to("../configs_gem5")
+    rows = copy / "sysmol" / "isa" / "table.py"
+    text, changed = rows.read_text(), '"as vmul, added to the lanes of vd"'
+    assert text.count(changed) == 1
+    rows.write_text(text.replace(changed, '"changed"'))
     import sysmol.configs_gem5.launch as launch
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SysmolError, match="plug-in is of instruction table"):
