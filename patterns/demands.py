@@ -11,7 +11,7 @@ import numpy as np
 
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
-from sysmol.network import Layer, Network
+from sysmol.network import Layer, Network, operation
 from sysmol.patterns.selection import Demand, tensor_demand
 from sysmol.patterns.slots import vector_instructions
 
@@ -42,7 +42,7 @@ def network_demands(net: Network, per_vector: Mapping[str, float] | None = None)
     demands = []
     for layers in orders.values():
         cycles = sum(costs[layer.name] for layer in layers)
-        groups = math.lcm(*(layer.groups for layer in layers if layer.op == "conv2d"))
+        groups = math.lcm(*(layer.groups for layer in layers if operation(layer).mixes_channels))
         for number, precisions in enumerate(np.split(net.tensors[layers[0].input].precisions, groups)):
             c4, c2, c1 = (int((precisions == p).sum()) for p in PRECISIONS)
             label = f"{net.name}/{layers[0].input}" + (f"/{number}" if groups > 1 else "")
@@ -53,8 +53,6 @@ def network_demands(net: Network, per_vector: Mapping[str, float] | None = None)
 
 def _instructions(net: Network, layer: Layer) -> float:
     """SMOL multiply-accumulates per vector of a layer's input, of one image."""
-    if layer.op not in ("conv2d", "depthwise"):
-        return 0.0
     out = net.tensors[layer.targets[0]]
     outputs = out.channels // layer.groups
-    return vector_instructions(layer.op == "depthwise", layer.kernel, outputs, out.height * out.width)
+    return vector_instructions(operation(layer), layer.kernel, outputs, out.height * out.width)

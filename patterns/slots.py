@@ -17,6 +17,7 @@ import numpy as np
 
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
+from sysmol.network.operations import Operation
 from sysmol.packing import slot_precisions
 from sysmol.pattern import CHUNKS, UNIFORM, check_id, narrow_bytes, registers
 from sysmol.patterns.chunk_totals import (
@@ -115,11 +116,16 @@ def _cover(requested: np.ndarray, ids: list[int], rank: np.ndarray, promote: boo
     return Cover(patterns, slots, available[slots])
 
 
-def vector_instructions(depthwise: bool, kernel: tuple[int, int], outputs: int, pixels: int) -> float:
-    """SMOL multiply-accumulate instructions that a convolution takes per register of a pixel of its input, for one
-    image; ``outputs`` channels (of a group) and ``pixels`` of its result."""
-    # A depthwise layer multiplies the parts of a vector of 4 or 2 bits one after the other.
-    return float(kernel[0] * kernel[1] * pixels * (4 if depthwise else outputs))
+def vector_instructions(kind: Operation, kernel: tuple[int, int], outputs: int, pixels: int) -> float:
+    """SMOL multiply-accumulate instructions that a layer takes per register of a pixel of its input, for one image;
+    ``outputs`` channels (of a group) and ``pixels`` of its result.
+
+    For layouts that are still to be chosen: a register counts as one of 4 bits. That matters where lanes are channels,
+    which takes half of these instructions again for every chunk of 1 bit
+    (:meth:`~sysmol.network.operations.Operation.vector_multiplies`).
+    """
+    taps = kernel[0] * kernel[1] * pixels * (outputs if kind.mixes_channels else 1)
+    return float(taps * kind.vector_multiplies(UNIFORM[4]))
 
 
 def holds(totals: Counts, counts: Counts) -> bool:

@@ -112,7 +112,7 @@ def frozen(
         prepared.calibrate(to_real(images))
         prepared.start_noise()
         with torch.no_grad():
-            for domain in prepared._all_domains():
+            for domain in prepared.all_domains():
                 domain.s.normal_(0, 2)
     if not prepared.is_float:
         prepared.freeze()

@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sysmol.train.recipes.experiments import COLUMNS, Spec, find_rows, load_spec, read_table, run_experiments, take
 
 from sysmol.analysis.accuracy import by_variant, draw, family, markdown, measured
 from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
 from sysmol.files import alone
-from sysmol.network import Network, load, reference
+from sysmol.network import Network, load, operation, reference
 from sysmol.pattern import registers
 from sysmol.patterns.slots import vector_instructions
 from sysmol.train.frontend.data import load_digits
-from sysmol.train.recipes.experiments import COLUMNS, Spec, find_rows, load_spec, read_table, run_experiments, take
 from sysmol.train.recipes.variants import variant
 
 VARIANTS = ["fp32", "fp32-longer", "w2", "P4-2.0", "P4-2.0-longer", "P45-2.0-random", "P4-2.0-sensitivity",
@@ -70,8 +70,8 @@ def instructions(net: Network) -> float:
     total = 0.0
     for layer in net.layers:
         x, out = net.tensors[layer.input], net.tensors[layer.targets[0]]
-        if x.format == "smol" and layer.op in ("conv2d", "depthwise"):
-            each = vector_instructions(layer.op == "depthwise", layer.kernel, out.channels, out.height * out.width)
+        if x.format == "smol":
+            each = vector_instructions(operation(layer), layer.kernel, out.channels, out.height * out.width)
             total += each * registers(x.patterns, x.used_slots)
     return total
 

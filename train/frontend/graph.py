@@ -12,6 +12,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from sysmol.network.operations import Operation, operation
+
+RESCALES = dict.fromkeys(("input", "add", "norm"), "rescale")
+"""Units that are one operation of the network file."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -51,7 +56,17 @@ class Unit:
     @property
     def has_weights(self) -> bool:
         """Whether this is a convolution."""
-        return self.op in ("conv2d", "depthwise")
+        return self.operation.has_weights
+
+    @property
+    def operation(self) -> Operation:
+        """What it is in the network file: the image's conversion, additions and normalisations are ``rescale``."""
+        return operation(RESCALES.get(self.op, self.op))
+
+    @property
+    def normalises(self) -> bool:
+        """Whether this is a batch normalisation of its own, not one that rides on a convolution."""
+        return self.bn is not None and not self.has_weights
 
 
 @dataclass
@@ -70,7 +85,7 @@ class Graph:
 
     def root(self, value: Value) -> Value:
         """The value that is stored: a maximum keeps the numbers of its input, so it looks through max pooling."""
-        while self.units[value.unit].op == "maxpool":
+        while not self.units[value.unit].operation.requantises:
             inner = self.units[value.unit].input
             assert inner is not None
             value = inner

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +21,9 @@ from sysmol.errors import SysmolError
 from sysmol.pattern import UNIFORM, chunk_precisions
 from sysmol.patterns.layouts import Layouts, layouts
 from sysmol.patterns.slots import Cover, cover
+from sysmol.train.frontend.graph import Unit
+from sysmol.train.quantise.forward import ForwardPass
 from sysmol.train.quantise.quantiser import nearest_precision, precision_of
-
-if TYPE_CHECKING:
-    from sysmol.train.frontend.graph import Unit
-    from sysmol.train.quantise.prepared import Prepared
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -45,12 +42,12 @@ CORE = 2e-3
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 
-def learned_scores(prepared: Prepared) -> dict[str, torch.Tensor]:
+def learned_scores(prepared: ForwardPass) -> dict[str, torch.Tensor]:
     """The precisions that phase 1 has trained."""
     return {name: precision_of(domain.s.detach()) for name, domain in prepared.learned_domains().items()}
 
 
-def random_scores(prepared: Prepared, seed: int) -> dict[str, torch.Tensor]:
+def random_scores(prepared: ForwardPass, seed: int) -> dict[str, torch.Tensor]:
     """Precisions drawn evenly from 1 to 4 bits: what learning has to beat."""
     draw = torch.Generator().manual_seed(seed)
     return {n: 1 + 3 * torch.rand(len(d.s), generator=draw) for n, d in prepared.learned_domains().items()}
@@ -71,7 +68,7 @@ def sensitivity_scores(slopes: Scores, weights: Mapping[str, float]) -> dict[str
 
 @torch.enable_grad()
 def sensitivity(
-    prepared: Prepared, images: torch.Tensor, labels: torch.Tensor, batch: int = 250
+    prepared: ForwardPass, images: torch.Tensor, labels: torch.Tensor, batch: int = 250
 ) -> dict[str, torch.Tensor]:
     """What a bit more would save: ``-d loss / d precision`` per channel, float ``[C]`` by learned domain.
 
@@ -97,7 +94,7 @@ def sensitivity(
 
 
 def allocate(
-    prepared: Prepared, patterns: Sequence[int], scores: Scores, bits: float | None = None, cost: float | None = None
+    prepared: ForwardPass, patterns: Sequence[int], scores: Scores, bits: float | None = None, cost: float | None = None
 ) -> dict[str, Cover]:
     """Layouts of all learned domains in vectors of ``patterns``.
 
@@ -124,7 +121,7 @@ class Programme:
     scores changes nothing: limits alone say how much may be spent.
     """
 
-    def __init__(self, prepared: Prepared, patterns: Sequence[int], scores: Scores) -> None:
+    def __init__(self, prepared: ForwardPass, patterns: Sequence[int], scores: Scores) -> None:
         self.prepared, self.patterns, self.scores = prepared, tuple(patterns), scores
         self.tables = {n: layouts(_exact(x), self.patterns, prepared.domain(n).groups) for n, x in scores.items()}
         sizes = [len(table.bits) for table in self.tables.values()]
@@ -231,20 +228,20 @@ def _exact(scores: torch.Tensor) -> Floats:
 # --- measures --------------------------------------------------------------------------------------------------------
 
 
-def weighted_bits(prepared: Prepared, bits_of: Callable[[Unit], float]) -> float:
+def weighted_bits(prepared: ForwardPass, bits_of: Callable[[Unit], float]) -> float:
     """Mean of ``bits_of`` a convolution over all weights."""
     return _weight_sum(prepared, bits_of) / _weight_count(prepared)
 
 
-def _weight_sum(prepared: Prepared, bits_of: Callable[[Unit], float]) -> float:
+def _weight_sum(prepared: ForwardPass, bits_of: Callable[[Unit], float]) -> float:
     return sum(prepared.convolution(u.name).weight.numel() * bits_of(u) for u in prepared.graph.convolutions)
 
 
-def _weight_count(prepared: Prepared) -> float:
+def _weight_count(prepared: ForwardPass) -> float:
     return _weight_sum(prepared, lambda unit: 1.0)
 
 
-def _domain(prepared: Prepared, unit: Unit) -> str:
+def _domain(prepared: ForwardPass, unit: Unit) -> str:
     """Name of the domain that a convolution reads; empty where it reads no SMOL tensor."""
     if prepared.is_float or prepared.input_format(unit) == "s8":
         return ""
@@ -252,7 +249,7 @@ def _domain(prepared: Prepared, unit: Unit) -> str:
     return prepared.domain_of[unit.input.unit]
 
 
-def _bits(prepared: Prepared, unit: Unit, covers: Mapping[str, Cover] | None = None) -> float:
+def _bits(prepared: ForwardPass, unit: Unit, covers: Mapping[str, Cover] | None = None) -> float:
     """Mean bits of a convolution's weights."""
     name = _domain(prepared, unit)
     if not name:
@@ -261,14 +258,14 @@ def _bits(prepared: Prepared, unit: Unit, covers: Mapping[str, Cover] | None = N
     return float(np.mean(prepared.domain(name).precisions.numpy() if found is None else found.precisions))
 
 
-def stored_bits(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -> float:
+def stored_bits(prepared: ForwardPass, covers: Mapping[str, Cover] | None = None) -> float:
     """Bits of all weights per parameter, 8-bit layers included; what only fills a register's unused slots is not
     stored. ``covers``: layouts by domain, instead of the present ones.
     """
     return weighted_bits(prepared, lambda unit: _bits(prepared, unit, covers))
 
 
-def vector_cost(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -> float:
+def vector_cost(prepared: ForwardPass, covers: Mapping[str, Cover] | None = None) -> float:
     """Registers of every learned domain (parts of one where pixels are narrow) times what each costs in the layers
     that read it (:meth:`Prepared.domain_costs`). ``covers`` as in :func:`stored_bits`.
     """
@@ -277,7 +274,7 @@ def vector_cost(prepared: Prepared, covers: Mapping[str, Cover] | None = None) -
     return sum(costs[name] * layout.registers for name, layout in layouts_of.items())
 
 
-def harm(prepared: Prepared, scores: Scores, covers: Mapping[str, Cover]) -> float:
+def harm(prepared: ForwardPass, scores: Scores, covers: Mapping[str, Cover]) -> float:
     """What rounding costs by the law of :class:`Programme`, in one unit for all layouts of the same ``scores``."""
     weights = prepared.penalty_weights()
     return sum(
@@ -286,19 +283,19 @@ def harm(prepared: Prepared, scores: Scores, covers: Mapping[str, Cover]) -> flo
     )
 
 
-def uniform_cost(prepared: Prepared) -> float:
+def uniform_cost(prepared: ForwardPass) -> float:
     """:func:`vector_cost` with 4 bits in every learned channel: what shares of cycles are shares of."""
     return vector_cost(prepared, uniform_covers(prepared, [UNIFORM[4]], 4))
 
 
-def least_limits(prepared: Prepared, patterns: Sequence[int]) -> tuple[float, float]:
+def least_limits(prepared: ForwardPass, patterns: Sequence[int]) -> tuple[float, float]:
     """Limits, of :func:`stored_bits` and of :func:`vector_cost`, that these patterns can meet together: those of the
     fewest bits in the fewest registers."""
     covers = uniform_covers(prepared, patterns, 1)
     return stored_bits(prepared, covers), vector_cost(prepared, covers)
 
 
-def uniform_covers(prepared: Prepared, patterns: Sequence[int], bits: int) -> dict[str, Cover]:
+def uniform_covers(prepared: ForwardPass, patterns: Sequence[int], bits: int) -> dict[str, Cover]:
     """Covers of all learned domains whose channels all ask for as many bits, without promotion."""
     return {
         name: cover(np.full(len(domain.s), bits), patterns, None, False, domain.groups)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from sysmol.train.frontend.graph import Unit
 from sysmol.train.frontend.policy import LEARNED
+from sysmol.train.quantise.forward import ForwardPass
 from sysmol.train.quantise.modes import FLOAT, FROZEN, OFFSET
 from sysmol.train.quantise.modules import Key, activate
 from sysmol.train.quantise.quantiser import fit_range, fit_weight_scale, sample
 
-if TYPE_CHECKING:
-    from sysmol.train.quantise.prepared import Prepared
-
 
 @torch.no_grad()
-def calibrate(prepared: Prepared, images: torch.Tensor) -> None:
+def calibrate(prepared: ForwardPass, images: torch.Tensor) -> None:
     """Fit every grid of ``prepared`` to what real ``images [n, C, H, W]`` give, and the weights' to the weights
     (:meth:`sysmol.train.quantise.prepared.Prepared.calibrate`)."""
     if prepared.is_float:
@@ -59,7 +56,7 @@ def batch_statistics(module: nn.Module, own: bool = True) -> Iterator[None]:
             norm.training, norm.track_running_stats = training, True
 
 
-def _fit_bytes(prepared: Prepared, key: Key, x: torch.Tensor) -> None:
+def _fit_bytes(prepared: ForwardPass, key: Key, x: torch.Tensor) -> None:
     module = prepared.activation(key)
     if not module.log_scale.requires_grad:
         return
@@ -71,7 +68,7 @@ def _fit_bytes(prepared: Prepared, key: Key, x: torch.Tensor) -> None:
         module.set(0, scale, 128 * scale)
 
 
-def _fit_codes(prepared: Prepared, key: Key, x: torch.Tensor) -> None:
+def _fit_codes(prepared: ForwardPass, key: Key, x: torch.Tensor) -> None:
     module, domain = prepared.activation(key), prepared.domain(key[0])
     rows = domain.row()
     frozen = prepared.mode == FROZEN or domain.bits != LEARNED
@@ -86,7 +83,7 @@ def _fit_codes(prepared: Prepared, key: Key, x: torch.Tensor) -> None:
         module.log_scale[0], module.ratio[0] = module.log_scale[first].clone(), module.ratio[first].clone()
 
 
-def _fit_weight(prepared: Prepared, unit: Unit) -> None:
+def _fit_weight(prepared: ForwardPass, unit: Unit) -> None:
     module = prepared.convolution(unit.name)
     if prepared.input_format(unit) == "s8":
         largest = module.weight.detach().abs().amax((1, 2, 3))

@@ -31,6 +31,8 @@ from sysmol.network import (
     border_sums,
     group_tensor,
     magnitude,
+    operation,
+    requantised_bound,
     save,
     zero_point_taps,
 )
@@ -43,6 +45,7 @@ from sysmol.train.quantise.modes import FROZEN, SYMMETRIC
 from sysmol.train.quantise.modules import Activation, Key, activate, norm_affine
 from sysmol.train.quantise.prepared import Prepared
 from sysmol.train.quantise.quantiser import codes
+from sysmol.train.quantise.windows import WINDOWS
 
 WIDE_MARGIN = 1.25
 """A 16-bit stream spans this many times the largest value seen in calibration; beyond it saturates."""
@@ -111,21 +114,21 @@ class _Exporter:
 
     def build(self) -> Network:
         for unit in self.graph.units.values():
-            if unit.op == "maxpool":
-                self._max_pools(unit)
+            if not unit.operation.requantises:
+                self._moves(unit)
             elif not self.folds(unit):
                 self._layer(unit)
         return self.net
 
     def folds(self, unit: Unit) -> bool:
         """Whether a normalisation needs no layer: whoever makes its input writes what it makes of that as well."""
-        if unit.op != "norm":
+        if not unit.normalises:
             return False
         assert unit.input is not None
         maker = self.graph.units[unit.input.unit]
         # Floating point knows no factor for a residual.
         scaled = maker.residual is None or not self.prepared.is_float
-        return unit.input.act == "none" and maker.op not in ("maxpool", "norm") and scaled
+        return unit.input.act == "none" and maker.operation.requantises and not maker.normalises and scaled
 
     def folded(self, unit: Unit) -> list[Unit]:
         """The normalisations that a unit's layer computes with it."""
@@ -173,7 +176,7 @@ class _Exporter:
         return list(found)
 
     def _forms(self, unit: Unit) -> list[str]:
-        if unit.op == "maxpool":
+        if not unit.operation.requantises:
             return [form for _, form in self.readers(unit)]
         return [self.prepared.input_format(unit)] if unit.has_weights else ["s16"]
 
@@ -183,15 +186,15 @@ class _Exporter:
 
     # --- layers ------------------------------------------------------------------------------------------------------
 
-    def _max_pools(self, unit: Unit) -> None:
-        """One layer per format that is read: a maximum moves stored numbers and never requantises."""
+    def _moves(self, unit: Unit) -> None:
+        """One layer per format that is read, of an operation that moves stored numbers and never requantises."""
         assert unit.input is not None
         for value, form in self.readers(unit):
             target = self.declare(value, form)
             self.net.layers.append(
                 Layer(
                     f"{unit.name}.{form}",
-                    "maxpool",
+                    unit.operation.name,
                     self.tensor_name(unit.input, form),
                     output=target.name,
                     kernel=unit.kernel,
@@ -201,10 +204,11 @@ class _Exporter:
             )
 
     def _layer(self, unit: Unit) -> None:
-        op = {"input": "rescale", "add": "rescale", "norm": "rescale"}.get(unit.op, unit.op)
         source = "image" if unit.input is None else self.tensor_name(unit.input, self.input_form(unit))
-        layer = Layer(unit.name, op, source, kernel=unit.kernel, stride=unit.stride, padding=unit.padding)
-        layer.groups = unit.groups if unit.op == "conv2d" else 1
+        layer = Layer(
+            unit.name, unit.operation.name, source, kernel=unit.kernel, stride=unit.stride, padding=unit.padding
+        )
+        layer.groups = unit.groups if unit.operation.mixes_channels else 1
         if unit.residual is not None:
             layer.residual = self.tensor_name(unit.residual, "f32" if self.prepared.is_float else "s16")
         if self.prepared.is_float:
@@ -231,11 +235,9 @@ class _Exporter:
         channels = unit.shape[0]
         factor: Array | None = None
         addend = np.zeros(channels)
-        if unit.op == "input":
+        if unit.input is None:
             factor, addend = np.full(channels, PIXEL_SCALE), np.full(channels, -PIXEL_ZERO * PIXEL_SCALE)
-        elif unit.op == "avgpool":
-            factor = np.full(channels, 1.0 / unit.divisor)
-        elif unit.op == "norm":
+        elif unit.normalises:
             factor, addend = (x.numpy() for x in norm_affine(_norm(unit)))
         elif unit.has_weights:
             module = self.prepared.convolution(unit.name)
@@ -243,6 +245,8 @@ class _Exporter:
             weight = module.weight.detach().double() * scale.view(-1, 1, 1, 1)
             layer.weight = _kernel_last(unit, weight).astype(np.float32)
             addend = shift.numpy()
+        elif unit.op in WINDOWS:
+            factor = np.full(channels, 1.0 / unit.divisor)
         for made in (unit, *self.folded(unit)):
             multiplier, bias = factor, addend
             if made is not unit:
@@ -284,7 +288,7 @@ class _Exporter:
     def _real(self, unit: Unit, layer: Layer) -> Real:
         """How a unit's accumulator reads as a real number."""
         channels = unit.shape[0]
-        if unit.op == "input":
+        if unit.input is None:
             return Real(np.full(channels, PIXEL_SCALE), np.full(channels, -PIXEL_ZERO * PIXEL_SCALE))
         assert unit.input is not None
         key = self.prepared.key(unit.input, self.input_form(unit))
@@ -293,7 +297,7 @@ class _Exporter:
             residual = np.full(channels, self.wide[self.prepared.key(unit.residual, "s16")])
         if not unit.has_weights:
             real = Real(np.full(channels, self.wide[key] / unit.divisor), np.zeros(channels), residual=residual)
-            return real.behind(_norm(unit)) if unit.op == "norm" else real
+            return real.behind(_norm(unit)) if unit.normalises else real
         module = self.prepared.convolution(unit.name)
         step = float(self.prepared.activation(key).scale.detach()[0]) if key[2] == "s8" else ACC_UNIT
         factor = module.log_scale.detach().exp().double().numpy() * step
@@ -356,11 +360,8 @@ class _Exporter:
                 # Rounding M moves the mean; B takes that back.
                 base = base + (multiplier * 2.0**S - M) * real.mean_acc
             B = _rounded(base, S, target.format) + border_constants(sums, M)
-            total = 2 * bound * np.abs(M) + np.abs(B).max((0, 1))
             scaled = None if R is None else np.rint(R * 2.0**S)
-            if scaled is not None and reach is not None:
-                total = total + reach * np.abs(scaled)
-            if total.max() <= INT32_MAX:
+            if requantised_bound(2 * bound, M, B, reach, scaled).max() <= INT32_MAX:
                 return Output(
                     target.name, B.astype(np.int32), clamp[0], clamp[1], M.astype(np.int32),
                     None if scaled is None else scaled.astype(np.int32), S,
@@ -374,9 +375,8 @@ class _Exporter:
     def _logits(self, unit: Unit, layer: Layer, real: Real, target: Tensor) -> Output:
         """Logits as 32-bit integers without a shift, in the finest real unit that provably fits."""
         R = real.residual
-        total = 2 * accumulator_bound(self.net, layer) * np.abs(real.factor) + np.abs(real.addend)
-        if R is not None:
-            total = total + 32768 * R
+        reach = None if R is None else magnitude(self.net.tensors[layer.residual])
+        total = requantised_bound(2 * accumulator_bound(self.net, layer), real.factor, real.addend, reach, R)
         unit_value = max(float(total.max()), 1e-30) / (INT32_MAX * 0.98)
         # Rounding M adds at most half a step per accumulator step: coarsen the unit until the proof holds.
         while True:
@@ -407,7 +407,7 @@ def _norm(unit: Unit) -> nn.BatchNorm2d:
 
 def _kernel_last(unit: Unit, weight: torch.Tensor) -> Array:
     """``[K, C, KH, KW]`` to ``[K, KH, KW, C]``; depthwise ``[C, 1, KH, KW]`` to ``[KH, KW, C]``."""
-    if unit.op == "depthwise":
+    if not unit.operation.mixes_channels:
         return weight[:, 0].permute(1, 2, 0).contiguous().numpy()
     return weight.permute(0, 2, 3, 1).contiguous().numpy()
 
@@ -421,12 +421,7 @@ def sizes(net: Network, parameters: int) -> dict[str, float]:
     over their number. ``compression``: 4 bytes per parameter over ``file_bytes``.
     """
     weights = sum(layer.weight.nbytes for layer in net.layers if layer.weight is not None)
-    count = 0
-    for layer in net.layers:
-        if layer.weight is not None:
-            inputs = net.tensors[layer.input].channels // layer.groups
-            outputs = net.tensors[layer.targets[0]].channels if layer.op == "conv2d" else 1
-            count += inputs * outputs * layer.kernel[0] * layer.kernel[1]
+    count = sum(operation(layer).weights(net, layer) for layer in net.layers)
     parts = breakdown(net)
     file_bytes = sum(parts.values())
     return {

@@ -7,10 +7,13 @@ float64 otherwise, so every sum is exact in any order.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from sysmol.errors import SysmolError
 from sysmol.network import (
     Layer,
     Network,
@@ -18,10 +21,27 @@ from sysmol.network import (
     accumulator_bound,
     alignment,
     dense_weight,
-    group_parts,
     layer_classes,
     upper_codes,
 )
+from sysmol.network.operations import aligned_weight, operation
+
+Accumulate = Callable[["Evaluator", Layer, Sequence[torch.Tensor]], torch.Tensor]
+"""Sums (results, where an operation does not requantise) ``[n, K, OH, OW]`` of the integer values x ``[n, C, H, W]`` of
+a layer's inputs, in the evaluator's ``real`` type."""
+
+ACCUMULATE: dict[str, Accumulate] = {}
+"""By the operation's name."""
+
+
+def evaluates(name: str) -> Callable[[Accumulate], Accumulate]:
+    """Decorator: the function evaluates this operation from now on."""
+
+    def register(function: Accumulate) -> Accumulate:
+        ACCUMULATE[name] = function
+        return function
+
+    return register
 
 
 def evaluate(net: Network, images: np.ndarray, batch: int = 250) -> np.ndarray:
@@ -41,30 +61,25 @@ class Evaluator:
     def __init__(self, net: Network) -> None:
         self.net = net
         self.real = torch.float32 if net.is_float else torch.int64
-        self.weights: dict[str, torch.Tensor] = {}
+        self.weights = {layer.name: self._weight(layer) for layer in net.layers if layer.weight is not None}
         for layer in net.layers:
-            if layer.weight is not None:
-                self.weights[layer.name] = self._weight(layer)
+            if layer.op not in ACCUMULATE:
+                raise SysmolError(f"layer {layer.name}: PyTorch evaluates no {layer.op}, only {', '.join(ACCUMULATE)}")
 
     def _weight(self, layer: Layer) -> torch.Tensor:
         """Aligned weights ``[K, C / groups, KH, KW]`` (depthwise: one channel per group), of a type that keeps sums
         exact.
         """
-        weight = dense_weight(self.net, layer)
+        mixes = operation(layer).mixes_channels
+        weight = aligned_weight(self.net, layer) if mixes else dense_weight(self.net, layer)
         if self.net.is_float:
             kind = torch.float32
         else:
-            if layer.op == "depthwise":
-                weight = weight << alignment(self.net.tensors[layer.input])
-            else:
-                parts = group_parts(self.net, layer)
-                weight = np.concatenate([weight[own] << alignment(part) for part, own in parts])
+            weight = weight if mixes else weight << alignment(self.net.tensors[layer.input])
             small = int(accumulator_bound(self.net, layer).max()) < 1 << 24
             kind = torch.float32 if small else torch.float64
         tensor = torch.as_tensor(np.asarray(weight)).to(kind)
-        return (
-            tensor.permute(2, 0, 1).unsqueeze(1) if layer.op == "depthwise" else tensor.permute(0, 3, 1, 2).contiguous()
-        )
+        return tensor.permute(0, 3, 1, 2).contiguous() if mixes else tensor.permute(2, 0, 1).unsqueeze(1)
 
     @torch.no_grad()
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -72,28 +87,15 @@ class Evaluator:
         x = torch.as_tensor(images).permute(0, 3, 1, 2).to(self.real)
         stored: dict[str, torch.Tensor] = {self.net.input: x}  # integer values x, not codes
         for layer in self.net.layers:
-            x = stored[layer.input]
-            if layer.op == "maxpool":
-                padded = _pad(x.double(), layer, float("-inf"))
-                stored[layer.output] = F.max_pool2d(padded, layer.kernel, layer.stride).to(self.real)
+            result = ACCUMULATE[layer.op](self, layer, [stored[name] for name in layer.inputs])
+            if not operation(layer).requantises:
+                stored[layer.output] = result
                 continue
-            acc = self._accumulate(layer, x)
             r = stored[layer.residual] if layer.residual else None
             for out in layer.outputs:
-                stored[out.tensor] = self._requantise(layer, out, acc, r)
+                stored[out.tensor] = self._requantise(layer, out, result, r)
         kind = torch.float32 if self.net.is_float else torch.int32
         return stored[self.net.output].flatten(1).to(kind).numpy()
-
-    def _accumulate(self, layer: Layer, x: torch.Tensor) -> torch.Tensor:
-        if layer.op == "rescale":
-            return x
-        if layer.op == "avgpool":
-            kind = torch.float32 if self.net.is_float else torch.float64
-            return F.avg_pool2d(_pad(x.to(kind), layer), layer.kernel, layer.stride, divisor_override=1).to(self.real)
-        weight = self.weights[layer.name]
-        groups = x.shape[1] if layer.op == "depthwise" else layer.groups
-        padded = _pad(x.to(weight.dtype), layer)
-        return F.conv2d(padded, weight, stride=layer.stride, groups=groups).to(self.real)
 
     def _requantise(self, layer: Layer, out: Output, acc: torch.Tensor, r: torch.Tensor | None) -> torch.Tensor:
         t = self.net.tensors[out.tensor]
@@ -121,3 +123,37 @@ def _per_channel(array: np.ndarray) -> torch.Tensor:
 def _pad(x: torch.Tensor, layer: Layer, value: float = 0.0) -> torch.Tensor:
     top, left, bottom, right = layer.padding
     return F.pad(x, (left, right, top, bottom), value=value) if any(layer.padding) else x
+
+
+@evaluates("rescale")
+def _elements(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+    return x[0]
+
+
+@evaluates("maxpool")
+def _maxima(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+    padded = _pad(x[0].double(), layer, float("-inf"))
+    return F.max_pool2d(padded, layer.kernel, layer.stride).to(evaluator.real)
+
+
+@evaluates("avgpool")
+def _window_sums(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+    kind = torch.float32 if evaluator.net.is_float else torch.float64
+    padded = _pad(x[0].to(kind), layer)
+    return F.avg_pool2d(padded, layer.kernel, layer.stride, divisor_override=1).to(evaluator.real)
+
+
+@evaluates("conv2d")
+def _convolution(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+    return _products(evaluator, layer, x[0], layer.groups)
+
+
+@evaluates("depthwise")
+def _depthwise(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+    return _products(evaluator, layer, x[0], x[0].shape[1])
+
+
+def _products(evaluator: Evaluator, layer: Layer, x: torch.Tensor, groups: int) -> torch.Tensor:
+    weight = evaluator.weights[layer.name]
+    padded = _pad(x.to(weight.dtype), layer)
+    return F.conv2d(padded, weight, stride=layer.stride, groups=groups).to(evaluator.real)

@@ -1,0 +1,30 @@
+"""What layers without weights make of real numbers: the register of training's back ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from sysmol.train.frontend.graph import Unit
+
+
+def average(x: torch.Tensor, unit: Unit) -> torch.Tensor:
+    """Sums over windows, divided by the unit's divisor."""
+    return F.avg_pool2d(pad(x, unit.padding), unit.kernel, unit.stride, divisor_override=unit.divisor)
+
+
+def maximum(x: torch.Tensor, unit: Unit) -> torch.Tensor:
+    """Maxima over windows; taps outside the image do not count."""
+    return F.max_pool2d(pad(x, unit.padding, float("-inf")), unit.kernel, unit.stride)
+
+
+def pad(x: torch.Tensor, padding: tuple[int, int, int, int], value: float = 0.0) -> torch.Tensor:
+    """``x [n, C, H, W]`` with (top, left, bottom, right) elements of ``value`` around it."""
+    top, left, bottom, right = padding
+    return F.pad(x, (left, right, top, bottom), value=value) if any(padding) else x
+
+
+WINDOWS: dict[str, Callable[[torch.Tensor, Unit], torch.Tensor]] = {"avgpool": average, "maxpool": maximum}
+"""By the unit's operation; units without an entry (additions) pass their input on."""
