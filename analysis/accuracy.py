@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sysmol.analysis.figures import ISA_NAMES, OTHER_COLOURS, VARIANT_COLOURS, svg_of
+from sysmol.analysis.figures import ISA_NAMES, OTHER_COLOURS, VARIANT_COLOURS, styled, svg_of
+from sysmol.analysis.intervals import accuracy_interval
 from sysmol.analysis.markdown import number
 from sysmol.analysis.markdown import table as markdown_table
 from sysmol.analysis.page.values import thousands
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ISAS = {isa: ISA_NAMES[isa] for isa in ("arm", "riscv")}
-FIGURES = ("accuracy_fp32", "accuracy_float", "accuracy_integer", "against_fp32", "bits_per_parameter",
+FIGURES = ("accuracy_fp32", "accuracy_float", "accuracy_integer", "test_images", "against_fp32", "bits_per_parameter",
            "mean_smol_bits", "file_bytes", "compression", "seconds", *(f"cycles_{isa}" for isa in ISAS))  # fmt: skip
 FULL = {"fp32": "--", "fp32-longer": ":"}
 """Variants in full precision, and how figures draw their lines."""
@@ -85,10 +86,11 @@ def by_variant(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table of :func:`by_variant` in Markdown; accuracies in percent, mean and standard deviation. Cycles, and
-    those of full precision and of int8 over them, stand where there are some."""
-    head = ["variant", "seeds", "accuracy, float", "accuracy, integers", "against fp32", "bits per parameter",
-            "bytes of the file", "compression"]  # fmt: skip
+    """The table of :func:`by_variant` in Markdown; accuracies in percent, mean and standard deviation over the seeds.
+    The 95% interval says what the test images leave open of the integers' mean. Cycles, and those of full precision and
+    of int8 over them, stand where there are some."""
+    head = ["variant", "seeds", "accuracy, float", "accuracy, integers", "95% interval", "against fp32",
+            "bits per parameter", "bytes of the file", "compression"]  # fmt: skip
     bases = {name: table[table["variant"] == name] for name in BASELINES}
     bases = {name: rows for name, rows in bases.items() if len(rows)}
     timed = _timed(table)
@@ -101,6 +103,7 @@ def markdown(table: pd.DataFrame) -> str:
             str(row["seeds"]),
             _spread(100 * row["accuracy_float"], 100 * row["accuracy_float_std"]),
             _spread(100 * row["accuracy_integer"], 100 * row["accuracy_integer_std"]),
+            _open(row["accuracy_integer"], row["test_images"]),
             f"{100 * row['against_fp32']:+.2f}",
             f"{row['bits_per_parameter']:.2f}",
             number(row["file_bytes"]),
@@ -123,6 +126,14 @@ def _spread(mean: float, spread: float) -> str:
     return number(mean, "{:.2f}") if pd.isna(spread) else f"{mean:.2f} ± {spread:.2f}"
 
 
+def _open(accuracy: float, images: float) -> str:
+    """The interval of an accuracy, where it and the number of test images are known."""
+    if pd.isna(accuracy) or pd.isna(images):
+        return "–"
+    low, high = accuracy_interval(accuracy, int(images))
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
 def family(name: str) -> str:
     """What a variant is drawn as: its pattern set and what distinguishes it, without bits per parameter; w4, w2 and w1
     are one line."""
@@ -131,6 +142,7 @@ def family(name: str) -> str:
     return "-".join(part for part in name.split("-") if not part.replace(".", "").isdigit())
 
 
+@styled
 def draw(table: pd.DataFrame) -> str:
     """Accuracy against full precision of the same seed, over bits per parameter and, where some are known, over cycles,
     a line per family of variants, as SVG text; bars are standard deviations.

@@ -68,7 +68,15 @@ def headline_table(data: dict[str, Frame]) -> str:
     return markdown([*head, *(f"fewer cycles, {title}" for title in ISAS.values()), "seeds"], rows)
 
 
-DEMO = ("accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_parameter", "file_bytes", "compression")
+DEMO = (
+    "accuracy_fp32",
+    "accuracy_float",
+    "accuracy_integer",
+    "test_images",
+    "bits_per_parameter",
+    "file_bytes",
+    "compression",
+)
 """What a row of demo.csv holds of a network's metrics."""
 
 
