@@ -3,10 +3,13 @@
 import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from sysmol.cli import run_command_line
+from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
+from sysmol.isas import ISAS
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +18,20 @@ def seed() -> int:
     value = int(os.environ.get("SYSMOL_TEST_SEED", random.randrange(1 << 30)))
     print(f"SYSMOL_TEST_SEED={value}")
     return value
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def gem5(isa: str) -> Path:
+    """A gem5 whose plug-in knows the ISA; the test skips where there is none."""
+    binary = find_gem5(isa)
+    if binary is None:
+        pytest.skip(why_no_gem5(isa))
+    return binary
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sysmol.configs_gem5.launch import run_gem5
 from sysmol.configs_gem5.request import Simulation
@@ -31,6 +32,24 @@ def simulate(batch: Batch, cpu: str, machine: str, gem5: Path, folder: Path) -> 
     return run_program_file(batch.isa, batch.elf, sum(map(len, batch.after)), cpu, machine, gem5, folder)
 
 
+def program_manifest(isa: str, elf: Path, record: int, result: int, *, mode: str = "se") -> dict[str, Any]:
+    """Manifest of a program that is no network: its "images" are records of ``record`` bytes, its "logits" results of
+    ``result`` bytes; it has no regions and no reference."""
+    return {
+        **MANIFEST_HEADER,
+        "name": elf.name,
+        "variant": "verify",
+        "isa": isa,
+        "mode": mode,
+        "network": {"path": "", "sha256": ""},
+        "elf": {"path": str(elf.resolve()), "sha256": sha256_file(elf)},
+        "patterns": [],
+        "input": {"shape": [1, 1, record], "bytes": record},
+        "output": {"classes": result // 4, "dtype": "int32"},
+        "regions": [],
+    }
+
+
 def run_program_file(
     isa: str,
     elf: Path,
@@ -49,19 +68,7 @@ def run_program_file(
     nothing.write_bytes(b"\0")
     results = folder / "logits.bin"
     results.unlink(missing_ok=True)
-    manifest = {
-        **MANIFEST_HEADER,
-        "name": elf.name,
-        "variant": "verify",
-        "isa": isa,
-        "mode": mode,
-        "network": {"path": "", "sha256": ""},
-        "elf": {"path": str(elf.resolve()), "sha256": sha256_file(elf)},
-        "patterns": [],
-        "input": {"shape": [1, 1, 1], "bytes": 1},
-        "output": {"classes": size // 4, "dtype": "int32"},
-        "regions": [],
-    }
+    manifest = program_manifest(isa, elf, 1, size, mode=mode)
     path = atomic_write_json(folder / "manifest.json", manifest)
     started = time.monotonic()
     trouble, instructions = "", 0

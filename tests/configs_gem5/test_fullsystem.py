@@ -28,6 +28,7 @@ from sysmol.kernels_c.image.linux_system import build_initramfs, build_kernel, r
 from sysmol.kernels_c.targets import KERNELS
 from sysmol.network import save
 from sysmol.network.builder import Builder
+from sysmol.verify.simulation import program_manifest
 
 SEED = 20260712
 ISAS = ("arm", "riscv")
@@ -160,21 +161,8 @@ def test_wrong_logits_on_bare_metal_are_caught(folder: Path, tmp_path: Path) -> 
 
 def write_manifest(program: Path, isa: str, mode: str, image_bytes: int, classes: int, count: int) -> Path:
     """A manifest for a test program: "images" from inputs.bin, "logits" to compare with expected.bin, beside it."""
-    manifest = {
-        "format": "sysmol-manifest",
-        "version": 1,
-        "name": program.name,
-        "variant": "test",
-        "isa": isa,
-        "mode": mode,
-        "network": {"path": "", "sha256": ""},
-        "elf": {"path": program.name, "sha256": sha256_file(program)},
-        "patterns": [],
-        "input": {"shape": [1, 1, image_bytes], "bytes": image_bytes},
-        "output": {"classes": classes, "dtype": "int32"},
-        "regions": [],
-        "reference": {"images": "inputs.bin", "logits": "expected.bin", "count": count, "tolerance": 0},
-    }
+    reference = {"images": "inputs.bin", "logits": "expected.bin", "count": count, "tolerance": 0}
+    manifest = {**program_manifest(isa, program, image_bytes, 4 * classes, mode=mode), "reference": reference}
     return atomic_write_json(program.with_suffix(".json"), manifest)
 
 

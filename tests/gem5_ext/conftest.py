@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from sysmol import isa as table
-from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
+from sysmol.configs_gem5.launch import run_gem5
 from sysmol.configs_gem5.request import Simulation
-from sysmol.files import PACKAGE, sha256_file
+from sysmol.files import PACKAGE
+from sysmol.verify.simulation import program_manifest
 
 HERE = Path(__file__).parent
 INCLUDE = PACKAGE / "kernels_c" / "include"
@@ -31,19 +32,6 @@ def seed() -> int:
     """Seed of every random vector and program of these tests, printed where a test fails."""
     print(f"seed {SEED}")
     return SEED
-
-
-@pytest.fixture(params=("arm", "riscv"))
-def isa(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def gem5(isa: str) -> Path:
-    binary = find_gem5(isa)
-    if binary is None:
-        pytest.skip(why_no_gem5(isa))
-    return binary
 
 
 def host_compiler(language: str) -> list[str]:
@@ -173,21 +161,9 @@ def run_job(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         count = len(inputs) // record
         (tmp_path / "inputs.bin").write_bytes(inputs)
         (tmp_path / "expected.bin").write_bytes(expected if expected is not None else bytes(count * result))
-        shutil.copy(elf, tmp_path / "program")
-        manifest = {
-            "format": "sysmol-manifest",
-            "version": 1,
-            "name": elf.name,
-            "variant": "test",
-            "isa": isa,
-            "network": {"path": "", "sha256": ""},
-            "elf": {"path": "program", "sha256": sha256_file(elf)},
-            "patterns": [],
-            "input": {"shape": [1, 1, record], "bytes": record},
-            "output": {"classes": result // 4, "dtype": "int32"},
-            "regions": [{"name": f"region{i}", "op": "test"} for i in range(regions)],
-            "reference": {"images": "inputs.bin", "logits": "expected.bin", "count": count, "tolerance": 0},
-        }
+        manifest = program_manifest(isa, elf, record, result)
+        manifest["regions"] = [{"name": f"region{i}", "op": "test"} for i in range(regions)]
+        manifest["reference"] = {"images": "inputs.bin", "logits": "expected.bin", "count": count, "tolerance": 0}
         path = tmp_path / f"test.{isa}.json"
         path.write_text(json.dumps(manifest))
         around = {"timeout": 300, "gem5": None} | {key: how.pop(key) for key in ("timeout", "gem5") if key in how}

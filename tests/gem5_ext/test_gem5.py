@@ -14,6 +14,7 @@ from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import PACKAGE, atomic_write_json
 from sysmol.machine import list_machines, load_machine, pattern_set
+from sysmol.verify.simulation import program_manifest
 
 pytestmark = pytest.mark.gem5
 
@@ -45,11 +46,10 @@ def random_programs(rng: random.Random, count: int, length: int) -> list[list[tu
 
 
 def words_file(programs: list[list[tuple[int, int, int, int, int]]], isa: str) -> str:
-    directive = {"arm": ".inst", "riscv": ".4byte"}[isa]
     lines = [f"#define PROGRAM_COUNT {len(programs)}"]
     lines.append("#define PROGRAMS(X) " + " ".join(f"X({k})" for k in range(len(programs))))
     for k, program in enumerate(programs):
-        text = "".join(f"{directive} {table.encode(isa, *word):#010x}\\n\\t" for word in program)
+        text = "".join(f"{table.assembly(isa, table.encode(isa, *word))}\\n\\t" for word in program)
         lines.append(f'#define PROGRAM_{k} "{text}"')
     return "\n".join(lines) + "\n"
 
@@ -126,10 +126,8 @@ def test_illegal_word(
     word = table.encode(isa, fn, field6, 1, 2, 3) | (extra or 0)
     assert table.decode(isa, word) is None
     header = tmp_path / "words.inc"
-    directive = {"arm": ".inst", "riscv": ".4byte"}[isa]
-    header.write_text(
-        f'#define PROGRAM_COUNT 1\n#define PROGRAMS(X) X(0)\n#define PROGRAM_0 "{directive} {word:#010x}\\n\\t"\n'
-    )
+    text = table.assembly(isa, word)
+    header.write_text(f'#define PROGRAM_COUNT 1\n#define PROGRAMS(X) X(0)\n#define PROGRAM_0 "{text}\\n\\t"\n')
     program = compile_program("programs.c", isa, "-DREGISTER_BYTES=16", f'-DWORDS_FILE="{header}"')
     with pytest.raises(CheckFailed) as caught:
         run_job(program, isa, bytes(64 + 512), None, 64 + 512, 512, cpu=cpu)
@@ -205,21 +203,7 @@ def test_plugin_of_another_table(gem5: Path, isa: str, compile_program: Callable
 
 
 def bare_manifest(elf: Path, isa: str, folder: Path) -> dict:
-    from sysmol.files import sha256_file
-
     (folder / "in.bin").write_bytes(one_word(0, 0))
     (folder / "out.bin").write_bytes(bytes(16))
-    return {
-        "format": "sysmol-manifest",
-        "version": 1,
-        "name": "bare",
-        "variant": "test",
-        "isa": isa,
-        "network": {"path": "", "sha256": ""},
-        "elf": {"path": str(elf), "sha256": sha256_file(elf)},
-        "patterns": [],
-        "input": {"shape": [1, 1, 64], "bytes": 64},
-        "output": {"classes": 4, "dtype": "int32"},
-        "regions": [],
-        "reference": {"images": "in.bin", "logits": "out.bin", "count": 1, "tolerance": 0},
-    }
+    reference = {"images": "in.bin", "logits": "out.bin", "count": 1, "tolerance": 0}
+    return {**program_manifest(isa, elf, 64, 16), "reference": reference}

@@ -36,7 +36,6 @@ L2_LOAD_TO_USE = 11
 
 LANGUAGE = {
     "arm": {
-        "word": ".inst",
         "fmla": "fmla v{d}.4s, v1.4s, v2.4s",
         "int8": "sdot v{d}.4s, v1.16b, v2.16b",
         "load": "ldr x9, [x9]",
@@ -44,7 +43,6 @@ LANGUAGE = {
         "add": "add x9, x9, xzr",
     },
     "riscv": {
-        "word": ".4byte",
         "fmla": "vfmacc.vv v{d}, v1, v2",
         "int8": "vmacc.vv v{d}, v1, v2",
         "load": "ld t1, 0(t1)",
@@ -63,7 +61,7 @@ Rows = dict[str, tuple[list[str], float]]
 
 def smol_word(isa: str, name: str, d: int, n: int) -> str:
     """Assembler text of a SMOL word; its third operand is v2."""
-    return f"{LANGUAGE[isa]['word']} {table.encode(isa, *WORDS[name], d, n, 2):#010x}"
+    return table.assembly(isa, table.encode(isa, *WORDS[name], d, n, 2))
 
 
 FREE = [8 + i % 16 for i in range(LENGTH)]

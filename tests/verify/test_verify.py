@@ -23,19 +23,6 @@ from sysmol.verify.traps import TRAPS
 SEED = 20260711
 
 
-@pytest.fixture(params=("arm", "riscv"))
-def isa(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def gem5(isa: str) -> Path:
-    binary = find_gem5(isa)
-    if binary is None:
-        pytest.skip(why_no_gem5(isa))
-    return binary
-
-
 def draw(isa: str, seed: int, patterns: tuple[int, ...] = tuple(range(45))) -> tuple[Program, State]:
     print(f"seed {seed}")
     rng = random.Random(seed)
