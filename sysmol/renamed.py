@@ -1,4 +1,7 @@
-"""Modules that had other names: an import of an old one ends in a line that says the new one."""
+"""Modules that had other names: an import of an old one ends in a line that says the new one.
+
+``python -m sysmol.renamed`` prints the table of names in CHANGELOG.md.
+"""
 
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -23,7 +26,8 @@ RENAMED = {
     "sysmol.train.cover": "sysmol.patterns.slots",
     "sysmol.train.data": "sysmol.train.frontend.data",
     "sysmol.train.demands": "sysmol.patterns.demands",
-    "sysmol.train.experiments": "sysmol.train.recipes.experiments",
+    "sysmol.train.experiments": "sysmol.workbench.experiments.run",
+    "sysmol.train.recipes.experiments": "sysmol.workbench.experiments.run",
     "sysmol.train.export": "sysmol.train.quantise.export",
     "sysmol.train.graph": "sysmol.train.frontend.graph",
     "sysmol.train.integer": "sysmol.train.quantise.integer",
@@ -65,3 +69,13 @@ class Renamed(MetaPathFinder):
         new = RENAMED.get(name)
         if new is not None:
             raise ModuleNotFoundError(f"{name} is now {new}", name=name)
+
+
+def table() -> str:
+    """Old and new names in Markdown."""
+    rows = [("old", "new"), ("---", "---"), *((f"`{old}`", f"`{new}`") for old, new in RENAMED.items())]
+    return "\n".join("|" + "|".join(row) + "|" if row[0] == "---" else f"| {row[0]} | {row[1]} |" for row in rows)
+
+
+if __name__ == "__main__":
+    print(table())
