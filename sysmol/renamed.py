@@ -1,7 +1,4 @@
-"""Modules that had other names: an import of an old one ends in a line that says the new one.
-
-``python -m sysmol.renamed`` prints the table of names in CHANGELOG.md.
-"""
+"""Modules that had other names: an import of an old one ends in a line that says the new one."""
 
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -72,10 +69,6 @@ class Renamed(MetaPathFinder):
 
 
 def table() -> str:
-    """Old and new names in Markdown."""
+    """Old and new names in Markdown, as in CHANGELOG.md."""
     rows = [("old", "new"), ("---", "---"), *((f"`{old}`", f"`{new}`") for old, new in RENAMED.items())]
     return "\n".join("|" + "|".join(row) + "|" if row[0] == "---" else f"| {row[0]} | {row[1]} |" for row in rows)
-
-
-if __name__ == "__main__":
-    print(table())

@@ -117,7 +117,7 @@ def test_commands(page: Path) -> None:
 
 def test_the_changes_list_every_module_that_has_another_name() -> None:
     same = table() in (CLONE / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert same, "put what python -m sysmol.renamed prints into CHANGELOG.md, in place of its table of modules"
+    assert same, "CHANGELOG.md lacks the table of modules that sysmol.renamed.table() gives"
 
 
 def source_of(module: str) -> str:
