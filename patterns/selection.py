@@ -14,18 +14,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
 from sysmol.pattern import PATTERNS, REGISTER_BYTES, UNIFORM, capacity, check_id, narrow_bytes
-from sysmol.patterns.chunk_totals import PER_CHUNK, Counts, Reach, alone, holding, members, places_of, set_of, width_of
+from sysmol.patterns.chunk_totals import Counts, Reach, alone, members
+from sysmol.patterns.selection_milp import solve
+from sysmol.patterns.selection_programme import Bundle, Gains, Programme
 
 METHODS = ("milp", "greedy", "exhaustive")
 MOST_SETS = 200_000
 """Exhaustive search refuses more sets than this (4 of 45 are 148,995)."""
-
-Gains = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -88,140 +87,6 @@ class Choice:
         return self.gap <= 1e-6
 
 
-class Part:
-    """Demands with one answer: equal counts (where gains count, also equal gains and cycles).
-
-    ``cycles`` and ``gains`` are sums over its demands, gains times their weight. Values are what the objective gets.
-    """
-
-    def __init__(self, counts: Counts, cycles: float, gains: Gains) -> None:
-        self.counts, self.cycles, self.gains = counts, cycles, gains
-        _, c2, c1 = counts
-        self.most_gain = gains[0] * c2 + max(gains[1:]) * c1
-        """No promotions gain more."""
-        self.lower, self.ceiling = -math.inf, math.inf
-        """No set of candidates has a lower value; sets with a value as high as the ceiling are of no interest."""
-        self.start = 1
-        """No set of candidates needs fewer vectors."""
-        self._holding: dict[tuple[int, int], int] = {}
-        self._gains: dict[tuple[int, int], tuple[npt.NDArray[np.float64], float]] = {}
-
-    def limit(self, ceiling: float, candidates: Iterable[int]) -> int:
-        """The most vectors that a value below ``ceiling`` may have, with any set of candidates."""
-        by_value = (ceiling + self.most_gain) / self.cycles
-        # With that many vectors of its widest precision a set gives all channels the most bits that it can.
-        channels = sum(self.counts)
-        widest = (next((n, p) for n, p in zip(PATTERNS[i], PER_CHUNK, strict=True) if n) for i in candidates)
-        full = max(-(-channels // (n * PER_CHUNK[p])) for n, p in widest)
-        return min(math.floor(by_value + 1e-9), full) if math.isfinite(by_value) else full
-
-    def holding(self, vectors: int, width: int) -> int:
-        """Totals of ``vectors`` vectors that hold the channels; kept."""
-        if (vectors, width) not in self._holding:
-            self._holding[vectors, width] = holding(self.counts, vectors, width)
-        return self._holding[vectors, width]
-
-    def best(self, reach: Reach, limit: int) -> tuple[float, int]:
-        """The best value with the patterns of ``reach`` and up to ``limit`` vectors, and its number of vectors; where
-        there is none below the ceiling, that and 0."""
-        found = (self.ceiling, 0)
-        for vectors in range(self.start, limit + 1):
-            if self.cycles * vectors - self.most_gain >= found[0]:
-                break
-            if not self.most_gain:
-                if reach[vectors] & self.holding(vectors, reach.width):
-                    return self.cycles * vectors, vectors
-                continue
-            gains, most = self.gain_table(vectors, reach.width)
-            if self.cycles * vectors - most < found[0]:
-                gain = float(gains[reach.flags(vectors)].max(initial=-np.inf))
-                found = min(found, (self.cycles * vectors - gain, vectors))
-        return found
-
-    def goals(self, value: float, width: int, limit: int) -> list[tuple[int, int]]:
-        """``(vectors, totals)`` that have a value below ``value``: a set of patterns has one if it reaches any."""
-        value -= 1e-9 * self.cycles
-        if not self.most_gain:  # who needs fewer vectors also reaches the most
-            vectors = min(math.ceil(value / self.cycles) - 1, limit)
-            return [(vectors, self.holding(vectors, width))]
-        goals = []
-        for vectors in range(self.start, limit + 1):
-            needed = self.cycles * vectors - value
-            if needed < self.most_gain:
-                gains, most = self.gain_table(vectors, width)
-                if most > needed:
-                    goals.append((vectors, set_of(gains > needed)))
-        return goals
-
-    def gain_table(self, vectors: int, width: int) -> tuple[npt.NDArray[np.float64], float]:
-        """The most that promotions gain with each of the totals of ``vectors`` vectors, float64 ``[places]``, -inf
-        where they do not hold the channels; and the largest. Kept."""
-        if (vectors, width) not in self._gains:
-            n4, n2 = members(self.holding(vectors, width), width)
-            gains = np.full(places_of(vectors, width), -np.inf)
-            gains[n4 * width + n2] = np.array(self.gains) @ self.promotions(n4, n2)
-            self._gains[vectors, width] = gains, float(gains.max())
-        return self._gains[vectors, width]
-
-    def promotions(self, n4: npt.NDArray[np.int64], n2: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Channels to promote from 2 to 4, 1 to 4 and 1 to 2 bits with these totals, int64 ``[3, members]``.
-
-        With r4 and r2 slots of at least 4 and 2 bits to spare, p24 + p14 <= r4, p14 + p12 <= r2, p24 <= c2 and
-        p14 + p12 <= c1. p24 and p12 take what p14 leaves, so the gain is concave and piecewise linear in p14, with one
-        bend at r4 - c2.
-        """
-        c4, c2, c1 = self.counts
-        r4 = n4 * PER_CHUNK[4] - c4
-        r2 = np.minimum(r4 + n2 * PER_CHUNK[2] - c2, c1)
-        most = np.minimum(r4, r2)
-        at = np.stack([np.zeros_like(most), np.clip(r4 - c2, 0, most), most])
-        p = np.stack([np.minimum(c2, r4 - at), at, r2 - at])
-        best = np.argmax(np.tensordot(np.array(self.gains), p, (0, 0)), axis=0)
-        chosen = np.take_along_axis(p, best[None, None], axis=1)[:, 0]
-        return chosen * (np.array(self.gains) > 0)[:, None]
-
-
-class Programme:
-    """Parts and candidates, of which no part takes more than ``limit`` vectors."""
-
-    def __init__(self, parts: Sequence[Part], candidates: tuple[int, ...], limit: int) -> None:
-        self.parts, self.candidates, self.limit = list(parts), candidates, limit
-        self.root = Reach(width_of(limit))
-
-    def reach(self, patterns: Iterable[int]) -> Reach:
-        """The totals of a set of patterns."""
-        return self.root.with_patterns(patterns)
-
-    def bound(self) -> float:
-        """No set of candidates has a lower objective."""
-        return sum(part.lower for part in self.parts)
-
-    def meets_bound(self, objective: float) -> bool:
-        """Whether no set can be better, beyond rounding."""
-        return objective <= self.bound() + 1e-9 * max(abs(self.bound()), abs(objective))
-
-    def objective(self, reach: Reach, above: float = math.inf) -> float:
-        """Sum of the values; infinite where it is not below ``above``."""
-        total = self.bound()
-        for part in self.parts:
-            total += part.best(reach, self.limit)[0] - part.lower
-            if total >= above:
-                return math.inf
-        return total
-
-    def swaps(self, patterns: tuple[int, ...], value: float) -> tuple[tuple[int, ...], float]:
-        """One pass over the patterns: each in turn is exchanged for the candidate that helps most."""
-        for old in patterns:
-            rest = tuple(i for i in patterns if i != old)
-            reach = self.reach(rest)
-            for new in self.candidates:
-                if new not in patterns:
-                    found = self.objective(reach.with_pattern(new), value)
-                    if found < value - 1e-9 * abs(value):
-                        patterns, value = tuple(sorted((*rest, new))), found
-        return patterns, value
-
-
 def choose(
     demands: Sequence[Demand],
     count: int,
@@ -240,21 +105,19 @@ def choose(
     began = time.perf_counter()
     ids = tuple(sorted({check_id(int(i)) for i in candidates}))
     _check(demands, count, method, ids, gain_weight, time_limit)
-    parts, part_of = _merge(demands, gain_weight)
+    bundles, bundle_of = _merge(demands, gain_weight)
     size = min(count, len(ids))
-    programme, greedy = _greedy(parts, ids, size)
+    programme, greedy = _greedy(bundles, ids, size)
     patterns, objective = greedy
     bound = programme.bound()
     if method != "greedy" and not programme.meets_bound(objective):
         programme = _bounded(programme, objective)
         if method == "milp":
-            from sysmol.patterns.selection_milp import solve
-
             patterns, objective, bound = solve(programme, size, greedy, began + time_limit)
         else:
             patterns, objective = _exhaustive(programme, size, greedy)
             bound = objective
-    return _result(demands, part_of, programme, patterns, bound, gain_weight, method, time.perf_counter() - began)
+    return _result(demands, bundle_of, programme, patterns, bound, gain_weight, method, time.perf_counter() - began)
 
 
 def _check(
@@ -286,8 +149,8 @@ def _check(
             )
 
 
-def _merge(demands: Sequence[Demand], gain_weight: float) -> tuple[list[Part], list[int]]:
-    """The different parts, and the index of every demand's."""
+def _merge(demands: Sequence[Demand], gain_weight: float) -> tuple[list[Bundle], list[int]]:
+    """The different bundles, and the index of every demand's."""
     gains_of = [tuple(gain_weight * max(gain, 0.0) for gain in demand.gains) for demand in demands]
     keys = [
         (d.counts, gains, d.cycles) if any(gains) else (d.counts,) for d, gains in zip(demands, gains_of, strict=True)
@@ -297,23 +160,23 @@ def _merge(demands: Sequence[Demand], gain_weight: float) -> tuple[list[Part], l
     for demand, gains, key in zip(demands, gains_of, keys, strict=True):
         cycles[index[key]] += demand.cycles
         total_gains[index[key]] += gains
-    parts = [
-        Part(key[0], float(c), (float(g[0]), float(g[1]), float(g[2])))
+    bundles = [
+        Bundle(key[0], float(c), (float(g[0]), float(g[1]), float(g[2])))
         for key, c, g in zip(index, cycles, total_gains, strict=True)
     ]
-    return parts, [index[key] for key in keys]
+    return bundles, [index[key] for key in keys]
 
 
-def _greedy(parts: list[Part], ids: tuple[int, ...], size: int) -> tuple[Programme, tuple[tuple[int, ...], float]]:
-    """The greedy set with its objective; settles every part's lower bound."""
+def _greedy(bundles: list[Bundle], ids: tuple[int, ...], size: int) -> tuple[Programme, tuple[tuple[int, ...], float]]:
+    """The greedy set with its objective; settles every bundle's lower bound."""
     # Without promotions, one pattern alone needs so many vectors; with more patterns nothing gets worse.
-    first, single = _best_alone(parts, ids)
-    limits = [part.limit(part.cycles * vectors, ids) for part, vectors in zip(parts, single, strict=True)]
-    programme = Programme(parts, ids, max(*limits, *single))
+    first, single = _best_alone(bundles, ids)
+    limits = [bundle.limit(bundle.cycles * vectors, ids) for bundle, vectors in zip(bundles, single, strict=True)]
+    programme = Programme(bundles, ids, max(*limits, *single))
     everything = programme.reach(ids)
-    for part in parts:
-        part.lower, vectors = part.best(everything, programme.limit)
-        part.start = 1 if part.most_gain else vectors
+    for bundle in bundles:
+        bundle.lower, vectors = bundle.best(everything, programme.limit)
+        bundle.start = 1 if bundle.most_gain else vectors
     chosen: tuple[int, ...] = (first,)
     value = programme.objective(programme.reach(chosen))
     while len(chosen) < size and not programme.meets_bound(value):
@@ -325,27 +188,27 @@ def _greedy(parts: list[Part], ids: tuple[int, ...], size: int) -> tuple[Program
     return programme, programme.swaps(tuple(sorted(chosen)), value)
 
 
-def _best_alone(parts: list[Part], ids: tuple[int, ...]) -> tuple[int, list[int]]:
-    """The pattern that is best on its own, with its vectors per part."""
+def _best_alone(bundles: list[Bundle], ids: tuple[int, ...]) -> tuple[int, list[int]]:
+    """The pattern that is best on its own, with its vectors per bundle."""
     found: list[tuple[float, int, list[int]]] = []
     for i in ids:
-        vectors = [alone(part.counts, i) for part in parts]
+        vectors = [alone(bundle.counts, i) for bundle in bundles]
         known = [v for v in vectors if v is not None]
-        if len(known) == len(parts):
-            found.append((sum(part.cycles * v for part, v in zip(parts, known, strict=True)), i, known))
+        if len(known) == len(bundles):
+            found.append((sum(bundle.cycles * v for bundle, v in zip(bundles, known, strict=True)), i, known))
     _, best, vectors_of_best = min(found)
     return best, vectors_of_best
 
 
 def _bounded(programme: Programme, objective: float) -> Programme:
-    """The programme of the sets that may beat ``objective``: no part of theirs exceeds its lower bound by more than the
-    objective exceeds all lower bounds."""
+    """The programme of the sets that may beat ``objective``: no bundle of theirs exceeds its lower bound by more than
+    the objective exceeds all lower bounds."""
     slack = objective - programme.bound()
     limits = []
-    for part in programme.parts:
-        part.ceiling = part.lower + slack * (1 + 1e-9) + 1e-9 * part.cycles
-        limits.append(part.limit(part.ceiling, programme.candidates))
-    return Programme(programme.parts, programme.candidates, max(limits))
+    for bundle in programme.bundles:
+        bundle.ceiling = bundle.lower + slack * (1 + 1e-9) + 1e-9 * bundle.cycles
+        limits.append(bundle.limit(bundle.ceiling, programme.candidates))
+    return Programme(programme.bundles, programme.candidates, max(limits))
 
 
 def _exhaustive(programme: Programme, size: int, start: tuple[tuple[int, ...], float]) -> tuple[tuple[int, ...], float]:
@@ -368,7 +231,7 @@ def _exhaustive(programme: Programme, size: int, start: tuple[tuple[int, ...], f
 
 def _result(
     demands: Sequence[Demand],
-    part_of: list[int],
+    bundle_of: list[int],
     programme: Programme,
     patterns: tuple[int, ...],
     bound: float,
@@ -379,19 +242,19 @@ def _result(
     """The figures of a set, demand by demand."""
     reach = programme.reach(patterns)
     answers = []
-    for part in programme.parts:
-        vectors = part.best(reach, programme.limit)[1]
-        counts = part.counts
-        if part.most_gain:
-            n4, n2 = members(reach[vectors] & part.holding(vectors, reach.width), reach.width)
-            promoted = part.promotions(n4, n2)
-            best = int(np.argmax(np.array(part.gains) @ promoted))
+    for bundle in programme.bundles:
+        vectors = bundle.best(reach, programme.limit)[1]
+        counts = bundle.counts
+        if bundle.most_gain:
+            n4, n2 = members(reach[vectors] & bundle.holding(vectors, reach.width), reach.width)
+            promoted = bundle.promotions(n4, n2)
+            best = int(np.argmax(np.array(bundle.gains) @ promoted))
             p24, p14, p12 = (int(n) for n in promoted[:, best])
             counts = (counts[0] + p24 + p14, counts[1] - p24 + p12, counts[2] - p14 - p12)
             answers.append((vectors, counts, (p24, p14, p12)))
         else:
             answers.append((vectors, counts, (0, 0, 0)))
-    of = [answers[number] for number in part_of]
+    of = [answers[number] for number in bundle_of]
     cycles = sum(demand.cycles * vectors for demand, (vectors, _, _) in zip(demands, of, strict=True))
     gain = sum(
         max(g, 0.0) * p

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix
 
-from sysmol.patterns.selection import Part, Programme
+from sysmol.patterns.selection_programme import Bundle, Programme
 
 Found = tuple[tuple[int, ...], float]
 """Pattern ids and the objective."""
@@ -63,29 +63,29 @@ class Master:
     def __init__(self, programme: Programme, count: int) -> None:
         self.programme, self.count = programme, count
         self.candidates = programme.candidates
-        self.cuts: list[dict[tuple[float, tuple[int, ...]], None]] = [{} for _ in programme.parts]
-        """By part: (value, patterns of which one must be chosen for less)."""
+        self.cuts: list[dict[tuple[float, tuple[int, ...]], None]] = [{} for _ in programme.bundles]
+        """By bundle: (value, patterns of which one must be chosen for less)."""
         self.random = np.random.default_rng(0)
-        self.scale = float(np.mean([part.cycles for part in programme.parts]))
-        for number, part in enumerate(programme.parts):
-            self._cut(number, min(part.lower + part.cycles, part.ceiling), ())
+        self.scale = float(np.mean([bundle.cycles for bundle in programme.bundles]))
+        for number, bundle in enumerate(programme.bundles):
+            self._cut(number, min(bundle.lower + bundle.cycles, bundle.ceiling), ())
 
     def learn(self, chosen: tuple[int, ...]) -> bool:
         """Add the cuts of a set of patterns; whether there was a new one."""
         reach = self.programme.reach(chosen)
         new = False
-        for number, part in enumerate(self.programme.parts):
-            value = part.best(reach, self.programme.limit)[0]
-            steps = [part.lower + part.cycles * k for k in range(1, STEPS + 1)]
-            for level in [*(step for step in steps if step < value - 1e-6 * part.cycles), value]:
-                if level > part.lower + 1e-9 * self.scale:
+        for number, bundle in enumerate(self.programme.bundles):
+            value = bundle.best(reach, self.programme.limit)[0]
+            steps = [bundle.lower + bundle.cycles * k for k in range(1, STEPS + 1)]
+            for level in [*(step for step in steps if step < value - 1e-6 * bundle.cycles), value]:
+                if level > bundle.lower + 1e-9 * self.scale:
                     new |= self._cut(number, level, chosen)
         return new
 
     def _cut(self, number: int, value: float, chosen: tuple[int, ...]) -> bool:
-        """Add cuts of sets that contain ``chosen`` (which gives the part no value below ``value``)."""
-        part, limit = self.programme.parts[number], self.programme.limit
-        goals = part.goals(value, self.programme.root.width, limit)
+        """Add cuts of sets that contain ``chosen`` (which gives the bundle no value below ``value``)."""
+        bundle, limit = self.programme.bundles[number], self.programme.limit
+        goals = bundle.goals(value, self.programme.root.width, limit)
         known = len(self.cuts[number])
         others = [i for i in self.candidates if i not in chosen]
         for _ in range(ORDERS):
@@ -109,8 +109,8 @@ class Master:
         y = {i: column for column, i in enumerate(self.candidates)}
         cost = [0.0] * len(y)
         rows: list[tuple[list[int], list[float], float]] = [(list(y.values()), [-1.0] * len(y), -float(self.count))]
-        for part, cuts in zip(self.programme.parts, self.cuts, strict=True):
-            self._rows(part, cuts, y, cost, rows)
+        for bundle, cuts in zip(self.programme.bundles, self.cuts, strict=True):
+            self._rows(bundle, cuts, y, cost, rows)
         row = np.repeat(np.arange(len(rows)), [len(columns) for columns, _, _ in rows])
         matrix = csr_matrix(
             (np.concatenate([r[1] for r in rows]), (row, np.concatenate([r[0] for r in rows]))),
@@ -131,15 +131,15 @@ class Master:
 
     def _rows(
         self,
-        part: Part,
+        bundle: Bundle,
         cuts: dict[tuple[float, tuple[int, ...]], None],
         y: dict[int, int],
         cost: list[float],
         rows: list[tuple[list[int], list[float], float]],
     ) -> None:
-        """Columns of a part's steps, and the rows of its cuts: a cut at a value raises the step that ends there, and
+        """Columns of a bundle's steps, and the rows of its cuts: a cut at a value raises the step that ends there, and
         no step is raised before the one below it."""
-        below, step = part.lower, -1
+        below, step = bundle.lower, -1
         columns = {}
         for value in sorted({value for value, _ in cuts}):
             cost.append(value - below)
