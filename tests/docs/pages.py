@@ -24,10 +24,16 @@ def pages() -> list[Path]:
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code: its language (empty where the page gives none), its text."""
+    """A block of code: its language and title (empty where the page gives none), its text."""
 
     language: str
+    title: str
     text: str
+
+
+def _block(token: Token) -> Block:
+    title = re.search(r'title="([^"]*)"', token.info)
+    return Block((token.info.split() or [""])[0], title[1] if title else "", token.content)
 
 
 @cache
@@ -51,8 +57,25 @@ def inline_code(page: Path) -> list[str]:
 
 def blocks(page: Path, language: str | None = None) -> list[Block]:
     """Blocks of code of a page, or those of one language."""
-    found = [Block(t.info.strip(), t.content) for t in tokens(page) if t.type in ("fence", "code_block")]
+    found = [_block(token) for token in tokens(page) if token.type in ("fence", "code_block")]
     return [block for block in found if language is None or block.language == language]
+
+
+def section(page: Path, heading: str) -> list[Block]:
+    """Blocks of code below a heading, up to the next one of its level."""
+    found: list[Block] = []
+    level = ""
+    following = iter(tokens(page))
+    for token in following:
+        if token.type == "heading_open":
+            title = next(following).content
+            if title == heading:
+                level = token.tag
+            elif level and token.tag <= level:
+                break
+        elif level and token.type in ("fence", "code_block"):
+            found.append(_block(token))
+    return found
 
 
 def anchors(page: Path) -> set[str]:
