@@ -23,7 +23,7 @@ def main() -> int:
     variant = arguments.variant or arguments.network.name.removesuffix(".safetensors").removesuffix(".network")
     mode = arguments.mode
     try:
-        for isa in arguments.isa or [name for name, target in TARGETS.items() if target.triple or mode == "se"]:
+        for isa in arguments.isa or [name for name, target in TARGETS.items() if not target.is_host or mode == "se"]:
             print(compile_network(arguments.network, isa, arguments.out, variant, arguments.cc, mode=mode))
     except SysmolError as error:
         print(f"error: {error}", file=sys.stderr)

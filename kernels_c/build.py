@@ -59,7 +59,8 @@ def compile_program(
     """Write the C into ``folder`` and compile it with the runtime (default: a program for Linux); returns executable
     and compile command.
 
-    RISC-V kernels in which the compiler set vtype on its own are compiled again so that this cannot matter.
+    Kernels of a target with a vector type that the compiler set on its own are compiled again so that this cannot
+    matter.
     """
     source = atomic_write_text(folder / f"{stem}.c", program.source)
     atomic_write_text(folder / f"{stem}.constants.h", program.constants)
@@ -70,7 +71,7 @@ def compile_program(
         sources, include = [source, *linked.sources], [*target.include, folder]
         extra = [*linked.flags, *extra]
         command = compile_c(compiler, target, sources, include, Path(temporary), extra)
-        if target.name == "riscv" and elf_file.foreign_vset(Path(temporary)):
+        if target.vector_type and elf_file.foreign_vset(Path(temporary)):
             extra = [*extra, "-DSMOL_SET_ALWAYS"]
             command = compile_c(compiler, target, sources, include, Path(temporary), extra)
         os.chmod(temporary, 0o755)  # a temporary file is its owner's alone

@@ -13,6 +13,7 @@ from sysmol.kernels_c.plan.options import DEFAULT, Options
 from sysmol.kernels_c.plan.schedule_file import convolutions
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network, operation
+from sysmol.pattern import REGISTER_BYTES
 
 
 @dataclass
@@ -88,6 +89,8 @@ def region_of(net: Network, layer: Layer, places: dict[str, Place], target: Targ
 
 def generate(net: Network, target: Target, stem: str, command: str, options: Options = DEFAULT) -> Program:
     """C for ``net`` on ``target``; ``stem`` names the files, ``command`` is written into their headers."""
+    if target.width != 8 * REGISTER_BYTES:
+        raise SysmolError(f"kernels work on registers of {8 * REGISTER_BYTES} bits; {target.name} has {target.width}")
     names = [identifier(layer.name) for layer in net.layers]
     for name in names:
         if names.count(name) > 1:

@@ -60,7 +60,7 @@ def compiler_command(target: Target, cc: str | None = None) -> tuple[str, ...]:
             where = "cc" if cc else variable
             raise SysmolError(f"there is no compiler {text!r} (from {where}); name one that runs, or leave it out")
         return tuple(named)
-    if not target.triple:
+    if target.is_host:
         for name in ("cc", "gcc", "clang"):
             if shutil.which(name):
                 return (name,)
@@ -80,7 +80,7 @@ def flags(target: Target, compiler: Compiler) -> list[str]:
     if zig or "clang" in compiler.version:
         result += CLANG
     else:
-        result += ["-fno-tree-vectorize"] if target.triple else []
+        result += [] if target.is_host else ["-fno-tree-vectorize"]
     result += target.zig_flags if zig else target.flags
     return result
 
@@ -100,7 +100,7 @@ def compile_c(
     command = [
         *compiler.command,
         *flags(target, compiler),
-        *(["-static"] if target.triple else []),
+        *([] if target.is_host else ["-static"]),
         *extra,
         *[f"-I{folder}" for folder in include],
         "-o",

@@ -20,7 +20,7 @@ CHAIN = 8
 
 
 @dataclass(frozen=True)
-class Piece:
+class PieceAddress:
     """Where a piece goes: a C address and a byte offset from it, known when the code is generated."""
 
     base: str
@@ -54,7 +54,7 @@ class Packer:
     ``name`` is a prefix of C variables; declare them with :meth:`declare` before the first :meth:`put`.
     """
 
-    def __init__(self, em: Emitter, name: str, form: int, shift: int, pieces: Sequence[Piece]) -> None:
+    def __init__(self, em: Emitter, name: str, form: int, shift: int, pieces: Sequence[PieceAddress]) -> None:
         self.em = em
         self.name = name
         self.selector = form << 4 | shift // 2
@@ -73,9 +73,9 @@ class Packer:
             return full
         return min(CHAIN, max(4, 64 // self.bits))
 
-    def _runs(self, pieces: Sequence[Piece]) -> list[list[Piece]]:
+    def _runs(self, pieces: Sequence[PieceAddress]) -> list[list[PieceAddress]]:
         """Pieces cut where one does not follow the last in memory."""
-        runs: list[list[Piece]] = []
+        runs: list[list[PieceAddress]] = []
         for piece in pieces:
             last = runs[-1][-1] if runs else None
             if last and last.base == piece.base and last.offset + self.bits // 8 == piece.offset:
@@ -110,7 +110,7 @@ class Packer:
             em.line(f"v_store_halves({at[0]}, {at[1]}, {register});")
             return
         stride = words[1][0].offset - words[0][0].offset if len(words) > 1 else 0
-        expected = [Piece(words[0][0].base, words[0][0].offset + n * stride) for n in range(len(words))]
+        expected = [PieceAddress(words[0][0].base, words[0][0].offset + n * stride) for n in range(len(words))]
         if widths == [32] * 4 and [piece for piece, _, _ in words] == expected:
             em.line(f"v_store_strided({at[0]}, {stride}, {register});")
             return
@@ -124,7 +124,7 @@ class Packer:
                 value = value if bits == 64 else f"(uint32_t)({value})"
                 em.line(f"m_store{bits}({address}, {value});", scalar=1 if shift else 0)
 
-    def _words(self, pieces: Sequence[Piece]) -> list[tuple[Piece, int, int]]:
+    def _words(self, pieces: Sequence[PieceAddress]) -> list[tuple[PieceAddress, int, int]]:
         """Words of a register's pieces: first piece, width, first bit. A word of less than all lies in one half."""
         bit = REGISTER_BITS - len(pieces) * self.bits
         words = []

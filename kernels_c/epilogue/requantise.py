@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from sysmol.kernels_c.emitter import Emitter
-from sysmol.kernels_c.epilogue.pack import MOST_SHIFT, Packer, Piece, form_bits, groups_per_piece, piece_form
+from sysmol.kernels_c.epilogue.pack import MOST_SHIFT, Packer, PieceAddress, form_bits, groups_per_piece, piece_form
 from sysmol.kernels_c.plan.constants import Held, Physical, activation_limits, array_text, identifier, physical, wrap32
 from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Place
 from sysmol.network import (
@@ -279,7 +279,7 @@ class Epilogue:
         base = plus(f"y{i}", self.block_at(place, tile, blocks[0]))
         size = form_bits(form) // 8
         pieces = [
-            Piece(base, self._pixel(place, *pixel) + n * size)
+            PieceAddress(base, self._pixel(place, *pixel) + n * size)
             for pixel in tile.pixels
             for n in range(len(blocks) * block.bits // 8 // size)
         ]

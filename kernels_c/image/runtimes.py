@@ -30,12 +30,12 @@ def runtime_for(mode: str, target: Target) -> Runtime:
         return Runtime(mode, (KERNELS / "runtime" / "main.c",), ())
     if mode != "baremetal":
         raise SysmolError(f"there is no mode {mode!r} to compile for: choose se or baremetal")
-    if not target.triple:
+    if target.is_host:
         raise SysmolError(f"bare-metal programs run in gem5: compile for arm or riscv, not {target.name}")
     folder = KERNELS / "image" / "baremetal"
     sources = tuple(folder / name for name in (f"start_{target.name}.S", "main.c", "console.c", "memory.c"))
     script = f"-Wl,-T,{folder / 'program.ld'}"
-    # Memory lies beyond what 32-bit signed addresses reach, RISC-V's default.
-    model = ("-mcmodel=medany",) if target.name == "riscv" else ()
     headers = f"-I{folder / 'include'}"
-    return Runtime(mode, sources, ("-nostdlib", "-fno-pic", "-fno-stack-protector", headers, script, *model))
+    return Runtime(
+        mode, sources, ("-nostdlib", "-fno-pic", "-fno-stack-protector", headers, script, *target.baremetal_flags)
+    )

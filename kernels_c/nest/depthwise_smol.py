@@ -24,20 +24,14 @@ from sysmol.kernels_c.plan.constants import array_text, held_products, identifie
 from sysmol.kernels_c.plan.layout import Block, Group, Place, slot_channels
 from sysmol.kernels_c.plan.options import DEFAULT, Options
 from sysmol.network import INT32_MAX, Layer, Network, accumulator_bound, alignment, layer_classes
-from sysmol.pattern import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions
+from sysmol.pattern import CHUNK_BITS, REGISTER_BYTES, chunk_precisions
+from sysmol.register_parts import EIGHT_CODES, FOUR_CODES, LANE_BITS, MOST_PRODUCTS, PIECE_CODES, used_parts, words
 
-MOST_TAPS = {4: 32767 // 225, 2: 127 // 9, 1: 127}
-"""Products of a precision that a lane (16, 8, 8 bits) can add up, whatever their values."""
-LANE_BITS = {4: 16, 2: 8, 1: 8}
-SELECTOR = {4: 0, 2: 1, 1: 2}
 ACCUMULATORS = 16
-# Forms of vqpk: eight codes of a precision, and four of 4 bits.
-EIGHT_CODES = {4: 0, 2: 1, 1: 2}
-FOUR_CODES = 3
 HALVES = ("low", "high")
 
 
-class Part(NamedTuple):
+class PartBlock(NamedTuple):
     """A part of a SMOL tensor's vector, its selector in ``vmla`` and its channels as a block of the epilogue."""
 
     vector: int
@@ -61,35 +55,29 @@ class Piece(NamedTuple):
         return self.part, self.half, self.form
 
 
-def parts(source: Place) -> list[Part]:
+def parts(source: Place) -> list[PartBlock]:
     """The parts in use of a SMOL tensor's vectors."""
     channels = slot_channels(source.tensor)
     result = []
     slot = 0
     for vector, number in enumerate(source.tensor.patterns):
-        precisions = chunk_precisions(number)
-        starts = np.cumsum([0] + [CHUNK_BITS // p for p in precisions])
-        for p in (4, 2, 1):
-            width = 1 if p == 1 else 2
-            for k in range(CHUNKS // width):
-                own = [c for c in range(k * width, (k + 1) * width) if precisions[c] == p]
-                if not own:
-                    continue
-                per = CHUNK_BITS // p
-                lane_channels, shifts = [], []
-                for c in range(k * width, (k + 1) * width):
-                    for e in range(per):
-                        lane_channels.append(channels[slot + starts[c] + e] if c in own else -1)
-                        shifts.append((c - own[0]) * CHUNK_BITS + p * e if c in own else 0)
-                block = Block(
-                    _interleave(lane_channels, p),
-                    p,
-                    vector * REGISTER_BYTES + 2 * own[0],
-                    CHUNK_BITS * len(own),
-                    _interleave(shifts, p),
-                )
-                if any(channel >= 0 for channel in lane_channels):
-                    result.append(Part(vector, SELECTOR[p] << 4 | k, block))
+        starts = np.cumsum([0] + [CHUNK_BITS // p for p in chunk_precisions(number)])
+        for selector, part, own in used_parts(number):
+            p = part.precision
+            lane_channels, shifts = [], []
+            for c in part.chunks:
+                for e in range(CHUNK_BITS // p):
+                    lane_channels.append(channels[slot + starts[c] + e] if c in own else -1)
+                    shifts.append((c - own[0]) * CHUNK_BITS + p * e if c in own else 0)
+            block = Block(
+                _interleave(lane_channels, p),
+                p,
+                vector * REGISTER_BYTES + 2 * own[0],
+                CHUNK_BITS * len(own),
+                _interleave(shifts, p),
+            )
+            if any(channel >= 0 for channel in lane_channels):
+                result.append(PartBlock(vector, selector, block))
         slot += int(starts[-1])
     return result
 
@@ -114,13 +102,12 @@ def pieces(source: Place, vector: int, own: Sequence[int]) -> list[Piece]:
     """The pieces of a vector, lowest bits first; ``own`` are the selectors of its parts in use."""
     channels = slot_channels(source.tensor)
     start = sum(CHUNK_BITS // p for number in source.tensor.patterns[:vector] for p in chunk_precisions(number))
-    precisions = chunk_precisions(source.tensor.patterns[vector])
+    pattern = source.tensor.patterns[vector]
+    precisions = chunk_precisions(pattern)
+    selectors = {chunk: used.selector for used in used_parts(pattern) for chunk in used.chunks}
     result: list[Piece] = []
-    chunk = 0
-    while chunk < CHUNKS:
-        p = precisions[chunk]
-        chunks = 2 if p == 4 and chunk + 1 < CHUNKS and precisions[chunk + 1] == 4 else 1
-        selector = SELECTOR[p] << 4 | (chunk if p == 1 else chunk // 2)
+    for chunk, chunks in words(pattern):
+        p, selector = precisions[chunk], selectors[chunk]
         count = chunks * CHUNK_BITS // p
         held = channels[start : start + count]
         if not any(channel >= 0 for channel in held):
@@ -130,10 +117,9 @@ def pieces(source: Place, vector: int, own: Sequence[int]) -> list[Piece]:
             result.append(Piece(p, own.index(selector), None, form, tuple(held)))
         else:
             for number, half in enumerate((0, 1) if p == 1 else (chunk % 2,)):
-                codes = tuple(held[8 * number : 8 * number + 8])
+                codes = tuple(held[PIECE_CODES * number : PIECE_CODES * (number + 1)])
                 result.append(Piece(p, own.index(selector), half, EIGHT_CODES[p], codes))
         start += count
-        chunk += chunks
     return result
 
 
@@ -148,7 +134,7 @@ class SmolDepthwise(Kernel):
         self.place = places[layer.targets[0]]
         self.parts = parts(self.source)
         self.height, self.width = self.place.tensor.height, self.place.tensor.width
-        self.most = min(MOST_TAPS[part.block.precision] for part in self.parts) // layer.kernel[1]
+        self.most = min(MOST_PRODUCTS[part.block.precision] for part in self.parts) // layer.kernel[1]
         if not self.most:
             raise SysmolError(
                 f"layer {layer.name}: a depthwise kernel {layer.kernel[1]} wide overflows its lanes; split it"
@@ -204,7 +190,7 @@ class SmolDepthwise(Kernel):
         weights = np.ascontiguousarray(np.transpose(self.layer.weight, (2, 0, 1, 3)))
         return [array_text(f"{self.name}_w", weights, f"weights of {self.layer.name}"), *arrays]
 
-    def _emit_unpacked(self, em: Emitter, own: list[list[tuple[int, Part]]]) -> list[str]:
+    def _emit_unpacked(self, em: Emitter, own: list[list[tuple[int, PartBlock]]]) -> list[str]:
         em.line("v_begin();")
         self.epilogue.begin(em)
         for vector, used in enumerate(own):
@@ -212,7 +198,7 @@ class SmolDepthwise(Kernel):
                 self._vectors(em, vector, 1, used, lambda used, columns: self._unpacked(em, used, columns))
         return self.epilogue.arrays()
 
-    def _emit_packed(self, em: Emitter, own: list[list[tuple[int, Part]]]) -> list[str]:
+    def _emit_packed(self, em: Emitter, own: list[list[tuple[int, PartBlock]]]) -> list[str]:
         packs = [pieces(self.source, v, [part.selector for _, part in used]) for v, used in enumerate(own)]
         em.line("v_begin16();")
         em.line("const vec zero = v_clear();")
@@ -235,8 +221,8 @@ class SmolDepthwise(Kernel):
         em: Emitter,
         first: int,
         count: int,
-        own: list[tuple[int, Part]],
-        finish: Callable[[list[tuple[int, Part]], int], None],
+        own: list[tuple[int, PartBlock]],
+        finish: Callable[[list[tuple[int, PartBlock]], int], None],
     ) -> None:
         """Loops over ``count`` vectors whose code is the same, rows, and tiles of pixels, each done by ``finish``."""
         size = self.layer.kernel[0] * self.layer.kernel[1] * REGISTER_BYTES
@@ -267,7 +253,7 @@ class SmolDepthwise(Kernel):
             for kx in range(width):
                 em.line(f"const vec w{ky}_{kx} = v_load({plus('w', REGISTER_BYTES * (ky * width + kx))});")
 
-    def _sums(self, em: Emitter, own: list[tuple[int, Part]], columns: int, rows: range) -> None:
+    def _sums(self, em: Emitter, own: list[tuple[int, PartBlock]], columns: int, rows: range) -> None:
         """Set ``u<part>_<pixel>`` to the sums over kernel ``rows``."""
         fresh = set(range(columns))
         for ky in rows:
@@ -284,7 +270,7 @@ class SmolDepthwise(Kernel):
                                 em.line(f"{operation}({part.selector}, u{index}_{p}, w{ky}_{kx}, xp);")
                             fresh.discard(p)
 
-    def _declare(self, em: Emitter, own: list[tuple[int, Part]], columns: int) -> None:
+    def _declare(self, em: Emitter, own: list[tuple[int, PartBlock]], columns: int) -> None:
         for index, _ in own:
             em.line(f"vec {', '.join(f'u{index}_{p}' for p in range(columns))};")
 
@@ -292,7 +278,7 @@ class SmolDepthwise(Kernel):
 
     def _packer(
         self, em: Emitter, pack: list[Piece], start: int, count: int
-    ) -> Callable[[list[tuple[int, Part]], int], None]:
+    ) -> Callable[[list[tuple[int, PartBlock]], int], None]:
         """Finish a tile: per piece ``acc * M + B`` in a pair of registers, which ``vqpk`` shifts, clamps and packs.
 
         ``start``: pieces in use of the vectors before, ``count`` of this one.
@@ -300,7 +286,7 @@ class SmolDepthwise(Kernel):
         shifts = self.shifts
         assert shifts is not None
 
-        def finish(own: list[tuple[int, Part]], columns: int) -> None:
+        def finish(own: list[tuple[int, PartBlock]], columns: int) -> None:
             self._declare(em, own, columns)
             self._sums(em, own, columns, range(self.layer.kernel[0]))
             to = plus(
@@ -368,7 +354,7 @@ class SmolDepthwise(Kernel):
 
     # --- the common epilogue ---
 
-    def _unpacked(self, em: Emitter, own: list[tuple[int, Part]], columns: int) -> None:
+    def _unpacked(self, em: Emitter, own: list[tuple[int, PartBlock]], columns: int) -> None:
         """Finish a tile in the common epilogue; more taps than a lane can add up go through memory."""
         height = self.layer.kernel[0]
         self.epilogue.tile_corner(em)

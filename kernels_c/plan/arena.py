@@ -204,10 +204,10 @@ class Run:
     @property
     def stores(self) -> int:
         """Stores that clear it."""
-        return int(np.prod(self.counts, initial=1)) * len(_pieces(self.length))
+        return int(np.prod(self.counts, initial=1)) * len(_stores(self.length))
 
 
-def _pieces(length: int) -> list[tuple[int, int]]:
+def _stores(length: int) -> list[tuple[int, int]]:
     """(offset, bytes) of the stores that clear ``length`` bytes; long runs are a loop of whole registers."""
     if length >= REGISTER_BYTES:
         full = [(at, REGISTER_BYTES) for at in range(0, length - REGISTER_BYTES + 1, REGISTER_BYTES)]
@@ -271,11 +271,11 @@ def _emit_run(em: Emitter, run: Run, terms: list[str]) -> None:
         with em.loop(f"i{level}", run.counts[level]):
             _emit_run(em, run, [*terms, times(f"i{level}", run.steps[level])])
         return
-    pieces = _pieces(run.length)
-    if len(pieces) > 4:
-        with em.loop("k", len(pieces) - 1):
+    stores = _stores(run.length)
+    if len(stores) > 4:
+        with em.loop("k", len(stores) - 1):
             em.line(f"v_store(buffer + {plus(run.start, *terms, times('k', REGISTER_BYTES))}, zero);")
-        pieces = pieces[-1:]
-    for at, size in pieces:
+        stores = stores[-1:]
+    for at, size in stores:
         where = f"buffer + {plus(run.start + at, *terms)}"
         em.line(f"v_store({where}, zero);" if size == REGISTER_BYTES else f"m_store{8 * size}({where}, 0);")

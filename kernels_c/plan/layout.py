@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sysmol.network import Layer, Network, Tensor, operation
-from sysmol.pattern import CHUNK_BITS, CHUNKS, REGISTER_BYTES, chunk_precisions, narrow_bytes
+from sysmol.pattern import CHUNK_BITS, REGISTER_BYTES, chunk_precisions, narrow_bytes
+from sysmol.register_parts import words
 
 ELEMENT_BYTES = {"u8": 1, "s8": 1, "s16": 2, "s32": 4, "f32": 4}
 ALIGNMENT = 64
@@ -162,10 +163,8 @@ def smol_blocks(tensor: Tensor, narrow: int = 0) -> tuple[Block, ...]:
     slot = 0
     for vector, number in enumerate(tensor.patterns):
         precisions = chunk_precisions(number)
-        chunk = 0
-        while chunk < CHUNKS:
+        for chunk, chunks in words(number, pairs=narrow != 2):
             p = precisions[chunk]
-            chunks = 2 if p == 4 and chunk + 1 < CHUNKS and precisions[chunk + 1] == 4 and narrow != 2 else 1
             offset = vector * REGISTER_BYTES + 2 * chunk
             for piece in range(2 if p == 1 else 1):
                 bits = 8 if p == 1 else CHUNK_BITS * chunks
@@ -177,7 +176,6 @@ def smol_blocks(tensor: Tensor, narrow: int = 0) -> tuple[Block, ...]:
                     shifts = tuple(_shifts(p, g) for g in range(len(groups)))
                     blocks.append(Block(tuple(groups), p, offset + piece, bits, shifts))
             slot += chunks * CHUNK_BITS // p
-            chunk += chunks
     blocks.sort(key=lambda b: (-b.precision, -len(b.groups), -b.bits, b.offset))
     return tuple(blocks)
 

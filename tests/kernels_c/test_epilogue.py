@@ -8,7 +8,7 @@ import pytest
 from sysmol import isa
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
-from sysmol.kernels_c.epilogue.pack import Packer, Piece, piece_form
+from sysmol.kernels_c.epilogue.pack import Packer, PieceAddress, piece_form
 from sysmol.kernels_c.epilogue.requantise import largest_sum
 from sysmol.kernels_c.plan.layout import smol_blocks
 from sysmol.kernels_c.plan.options import Options
@@ -163,7 +163,7 @@ def test_packer_puts_every_code_in_its_place(form: int, seed: int) -> None:
         run, pixels = int(rng.integers(1, 6)), int(rng.integers(1, 9))
         stride = run * size + int(rng.choice([0, 0, size, 16, 5]))
         shift = 2 * int(rng.integers(0, 16))
-        pieces = [Piece("y", pixel * stride + n * size) for pixel in range(pixels) for n in range(run)]
+        pieces = [PieceAddress("y", pixel * stride + n * size) for pixel in range(pixels) for n in range(run)]
         values = rng.integers(-(1 << 31), 1 << 31, size=(len(pieces), 8)) >> rng.integers(0, 31, size=(len(pieces), 8))
         lanes = {
             f"q{n}_{h}": values[n, 4 * h : 4 * h + 4].astype("<i4").tobytes()

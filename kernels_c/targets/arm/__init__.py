@@ -1,0 +1,67 @@
+"""AArch64: NEON, and SMOL instructions in unallocated space (smol_vec_arm.h)."""
+
+from sysmol.kernels_c.targets.common import COMMON
+from sysmol.kernels_c.targets.target import Target
+
+COSTS = COMMON | {
+    "m_prefetch": {"scalar": 1},
+    "v_clear": {"vload": 1},
+    "v_sum4": {"simd": 3},
+    "v_sdot4": {"simd": 1},
+    "v_count": {"simd": 3},
+    "v_wide_counts": {"simd": 1},
+    "v_begin": {},
+    "v_settle": {},
+    "v_fresh": {"vload": 1},
+    "v_low16": {"simd": 1},
+    "v_natural_halves": {"simd": 1},
+    "v_narrow16": {"simd": 4},
+    "v_store_narrow8": {"simd": 3, "vstore": 1},
+    "v_affine": {"vload": 1, "simd": 1},
+    "v_store_halves": {"vstore": 2, "simd": 1},
+    "v_store_strided": {"scalar": 6, "simd": 2},
+    "v_split": {"simd": 2},
+    "v_top": {"simd": 1},
+    "v_load": {"vload": 1},
+    "v_store": {"vstore": 1},
+    "v_field": {"simd": 2},
+    "v_sext8": {"simd": 2},
+    "v_sext16": {"simd": 2},
+    "v_halves": {"simd": 1},
+    "v_hsum": {"simd": 1},
+    "v_load_s8": {"vload": 1, "simd": 2},
+    "v_load_u8": {"vload": 1, "simd": 2},
+    "v_store_s8": {"vstore": 1, "simd": 2},
+    "v_begin16": {},
+    "v_load16": {"vload": 1},
+    "v_load_s8x8": {"vload": 1, "simd": 1},
+    "v_zero_pair": {"simd": 2},
+    "v_wide_mla": {"simd": 2},
+    "v_half8_low": {"simd": 1},
+    "v_half8_high": {"simd": 1},
+    "v_load_pair": {"vload": 2},
+    "v_store_whole": {"vstore": 1},
+    "v_load_first8": {"vload": 1},
+    "v_load_first4": {"vload": 1},
+    "v_load_first2": {"vload": 1},
+    "v_sdot": {"simd": 1},
+    "v_mmla": {"simd": 1},
+    "v_zip_low": {"simd": 1},
+    "v_zip_high": {"simd": 1},
+    "v_nibbles_low": {"simd": 1},
+    "v_nibbles_high": {"simd": 1},
+    "v_pop4": {"simd": 12},
+    "v_ffma_lane": {"simd": 1},
+}
+
+# No fullfp16, which a Neoverse N1 has and gem5 24.0 does not: clang makes 16-bit constants such as 0x8005 by a
+# half-precision fneg.
+TARGET = Target(
+    "arm",
+    "smol_vec_arm.h",
+    COSTS,
+    machine="EM_AARCH64",
+    triple="aarch64-linux-musl",
+    flags=("-march=armv8.2-a+dotprod+i8mm",),
+    zig_flags=("-mcpu=neoverse_n1+i8mm-fullfp16",),
+)
