@@ -1,7 +1,7 @@
 """docs/extending.md, followed to the letter in a copy of the tree: a machine, an instruction, a layer.
 
 A block of code with a title is written to the file of that name. To a file that is there, Python is added at the end, C
-above the line that includes smol_dispatch.h; a block with the title ``FILE: NAME`` is an entry of the tuple or dictionary NAME.
+above the line that includes smol_dispatch.h; a title ``FILE: NAME`` means an entry of the tuple or dictionary NAME.
 """
 
 import ast
