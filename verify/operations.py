@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sysmol.isas import ISAS
 from sysmol.verify import meanings
 from sysmol.verify.meanings import Meaning
 from sysmol.verify.state import WINDOW, State, signed
@@ -143,9 +144,7 @@ OPERATIONS: tuple[Operation, ...] = (
 )  # fmt: skip
 GROUPS = ("vector", "scalar", "memory")
 BY_GROUP = {
-    (isa, group): [op for op in OPERATIONS if op.group == group and op.on(isa)]
-    for isa in ("arm", "riscv")
-    for group in GROUPS
+    (isa, group): [op for op in OPERATIONS if op.group == group and op.on(isa)] for isa in ISAS for group in GROUPS
 }
 
 

@@ -21,6 +21,7 @@ from sysmol.configs_gem5.launch import boot_linux, find_gem5, is_booted, run_gem
 from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json, sha256_file
+from sysmol.isas import ISAS
 from sysmol.kernels_c.build import compile_network
 from sysmol.kernels_c.elf import kernels
 from sysmol.kernels_c.image import cpio
@@ -31,7 +32,6 @@ from sysmol.network.builder import Builder
 from sysmol.verify.simulation import program_manifest
 
 SEED = 20260712
-ISAS = ("arm", "riscv")
 MEMORY_START = 0x80000000
 
 

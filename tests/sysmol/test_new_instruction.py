@@ -249,7 +249,6 @@ def test_files_name_it(tree: Path, told: dict) -> None:
     assert '("vsha.h", "vsha_h_class", "SmolVshaH", "SimdSha1Hash2"),' in parameters
 
 
-@pytest.mark.parametrize("isa", ("arm", "riscv"))
 def test_assembler_makes_its_words(tree: Path, told: dict, tmp_path: Path, isa: str) -> None:
     """The macro of the header, through a real assembler: the object file holds the word of the table."""
     pytest.importorskip("ziglang", reason="the cross compiler, package ziglang, is absent")
