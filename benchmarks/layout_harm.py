@@ -23,10 +23,10 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_text, make_folder
+from sysmol.files import atomic_write_text
 from sysmol.pattern import UNIFORM
 from sysmol.patterns.slots import Cover
-from sysmol.train.frontend.data import load, to_real
+from sysmol.train.frontend.data import to_real
 from sysmol.train.quantise.allocate import (
     allocate,
     harm,
@@ -39,8 +39,10 @@ from sysmol.train.quantise.allocate import (
 )
 from sysmol.train.quantise.calibration import batch_statistics
 from sysmol.train.quantise.prepared import Prepared, resolve_patterns
-from sysmol.train.recipes.experiments import load_spec, seed_folder
-from sysmol.train.recipes.pipeline import Pipeline, build_pipeline
+from sysmol.train.recipes.pipeline import Pipeline
+from sysmol.workbench.experiments.run import resume_folder
+from sysmol.workbench.experiments.spec import load_spec
+from sysmol.workbench.steps.experiment import pipeline_of
 
 BITS = (3.0, 2.5, 2.0, 1.8, 1.5, None)
 SHARES = (None, 0.8, 0.6, 0.5, 0.4, 0.3)
@@ -122,8 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.images < 1:
             raise SysmolError(f"--images {options.images}: at least 1")
         spec = load_spec(options.spec)
-        checkpoints = make_folder(seed_folder(spec, options.experiments, options.seed) / "checkpoints")
-        pipeline = build_pipeline(load(spec.dataset), spec.model, spec.schedule, options.seed, checkpoints)
+        resume = resume_folder(spec, options.experiments, options.seed)
+        pipeline = pipeline_of(spec.dataset, spec.model, spec.schedule, options.seed, resume, None, False)
         table = measure(pipeline, options.images)
         facts = {
             "network": pipeline.facts["model"], "dataset": pipeline.data.name, "seed": options.seed,

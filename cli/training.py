@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sysmol.cli.options import DATASET_HELP, MODEL_HELP, PRESET_HELP, say
+from sysmol.cli.options import DATASET_HELP, MODEL_HELP, PRESET_HELP, ClusterAddress, say
 from sysmol.cli.tables import show_table
 
 PANEL = "Train"
@@ -48,17 +48,26 @@ def experiments(
     table: Annotated[bool, typer.Option("--table", help="Train nothing: print means over seeds in Markdown.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Train nothing: draw accuracy over size into this SVG.")] = None,
     rows: Annotated[Path | None, typer.Option(help="With --table and --plot: the rows of this CSV file.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Folder like --out of another computer: go on from its ends of phases.")
+    ] = None,
+    cluster: ClusterAddress = "",
 ) -> None:
     """Train the variants of a network over several seeds; only what is missing, goes on after a kill."""
-    from sysmol.train.recipes.experiments import load_spec, run_experiments
-    from sysmol.train.recipes.experiments import take as take_rows
+    from sysmol.workbench.experiments.run import run_experiments, take_networks
+    from sysmol.workbench.experiments.spec import load_spec
+    from sysmol.workbench.experiments.table import take as take_rows
 
     checked = load_spec(spec)
     if take is not None:
-        finished = finished_rows(checked, out)
-        say(f"{take_rows(finished, take)}: {len(finished)} rows of {checked.network} on {checked.data_name}")
+        finished = finished_rows(checked, out, start)
+        networks = take_networks(checked, out, finished, take)
+        say(
+            f"{take_rows(finished, take)}: {len(finished)} rows of {checked.network} on {checked.data_name}, "
+            f"{len(networks)} networks"
+        )
     if table or plot is not None:
-        show_accuracy(checked, out, rows, plot, table)
+        show_accuracy(checked, out, rows, plot, table, start)
     if take is not None or table or plot is not None:
         return
     if threads:
@@ -66,25 +75,31 @@ def experiments(
 
         torch.set_num_threads(threads)
     command = " ".join(["sysmol", *sys.argv[1:]])
-    made = run_experiments(checked, out, say, command, seeds=seed or (), only=only, again=again)
+    made = run_experiments(
+        checked, out, say, command, seeds=seed or (), only=only, again=again, cluster=cluster, starts=start
+    )
     say(f"{len(made)} new rows below {out}")
 
 
-def finished_rows(spec: Any, out: Path) -> list[dict[str, Any]]:
+def finished_rows(spec: Any, out: Path, start: Path | None) -> list[dict[str, Any]]:
     """A spec's finished rows, with what simulations of their networks say (`sysmol evaluate` on a seed's folder)."""
     from sysmol.analysis.accuracy import measured
-    from sysmol.train.recipes.experiments import find_rows, seed_folder
+    from sysmol.workbench.experiments.run import find_rows, seed_folder
 
-    return [row | measured(row, seed_folder(spec, out, row["seed"]) / "summary.json") for row in find_rows(spec, out)]
+    return [
+        row | measured(row, seed_folder(spec, out, row["seed"]) / "summary.json") for row in find_rows(spec, out, start)
+    ]
 
 
-def show_accuracy(spec: Any, out: Path, source: Path | None, plot: Path | None, table: bool) -> None:
+def show_accuracy(
+    spec: Any, out: Path, source: Path | None, plot: Path | None, table: bool, start: Path | None
+) -> None:
     """Means over seeds of a spec's finished rows, or of its rows in a CSV file, as a table and as a figure."""
     from sysmol.analysis.accuracy import by_variant, draw, markdown
     from sysmol.files import atomic_write_text
-    from sysmol.train.recipes.experiments import read_table
+    from sysmol.workbench.experiments.table import read_table
 
-    found: list[dict[str, Any]] = list(read_table(source)) if source else finished_rows(spec, out)
+    found: list[dict[str, Any]] = list(read_table(source)) if source else finished_rows(spec, out, start)
     means = by_variant(row for row in found if (row["network"], row["dataset"]) == (spec.network, spec.data_name))
     if table:
         say(markdown(means))

@@ -11,8 +11,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -38,43 +39,59 @@ def work(root: Path, task: Task, expected: Inputs, command: str) -> Entry:
     return Store(root).make(task, command)
 
 
+Outcome = tuple[Task, Entry | Exception]
+
+
 def run_all(
     store: Store, tasks: Sequence[Task], executor: Executor, started: Callable[[Task], None] = lambda _: None
-) -> Iterator[tuple[Task, Entry | Exception]]:
+) -> Iterator[Outcome]:
     """Every task with its entry, or with the :class:`SysmolError` or :class:`CheckFailed` that it ended with, in the
     order in which they end. What the store holds is not handed out. Other exceptions are raised.
     """
-    missing = []
-    for task in tasks:
-        found = store.find(task)
-        if found is None:
-            missing.append(task)
-        else:
-            yield task, found
+    return run_chains(store, [[task] for task in tasks], executor, started)
+
+
+def run_chains(
+    store: Store,
+    chains: Sequence[Sequence[Task]],
+    executor: Executor,
+    started: Callable[[Task], None] = lambda _: None,
+) -> Iterator[Outcome]:
+    """:func:`run_all` for tasks of which those in one chain run one after the other."""
     command = this_command()
-    futures = {}
+    under_way: dict[Future[Entry], tuple[Task, deque[Task]]] = {}
+    ready = deque(deque(chain) for chain in chains)
     try:
-        for task in missing:
-            started(task)
-            futures[executor.submit(work, store.root, task, task.inputs, command)] = task
-        for future in as_completed(futures):
-            try:
-                yield futures[future], future.result()
-            except (SysmolError, CheckFailed) as error:
-                yield futures[future], error
+        while ready or under_way:
+            while ready:
+                chain = ready.popleft()
+                while chain:
+                    task = chain.popleft()
+                    found = store.find(task)
+                    if found is not None:
+                        yield task, found
+                        continue
+                    started(task)
+                    future = executor.submit(work, store.root, task, task.inputs, command)
+                    if not future.done():
+                        under_way[future] = task, chain
+                        break
+                    yield task, _outcome(future)
+            done = wait(under_way, return_when=FIRST_COMPLETED).done if under_way else ()
+            for future in done:
+                task, chain = under_way.pop(future)
+                ready.append(chain)
+                yield task, _outcome(future)
     finally:
-        for future in futures:
+        for future in under_way:
             future.cancel()
 
 
-def entries(store: Store, tasks: Sequence[Task], executor: Executor) -> dict[str, Entry]:
-    """The entries of all tasks by key; the first failure is raised."""
-    found = {}
-    for task, outcome in run_all(store, tasks, executor):
-        if isinstance(outcome, Exception):
-            raise outcome
-        found[task.key] = outcome
-    return found
+def _outcome(future: Future[Entry]) -> Entry | Exception:
+    try:
+        return future.result()
+    except (SysmolError, CheckFailed) as error:
+        return error
 
 
 @contextlib.contextmanager
@@ -206,8 +223,3 @@ def _on_dask(address: str, jobs: int) -> Iterator[Executor]:
             except (OSError, ValueError) as error:
                 raise SysmolError(f"no Dask scheduler answers at {address}: {error}") from None
         yield stack.enter_context(client).get_executor()
-
-
-def jobs_of(names: Iterable[str]) -> int:
-    """As many tasks at a time as there are processors, and no more than there are tasks."""
-    return max(1, min(os.cpu_count() or 1, len(list(names))))

@@ -102,15 +102,26 @@ class Store:
     def alone(self, folder: Path) -> Iterator[None]:
         """Nobody else puts products of this store into ``folder`` meanwhile; :class:`SysmolError` where somebody does.
         A killed process lets go."""
-        lock = FileLock(make_folder(self.root / "locks") / "folder.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise SysmolError(f"another sysmol is writing into {folder}: wait for it, or name another --out") from None
+        lock = self.claim("folder")
+        if lock is None:
+            raise SysmolError(f"another sysmol is writing into {folder}: wait for it, or name another --out")
         try:
             yield
         finally:
             lock.release()
+
+    def claim(self, name: str) -> FileLock | None:
+        """A lock that nobody else has until it is released; None where somebody has it."""
+        lock = FileLock(make_folder(self.root / "locks") / f"{name}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            return None
+        return lock
+
+    def forget(self, task: Task) -> None:
+        """Remove a task's entry."""
+        shutil.rmtree(self.place(task), ignore_errors=True)
 
     def _locked(self, task: Task) -> FileLock:
         return FileLock(make_folder(self.root / "locks") / f"{task.resumes_at or task.key}.lock")

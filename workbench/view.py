@@ -12,9 +12,9 @@ class View:
     """``folder`` with its store. :meth:`show` and :meth:`note` name what this run put there; :meth:`finish` takes away
     what the run before it named and this one did not. Files that nobody named stay."""
 
-    def __init__(self, store: Store, folder: Path) -> None:
+    def __init__(self, store: Store, folder: Path, name: str = "folder") -> None:
         self.folder = folder
-        self.listed = store.root / "shown.json"
+        self.listed = store.root / "shown" / f"{name}.json"
         self.names: set[str] = set()
 
     def show(self, entry: Entry, below: Path = Path()) -> None:

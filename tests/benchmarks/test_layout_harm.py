@@ -30,7 +30,7 @@ tune = { epochs = 1 }
 def test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     digits = load_digits()
     few = replace(digits, test_images=digits.test_images[:40], test_labels=digits.test_labels[:40])
-    monkeypatch.setattr(layout_harm, "load", lambda name: few)
+    monkeypatch.setattr("sysmol.workbench.steps.experiment.load", lambda name: few)
     monkeypatch.setattr(layout_harm, "SETS", ("P4",))
     monkeypatch.setattr(layout_harm, "BITS", (2.0, None))
     monkeypatch.setattr(layout_harm, "SHARES", (None, 0.4))

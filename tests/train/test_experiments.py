@@ -3,28 +3,31 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sysmol.train.recipes.experiments import COLUMNS, Spec, find_rows, load_spec, read_table, run_experiments, take
 
 from sysmol.analysis.accuracy import by_variant, draw, family, markdown, measured
 from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
-from sysmol.files import alone
 from sysmol.network import Network, load, operation, reference
 from sysmol.pattern import registers
 from sysmol.patterns.slots import vector_instructions
 from sysmol.train.frontend.data import load_digits
 from sysmol.train.recipes.variants import variant
+from sysmol.workbench.experiments.run import find_rows, run_experiments, seed_folder, take_networks
+from sysmol.workbench.experiments.spec import Spec, load_spec
+from sysmol.workbench.experiments.table import COLUMNS, read_table, take
+from sysmol.workbench.store import Store
 
 VARIANTS = ["fp32", "fp32-longer", "w2", "P4-2.0", "P4-2.0-longer", "P45-2.0-random", "P4-2.0-sensitivity",
             "P45-2.0-separate", "w2-symmetric", "P8-2.0-clamp", "w4", "P4-2.0-c40"]  # fmt: skip
@@ -120,38 +123,92 @@ KILLED = """
 import sys
 from pathlib import Path
 import torch
-from sysmol.train.recipes.experiments import load_spec, run_experiments
+from sysmol.workbench.experiments.run import run_experiments
+from sysmol.workbench.experiments.spec import load_spec
 torch.set_num_threads(1)
 run_experiments(load_spec(sys.argv[1]), sys.argv[2], print, "", seeds=[0], quiet=True)
 """
 
 
-def test_a_process_killed_at_any_moment_goes_on(tmp_path: Path, seed: int) -> None:
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_process_killed_at_any_moment_goes_on(tmp_path: Path, seed: int, one_thread: None) -> None:
     """kill -9 in the middle of training, started again: the weights are those of a run that was left alone."""
     spec = write(tmp_path, ["P4-2.0"], limit=256, epochs=4)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run_experiments(spec, whole, lambda _: None, "", seeds=[0], quiet=True)
     command = [sys.executable, "-c", KILLED, str(spec.path), str(cut)]
-    folder = cut / "digits_net-digits-0"
     phase = ("fp32", "mixed-noise")[seed % 2]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 100
-    while not (folder / "checkpoints" / f"{phase}.checkpoint.pt").is_file() and time.monotonic() < deadline:
+    while not list(cut.glob(f"store/resume/*/{phase}.checkpoint.pt")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL and not find_rows(spec, cut)
     run_experiments(spec, cut, lambda _: None, "", seeds=[0], quiet=True)
+    assert len(list(cut.glob("store/resume/*"))) == 1  # it went on where the other was killed
     assert find_rows(spec, cut)[0]["accuracy_float"] == find_rows(spec, whole)[0]["accuracy_float"]
-    name = "digits_net-digits-0/checkpoints/P4-2.0-tune.checkpoint.pt"
+    name = "digits_net-digits-0/phases/P4-2.0-tune.phase.pt"
     states = [torch.load(out / name, weights_only=True)["model"] for out in (whole, cut)]
     for key, tensor in states[0].items():
         other = states[1][key]
         assert torch.equal(tensor, other) if isinstance(tensor, torch.Tensor) else tensor == other, key
 
 
+def test_another_computer_goes_on_from_the_ends_of_phases(tmp_path: Path) -> None:
+    """It has the files of full precision and of phase 1 alone, trains what is missing, and ends at the same figures."""
+    spec, here, there = write(tmp_path, ["P4-2.0"]), tmp_path / "here", tmp_path / "there"
+    (row,) = run_experiments(spec, here, lambda _: None, "", seeds=[0], quiet=True)
+    ends = here / "digits_net-digits-0" / "phases"
+    assert sorted(path.name for path in ends.iterdir()) == [
+        f"{name}.phase.pt" for name in ("P4-2.0-tune", "fp32", "mixed-noise")
+    ]
+    assert all(path.stat().st_size < 350_000 for path in ends.iterdir())  # checkpoints take six times that
+    taken = there / "from" / "digits_net-digits-0" / "phases"
+    taken.mkdir(parents=True)
+    for name in ("fp32", "mixed-noise"):
+        shutil.copy(ends / f"{name}.phase.pt", taken)
+    starts = there / "from"
+    (other,) = run_experiments(spec, there / "out", lambda _: None, "", seeds=[0], quiet=True, starts=starts)
+    assert [path.name.split(".checkpoint")[0] for path in (there / "out").glob("store/resume/*/*.checkpoint.pt")] == [
+        "P4-2.0-tune"
+    ]
+    figures = [name for name in COLUMNS if name not in ("seconds", "date", "network_sha256", "command")]
+    assert {name: other[name] for name in figures} == {name: row[name] for name in figures}
+    assert find_rows(spec, there / "out") == [] and find_rows(spec, there / "out", starts) == [other]
+    # Of other settings they are no start.
+    changed = write(tmp_path, ["fp32"], limit=32)
+    run_experiments(changed, there / "out", lambda _: None, "", seeds=[0], quiet=True, starts=starts)
+    assert list((there / "out").glob("store/resume/*/fp32.checkpoint.pt"))
+
+
+def test_networks_come_with_their_rows(tmp_path: Path) -> None:
+    spec = write(tmp_path, ["fp32", "w4"])
+    rows = run_experiments(spec, tmp_path / "out", lambda _: None, "", seeds=[0], quiet=True)
+    table = take(rows, tmp_path / "results" / "training.csv")
+    files = take_networks(spec, tmp_path / "out", rows, table)
+    assert [path.name for path in files] == [
+        f"digits_net-digits-0-{name}.network.safetensors" for name in ("fp32", "w4")
+    ]
+    net = load(files[1])
+    assert net.samples is None and set(net.provenance) <= {"logit_scale"}
+    whole = load(tmp_path / "out" / "digits_net-digits-0" / "w4.network.safetensors")
+    assert whole.samples is not None
+    assert np.array_equal(reference.evaluate(net, whole.samples.images[:2]), whole.samples.logits[:2])
+
+
 def test_two_processes_do_not_take_the_same_seed(tmp_path: Path) -> None:
     spec, said = write(tmp_path, ["fp32"]), []
-    with alone(tmp_path / "out" / "digits_net-digits-0"):
+    lock = Store(tmp_path / "out" / "store").claim(seed_folder(spec, tmp_path, 0).name)
+    assert lock is not None
+    with lock:
         assert run_experiments(spec, tmp_path / "out", said.append, "", seeds=[0], quiet=True) == []
     assert len(said) == 1 and "another process" in said[0]
 
@@ -207,9 +264,9 @@ def test_rows_are_taken_and_shown(tmp_path: Path) -> None:
     table = by_variant(read_table(path))
     assert list(table["variant"]) == ["P4-2.0", "w4", "P45-2.0-separate"] and list(table["seeds"]) == [2, 1, 1]
     text = markdown(table)
-    assert "| P4-2.0 | 2 | 90.00 ± 2.83 | 88.00 | -2.00 | 1.95 | 100 | 16.0x |" in text
-    assert "| 86.00 | – | -4.00 |" in text  # nothing exported: floating point's
-    assert "| w4 | 1 | 90.00 | 90.00 | +0.00 | 4.10 | 100 | 16.0x |" in text
+    assert "| P4-2.0 | 2 | 90.00 ± 2.83 | 88.00 | – | -2.00 | 1.95 | 100 | 16.0x |" in text
+    assert "| 86.00 | – | – | -4.00 |" in text  # nothing exported: floating point's
+    assert "| w4 | 1 | 90.00 | 90.00 | – | +0.00 | 4.10 | 100 | 16.0x |" in text
     assert draw(table).count("<svg") == 1 and "cycles" not in draw(table)
     timed = draw(table.assign(cycles_arm=[70.0, 90.0, 80.0]))
     assert "cycles per image, AArch64" in timed and "RISC-V" not in timed
@@ -242,10 +299,11 @@ def test_bad_specs_are_one_line(tmp_path: Path) -> None:
         ("digits_net", "vgg", "unknown model 'vgg'"),
         ('"w2"', '"w3"', "unknown variant 'w3'"),
         ('"w2"', '"P45-separate"', "needs bits"),
-        ("seeds = [0, 1]", "seeds = []", "seeds must be a list of whole numbers"),
-        ("limit = 1", "limits = 1", "unknown field 'limits'"),
-        ("limit = 1", "batch = 0", "batch is 0, which is too small"),
-        ("lr = 4e-3", 'lr = "fast"', "lr must be a float"),
+        ("seeds = [0, 1]", "seeds = []", "seeds must be a list with at least one entry"),
+        ("seeds = [0, 1]", "seeds = [0.5]", "seeds.0 must be a valid integer, not 0.5"),
+        ("limit = 1", "limits = 1", "unknown field 'phase.limits': choose from epochs, lr"),
+        ("limit = 1", "batch = 0", "phase.batch must be greater than or equal to 1, not 0"),
+        ("lr = 4e-3", 'lr = "fast"', "phase.lr must be a valid number, not 'fast'"),
         ("tune = { epochs = 1 }", "", "epochs are missing"),
         ("[phase]", "[phase", "is no TOML"),
     ):

@@ -167,7 +167,7 @@ def test_augmentation_moves_whole_images() -> None:
     assert found == legal
 
 
-OLD_FINGERPRINT = "1274ed306793c413829d22220b10d5a37a033c4e1d0a41fbd228cc6a67c9fe82"
+OLD_FINGERPRINT = "ef258ac60b75155461ff80c132ac64d9533e41eebc9f00d429f7081660e0b9d6"
 
 
 def test_checkpoints_of_older_versions_stay_good(digits: Dataset) -> None:

@@ -13,7 +13,8 @@ from sysmol.network.reference import evaluate
 from sysmol.train.frontend.data import load
 from sysmol.train.frontend.models import build
 from sysmol.train.frontend.user_files import identity, label, located
-from sysmol.train.recipes.experiments import find_row, load_spec, run_experiments, seed_folder
+from sysmol.workbench.experiments.run import find_row, run_experiments, seed_folder
+from sysmol.workbench.experiments.spec import load_spec
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -94,7 +95,7 @@ def test_a_spec_finds_files_beside_it_and_notices_that_they_changed(
     spec = load_spec(path)
     (row,) = run_experiments(spec, tmp_path / "out", lambda _: None, "", quiet=True)
     assert (row["network"], row["dataset"]) == ("nets.Tiny", "few.npz") and "SHA-256" in row["source"]
-    assert seed_folder(spec, "out", 0).name == "nets.Tiny-few.npz-0"
+    assert seed_folder(spec, "out", 0).name.startswith("nets.Tiny-few.npz-0-")
     assert find_row(spec, tmp_path / "out", spec.variants[0], 0) == row
     whole = (folder / "nets.py").read_bytes()
     atomic_write_text(folder / "nets.py", NETS.replace("3, stride=2", "3, stride=2, bias=False"))

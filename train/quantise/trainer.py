@@ -136,6 +136,7 @@ class Trainer:
         self.amp = self.device.type != "cpu" if amp is None else amp
         self.images = torch.from_numpy(dataset.train_images).to(self.device)
         self.labels = torch.from_numpy(dataset.train_labels).to(self.device)
+        self.content = _content(dataset)
 
     def fit(
         self, model: nn.Module, phase: Phase, key: str = "", resume: bool = True, teacher: nn.Module | None = None
@@ -231,8 +232,7 @@ class Trainer:
 
     def _fingerprint(self, model: nn.Module, phase: Phase, key: str, teacher: nn.Module | None = None) -> str:
         """Of everything that decides a phase's course, the weights at its start included."""
-        digest = hashlib.sha256(json.dumps([phase.settings(), self.seed, self.dataset.name, key]).encode())
-        digest.update(self.dataset.source.encode())
+        digest = hashlib.sha256(json.dumps([phase.settings(), self.seed, self.content, key]).encode())
         if self.amp or self.device.type != "cpu":
             digest.update(f"{self.device.type}, bfloat16: {self.amp}".encode())
         for module in (model,) if teacher is None else (model, teacher):
@@ -273,6 +273,14 @@ class Trainer:
         with Progress(*columns, console=Console(stderr=True), disable=self.quiet) as progress:
             task = progress.add_task(phase.name, total=phase.epochs * steps, completed=done * steps, note="")
             yield lambda note: progress.update(task, advance=1, note=note)
+
+
+def _content(dataset: Dataset) -> str:
+    """SHA-256 of the training images and labels: data sets of one name may hold different ones."""
+    digest = hashlib.sha256(repr(dataset.train_images.shape).encode())
+    for array in (dataset.train_images, dataset.train_labels):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _device(name: str) -> torch.device:

@@ -17,12 +17,12 @@ from rich.console import Console
 from torch import nn
 
 from sysmol.errors import SysmolError
-from sysmol.files import make_folder, sha256_file
+from sysmol.files import content_key, make_folder, sha256_file
 from sysmol.network import Network, Samples, save
 from sysmol.train.frontend.data import Dataset, load, to_real
 from sysmol.train.frontend.models import build
-from sysmol.train.frontend.user_files import label
-from sysmol.train.quantise import integer
+from sysmol.train.frontend.user_files import identity, label
+from sysmol.train.quantise import integer, phase_file
 from sysmol.train.quantise.allocate import (
     learned_scores,
     random_scores,
@@ -140,6 +140,7 @@ def build_pipeline(
     pipeline = Pipeline(data, module, schedule, Trainer(data, seed, checkpoints, quiet), pattern_set, resume)
     pipeline.name = f"{label(model)}-{data.name}"
     pipeline.facts = {"dataset": data.name, "source": data.source, "model": label(model), "seed": seed}
+    pipeline.identity = identity(model)
     return pipeline
 
 
@@ -168,6 +169,12 @@ class Pipeline:
 
     name = "network"
     facts: dict[str, Any]
+    identity = ""
+    """What the network is beside its name, where it matters for going on elsewhere."""
+    ends: Path | None = None
+    """Folder that gets a small file at the end of every phase (:mod:`sysmol.train.quantise.phase_file`)."""
+    starts: Path | None = None
+    """Folder of such files, made elsewhere, that stand for phases of the same course."""
 
     def __init__(
         self, data: Dataset, module: nn.Module, schedule: Schedule, trainer: Trainer,
@@ -281,8 +288,29 @@ class Pipeline:
         return prepared
 
     def _fit(self, module: nn.Module, phase: Phase) -> dict[str, Any]:
-        teacher = None if module is self.module else self.module
-        return phase.settings() | {"log": self.trainer.fit(module, phase, resume=self.resume, teacher=teacher)}
+        course = self._course(phase)
+        for folder in (self.ends, self.starts):
+            found = None if folder is None else phase_file.read(phase_file.path_of(folder, phase.name), course)
+            if found is not None:
+                module.load_state_dict(found.state)
+                log = found.log
+                break
+        else:
+            teacher = None if module is self.module else self.module
+            log = self.trainer.fit(module, phase, resume=self.resume, teacher=teacher)
+        if self.ends is not None:
+            phase_file.write(phase_file.path_of(self.ends, phase.name), course, module, log)
+        return phase.settings() | {"log": log}
+
+    def _course(self, phase: Phase) -> str:
+        """Name of everything that leads to the end of a phase, as the same on every computer: data, network, seed,
+        settings of all phases; the phase's own name says the variant."""
+        settings = {name: getattr(self.schedule, name) for name in ("calibration", "statistics")}
+        settings |= {name: each.settings() for name, each in vars(self.schedule).items() if isinstance(each, Phase)}
+        patterns = list(self.pattern_set)
+        return content_key(
+            [self.trainer.content, self.name, self.identity, self.trainer.seed, settings, patterns, phase.settings()]
+        )
 
     def _patterns(self, chosen: Variant) -> tuple[int, ...]:
         return resolve_patterns(chosen.pattern_set or self.pattern_set)

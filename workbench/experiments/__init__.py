@@ -1,0 +1,1 @@
+"""Experiments: variants of one network over several seeds, as rows of a table (docs/training.md)."""

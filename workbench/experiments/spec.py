@@ -1,0 +1,115 @@
+"""What experiments cover: a TOML file.
+
+==================  ===================================================================================================
+field               meaning
+==================  ===================================================================================================
+``dataset``         digits, mnist, cifar10, or ``FILE.npz`` relative to the spec's folder
+``model``           a built-in network, or ``FILE.py:CALLABLE`` relative to the spec's folder
+``seeds``           of first weights and all randomness, a list
+``variants``        names (:func:`sysmol.train.recipes.variants.variant`) in the order in which they are made
+``[schedule]``      ``calibration``, ``statistics``, ``samples`` of :class:`sysmol.train.recipes.pipeline.Schedule`
+``[phase]``         settings of :class:`sysmol.train.quantise.trainer.Phase` for all phases
+``[phases.NAME]``   settings of one phase: fp32, int8, uniform (w4, w2, w1), noise or tune
+==================  ===================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, create_model
+
+from sysmol.errors import SysmolError
+from sysmol.train.frontend.models import check_model
+from sysmol.train.frontend.user_files import label, located
+from sysmol.train.quantise.trainer import Phase
+from sysmol.train.recipes.pipeline import Schedule
+from sysmol.train.recipes.variants import Variant, variant
+from sysmol.workbench.spec_file import SEVERAL, Table, Texts, checked, read
+
+PHASES = {"fp32": "float", "int8": "int8", "uniform": "uniform", "noise": "noise", "tune": "tune"}
+"""Names of phases in a spec, and in :class:`sysmol.train.recipes.pipeline.Schedule`."""
+_PHASE_NAMES = {"float": "fp32", "int8": "int8", "uniform": "w4", "noise": "mixed-noise", "tune": "mixed-tune"}
+
+
+def _table_of(name: str, kind: type, chosen: Callable[[Any], bool]) -> type[Table]:
+    """A table of a dataclass's fields, all optional and none negative; a batch has at least one image."""
+    numbers: dict[str, Any] = {}
+    for field in fields(kind):
+        if not chosen(field):
+            continue
+        least = 1 if field.name == "batch" else 0
+        kinds = {int: int, float: float, bool: bool}
+        plain = int if field.name == "epochs" else kinds[type(field.default)]
+        numbers[field.name] = (plain if plain is bool else Annotated[plain, Field(ge=least)], None)
+    return create_model(name, __base__=Table, **numbers)
+
+
+PhaseTable = _table_of("PhaseTable", Phase, lambda field: field.name != "name")
+CountsTable = _table_of("CountsTable", Schedule, lambda field: isinstance(field.default, int))
+PhasesTable = create_model("PhasesTable", __base__=Table, **{name: (PhaseTable, PhaseTable()) for name in PHASES})  # type: ignore[call-overload]
+
+
+class SpecFile(Table):
+    """The fields as they stand in the file."""
+
+    dataset: str
+    model: str
+    seeds: Annotated[tuple[int, ...], *SEVERAL]
+    variants: Texts
+    schedule: CountsTable = CountsTable()  # type: ignore[valid-type]
+    phase: PhaseTable = PhaseTable()  # type: ignore[valid-type]
+    phases: PhasesTable = PhasesTable()  # type: ignore[valid-type]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A checked spec; fields as in the file, paths from where the program stands."""
+
+    path: Path
+    dataset: str
+    model: str
+    seeds: tuple[int, ...]
+    variants: tuple[Variant, ...]
+    schedule: Schedule
+
+    @property
+    def network(self) -> str:
+        """The model's name in rows and folders."""
+        return label(self.model)
+
+    @property
+    def data_name(self) -> str:
+        """The data set's name in rows and folders."""
+        return label(self.dataset)
+
+
+def load_spec(path: str | Path) -> Spec:
+    """Read and check a spec; :class:`SysmolError` names what is wrong."""
+    file = Path(path)
+    found = checked(SpecFile, read(path, "docs/training.md"), str(path))
+    try:
+        check_model(found.model)
+        variants = tuple(variant(name) for name in dict.fromkeys(found.variants))
+    except SysmolError as error:
+        raise SysmolError(f"{path}: {error}") from None
+    dataset, model = (located(name, file.parent) for name in (found.dataset, found.model))
+    return Spec(file, dataset, model, found.seeds, variants, _schedule(found, path))
+
+
+def _schedule(found: SpecFile, path: str | Path) -> Schedule:
+    made: dict[str, Any] = {}
+    for name, field in PHASES.items():
+        settings = _given(found.phase) | _given(getattr(found.phases, name))
+        if "epochs" not in settings:
+            raise SysmolError(f"{path}: phases.{name}.epochs are missing")
+        made[field] = Phase(_PHASE_NAMES[field], **settings)
+    return Schedule(**made, **_given(found.schedule))
+
+
+def _given(table: Any) -> dict[str, Any]:
+    """The fields that stand in the file."""
+    return dict(table.model_dump(exclude_unset=True))
