@@ -40,8 +40,7 @@ LAYER_COLUMNS: Mapping[str, Column] = {
     "layer": Column("layer"),
     "op": Column("operation", minor=True),
     "cycles": Column("cycles", number=True),
-    "cycles_low": Column("at least", number=True, minor=True),
-    "cycles_high": Column("at most", number=True, minor=True),
+    "interval": Column("between", number=True, minor=True),
     "macs": Column("multiply-accumulates", number=True, minor=True),
     "macs_per_cycle": Column("MACs per cycle", number=True),
     "ipc": Column("instructions per cycle", number=True, minor=True),
@@ -101,10 +100,17 @@ def layer_tables(results: Results) -> list[Block]:
     tables: list[Block] = []
     keys = ["isa", "variant", "source", "machine"]
     for (isa, variant, source, machine), rows in results.layers.groupby(keys, sort=False):
-        names = [name for name in LAYER_COLUMNS if name in rows and not rows[name].isna().all()]
+        rows = rows.assign(interval=[_between(row) for row in rows.to_dict("records")])
+        names = [name for name in LAYER_COLUMNS if name in rows and not rows[name].isin([None, math.nan, 0]).all()]
         table = Table.of([LAYER_COLUMNS[name] for name in names], rows[names].itertuples(index=False))
         tables.append(Details(f"{variant}, {isa_name(str(isa))}: {source}, machine {machine}", [table]))
     return tables
+
+
+def _between(row: Mapping[Any, Any]) -> str | None:
+    """The interval of a layer's cycles, where it is not a point."""
+    low, high = row["cycles_low"], row["cycles_high"]
+    return f"{low:,.0f} to {high:,.0f}" if low < high else None
 
 
 def errors_table(results: Results) -> Table | None:

@@ -115,7 +115,7 @@ def page_of(frame: pd.DataFrame, settings: Settings, images: int) -> Page:
     )
 
 
-MINOR = ("design", "validation", "bits/parameter", "source", "improved")
+MINOR = ("design", "limits", "validation", "bits/parameter", "source", "improved")
 """Columns that narrow screens leave out."""
 
 
