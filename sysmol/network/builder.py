@@ -5,15 +5,30 @@ task.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from sysmol.network.checks import validate
 from sysmol.network.geometry import layer_classes
-from sysmol.network.model import INT32_MAX, RANGES, Array, Layer, Network, Output, Samples, Tensor
+from sysmol.network.model import (
+    HIGH,
+    HIGH_FACTOR,
+    HIGH_SHIFT,
+    INT32_MAX,
+    LOW,
+    RANGES,
+    Array,
+    Layer,
+    Network,
+    Normalisation,
+    Output,
+    Samples,
+    Tensor,
+)
 from sysmol.network.operations import operation, weighted
 from sysmol.network.reference import evaluate
-from sysmol.network.sums import accumulator_bound
+from sysmol.network.sums import RESIDUAL_SHIFT, accumulator_bound, product_bound
 from sysmol.network.values import group_tensor, magnitude
 from sysmol.packing import assign_slots, free_cover, pack, slot_precisions
 
@@ -32,10 +47,17 @@ def trained_like(rng: np.random.Generator, shape: tuple[int, ...], axes: tuple[i
 
 
 class Builder:
-    """Grows a network layer by layer with random weights and constants from ``rng``."""
+    """Grows a network layer by layer with random weights and constants from ``rng``.
 
-    def __init__(self, rng: np.random.Generator, height: int, width: int, channels: int, name: str = "random") -> None:
+    ``high``: share of the outputs, and of the residuals, that are multiplied with high products
+    (:mod:`sysmol.network.sums`).
+    """
+
+    def __init__(
+        self, rng: np.random.Generator, height: int, width: int, channels: int, name: str = "random", high: float = 0.0
+    ) -> None:
         self.rng = rng
+        self.high = high
         self.net = Network(name, {"image": Tensor("image", height, width, channels, "u8")}, [], "image", "")
 
     def tensor(
@@ -104,26 +126,40 @@ class Builder:
             )
         (_, rows), (_, columns) = layer_classes(self.net, layer)
         bound = np.maximum(accumulator_bound(self.net, layer), 1)
+        multiply, pre = LOW, 0
         largest = np.minimum(INT32_MAX // 8 // bound, 1 << 15)
         M = np.maximum(1, (largest * self.rng.uniform(0.4, 1.0, t.channels)).astype(np.int64))
+        if self.high and self.rng.random() < self.high:
+            multiply, pre = HIGH, int(self.rng.integers(int(INT32_MAX // bound.max()).bit_length()))
+            M = self._factors(t.channels, HIGH_FACTOR)
+        worst = product_bound(bound, M, multiply, pre)
         low, high = RANGES.get(t.format, (0, 15))
-        spread = float(np.median(bound * M)) / 3
+        spread = float(np.median(worst)) / 3
         shift = int(np.clip(np.round(np.log2(max(spread / (high - low), 1))), 0, 24)) if t.format != "s32" else 0
         codes = (1 << t.precisions) if t.format == "smol" else np.zeros(t.channels)
         middle = (codes / 2 * 2.0**shift).astype(np.int64)
         B = middle + self.rng.integers(-(1 << shift), (1 << shift) + 1, size=(len(rows), len(columns), t.channels))
-        R = None
+        R, residual_multiply = None, LOW
         if layer.residual:
-            size = magnitude(self.net.tensors[layer.residual])
+            residual = self.net.tensors[layer.residual]
+            size = magnitude(residual)
             R = np.maximum(
                 1,
                 (INT32_MAX // 8 // size * self.rng.uniform(0.1, 0.5, t.channels))
                 .astype(np.int64)
                 .clip(max=int(spread / size.max()) + 1),
             )
+            if self.high and self.rng.random() < self.high:
+                below = HIGH_SHIFT - RESIDUAL_SHIFT[residual.format]
+                residual_multiply, R = HIGH, self._factors(t.channels, min(HIGH_FACTOR, int(R.max()) << below))
         rectified = t.format in ("s8", "s16") and self.rng.random() < 0.3
         lo = 0 if t.format == "smol" or rectified else low
-        return Output(name, B, lo, high, M, R, shift)
+        return Output(name, B, lo, high, M, R, shift, multiply, residual_multiply, pre)
+
+    def _factors(self, count: int, largest: int) -> Array:
+        """Random factors of both signs, most of them of the order of ``largest``, at most that."""
+        sizes = (largest * self.rng.uniform(0.3, 1.0, count) ** self.rng.choice([1, 8])).astype(np.int64)
+        return np.maximum(sizes, 1) * self.rng.choice([-1, 1], count)
 
     def layer(
         self,
@@ -169,6 +205,11 @@ class Builder:
         layer.outputs = [self._output(layer, name) for name in names]
         return names
 
+    def flatten(self, x: str, forms: Sequence[Format]) -> list[str]:
+        """Append a layer that makes all elements of ``x`` channels, one output per entry of ``forms``."""
+        t = self.net.tensors[x]
+        return self.layer("flatten", x, forms, t.size, (t.height, t.width))
+
     def classifier(self, x: str, classes: int = 10) -> str:
         """Append a linear layer over all of ``x`` that writes the logits."""
         t = self.net.tensors[x]
@@ -192,14 +233,15 @@ def random_precisions(rng: np.random.Generator, channels: int, mix: Sequence[flo
 
 
 def random_network(
-    seed: int, size: int = 7, widths: Sequence[int] = (7, 33), mix: Sequence[float] = (1, 1, 1)
+    seed: int, size: int = 7, widths: Sequence[int] = (7, 33), mix: Sequence[float] = (1, 1, 1), high: float = 0.0
 ) -> Network:
     """A small network with every operation: s8 stem, SMOL blocks with residual, strides, depthwise, pooling, s8 head.
 
-    ``widths`` are the channel counts of its two stages; two sample images with the reference's logits come with it.
+    ``widths`` are the channel counts of its two stages, ``high`` as in :class:`Builder`; two sample images with the
+    reference's logits come with it.
     """
     rng = np.random.default_rng(seed)
-    b = Builder(rng, size, size, 3, f"random{seed}")
+    b = Builder(rng, size, size, 3, f"random{seed}", high)
     first, second = widths
     p1, p2 = random_precisions(rng, first, mix), random_precisions(rng, second, mix)
     (x,) = b.layer("rescale", "image", ["s8"])
@@ -214,3 +256,62 @@ def random_network(
     (x,) = b.layer("avgpool", x, ["s8"], kernel=(height, width))
     b.classifier(x)
     return b.finish()
+
+
+def any_network(seed: int) -> Network:
+    """A network that is random in everything that the format knows: shapes, operations in any order, uneven kernels,
+    strides and paddings, formats of every layer, the first and the last among them, precisions, groups, residuals,
+    several outputs, low and high products, a normalisation.
+
+    Integer networks only; two sample images with the reference's logits come with it.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = (int(v) for v in rng.integers(3, 10, 2))
+    b = Builder(rng, height, width, int(rng.integers(1, 5)), f"any{seed}", float(rng.choice([0.0, 0.5, 1.0])))
+    mean, scale = rng.uniform(0, 255, b.net.tensors["image"].channels), rng.uniform(0.001, 0.1, 1)
+    b.net.normalisation = Normalisation(tuple(map(float, mean)), tuple(map(float, scale)))
+    if rng.random() < 0.2:
+        (x,) = b.flatten("image", [_any_format(rng, b.net.tensors["image"].size)])
+    else:
+        (x,) = b.layer("rescale", "image", [_any_format(rng, b.net.tensors["image"].channels)])
+    for _ in range(int(rng.integers(2, 6))):
+        x = _any_layer(b, x)
+    t = b.net.tensors[x]
+    if t.format not in ("s8", "smol") or (rng.random() < 0.4 and t.size <= 600):
+        (x,) = b.flatten(x, [_any_format(rng, t.size, ("s8",))])
+    b.classifier(x, int(rng.integers(2, 12)))
+    return b.finish()
+
+
+def _any_format(rng: np.random.Generator, channels: int, plain: Sequence[str] = ("s8", "s8", "s16")) -> Format:
+    """SMOL codes in two of three cases."""
+    if rng.random() < 2 / 3:
+        return random_precisions(rng, channels, list(rng.dirichlet([0.7, 0.7, 0.7])))
+    return str(rng.choice(plain))
+
+
+def _any_layer(b: Builder, x: str) -> str:
+    """One more layer over ``x``; returns one of its tensors."""
+    rng, t = b.rng, b.net.tensors[x]
+    convolves = t.format in ("s8", "smol")
+    ops = ["rescale", "avgpool", "maxpool", *(["conv2d", "conv2d", "conv2d", "depthwise"] if convolves else [])]
+    op = str(rng.choice(ops))
+    window: dict[str, Any] = {}
+    if op != "rescale":
+        kernel = tuple(int(k) for k in rng.integers(1, 4, 2).clip(max=[t.height, t.width]))
+        padding = tuple(int(rng.integers(0, kernel[i % 2])) for i in range(4))
+        stride = tuple(int(s) for s in rng.integers(1, 3, 2))
+        window = {"kernel": kernel, "padding": padding, "stride": stride}
+    channels = int(rng.integers(1, 40)) if op == "conv2d" else t.channels
+    probe = Layer("", op, x, **window)
+    height, width = operation(op).size(probe, t)
+    streams = [
+        name
+        for name, s in b.net.tensors.items()
+        if s.shape == (height, width, channels) and s.format in ("s16", "s8", "smol") and name != x
+    ]
+    residual = str(rng.choice(streams)) if streams and operation(op).requantises and rng.random() < 0.7 else ""
+    forms = [_any_format(rng, channels) for _ in range(1 + (rng.random() < 0.3))]
+    if op == "depthwise" and t.format == "smol" and rng.random() < 0.5:
+        forms = [t.precisions]
+    return str(rng.choice(b.layer(op, x, forms, channels, residual=residual, **window)))

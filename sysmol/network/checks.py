@@ -3,17 +3,51 @@
 import numpy as np
 
 from sysmol.network.geometry import layer_classes
-from sysmol.network.model import FORMATS, INT32_MAX, RANGES, Array, Layer, Network, Output, Tensor, need
+from sysmol.network.model import (
+    FORMATS,
+    HIGH,
+    HIGH_FACTOR,
+    INT32_MAX,
+    MULTIPLIES,
+    RANGES,
+    Array,
+    Layer,
+    Network,
+    Output,
+    Tensor,
+    need,
+)
 from sysmol.network.operations import OPERATIONS, operation
-from sysmol.network.sums import requantised_bound
+from sysmol.network.sums import largest_sum
 from sysmol.network.values import magnitude
 from sysmol.pattern import capacity, check_id
+
+LONGEST_NAME = 200
+MOST_PIXELS, MOST_CHANNELS, MOST_ELEMENTS = 1 << 16, 1 << 22, 1 << 28
+"""Largest height and width, channels, and elements of a tensor."""
+MOST_CONSTANTS = 1 << 22
+"""Most entries of one B: border classes times channels."""
+
+
+def check_name(what: str, name: object) -> None:
+    """Refuse names that are empty, long, or of more than printable characters: they come to stand in messages, tables
+    and C code."""
+    need(
+        isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable(),
+        f"a {what} is called {str(name)[:LONGEST_NAME]!r}: names have 1 to {LONGEST_NAME} printable characters",
+    )
 
 
 def check_tensor(t: Tensor) -> None:
     """Refuse a tensor whose format, shape, patterns, slots or zero points make no sense, with :class:`SysmolError`."""
+    check_name("tensor", t.name)
     need(t.format in FORMATS, f"tensor {t.name} has the unknown format {t.format!r}")
     need(min(t.shape) >= 1, f"tensor {t.name} has the empty shape {t.shape}")
+    need(
+        max(t.height, t.width) <= MOST_PIXELS and t.channels <= MOST_CHANNELS
+        and t.height * t.width * t.channels <= MOST_ELEMENTS,
+        f"tensor {t.name} is too large: {t.height} x {t.width} x {t.channels}",
+    )  # fmt: skip
     need(
         len(t.zero_point) in (0, 3 if t.format == "smol" else 1) and all(abs(z) < 2**48 for z in t.zero_point),
         f"tensor {t.name} of format {t.format} has the bad zero point {t.zero_point}",
@@ -38,6 +72,7 @@ def check_geometry(net: Network, layer: Layer, known: set[str]) -> None:
 
     Weights and constants are not looked at.
     """
+    check_name("layer", layer.name)
     where = f"layer {layer.name}"
     need(layer.op in OPERATIONS, f"{where} has the unknown operation {layer.op!r}")
     kind = operation(layer)
@@ -74,6 +109,9 @@ def check_geometry(net: Network, layer: Layer, known: set[str]) -> None:
             r = net.tensors[layer.residual]
             need(r.shape == t.shape, f"{where}: residual {r.name} has shape {r.shape}, the output {t.shape}")
     kind.check_groups(net, layer)
+    (_, rows), (_, columns) = layer_classes(net, layer)
+    entries = len(rows) * len(columns) * net.tensors[layer.targets[0]].channels
+    need(entries <= MOST_CONSTANTS, f"{where} has too many border classes: {len(rows)} x {len(columns)}")
 
 
 def _check_output(net: Network, layer: Layer, out: Output, bound: Array | None) -> None:
@@ -81,6 +119,10 @@ def _check_output(net: Network, layer: Layer, out: Output, bound: Array | None) 
     t = net.tensors[out.tensor]
     (_, rows), (_, columns) = layer_classes(net, layer)
     if t.format == "f32":
+        need(
+            all(bool(np.isfinite(each).all()) for each in (out.B, out.M) if each is not None),
+            f"{where}: a constant is no finite number",
+        )
         need(
             out.B.shape == (1, 1, t.channels) and out.R is None and (out.M is None or out.M.shape == (t.channels,)),
             f"{where}: a float output has a bias [1, 1, C], perhaps a factor [C], and no R",
@@ -105,9 +147,23 @@ def _check_output(net: Network, layer: Layer, out: Output, bound: Array | None) 
     if out.R is not None:
         need(out.R.shape == (t.channels,), f"{where}: R must have one entry per channel")
         reach = magnitude(net.tensors[layer.residual])
+    _check_products(out, bound, where)
     # |acc*M| + |B| + |constants that padding moves into B| <= 2*|acc bound*M| + |B|: acc, B' and their sum all fit.
-    total = requantised_bound(2 * bound, out.M, out.B, reach, out.R)
+    total = largest_sum(out, bound, reach, net.tensors[layer.residual].format if layer.residual else "")
     need(bool((total <= INT32_MAX).all()), f"{where}: the requantisation can leave 32 bits; lower M and the shift")
+
+
+def _check_products(out: Output, bound: Array, where: str) -> None:
+    """How M and R are multiplied with, and that what high products take fits 32 bits."""
+    for multiply, factor in ((out.multiply, out.M), (out.residual_multiply, out.R)):
+        need(multiply in MULTIPLIES, f"{where}: there is no product {multiply!r}, only {', '.join(MULTIPLIES)}")
+        size = 0 if factor is None else int(np.abs(factor.astype(np.int64)).max())
+        need(multiply != HIGH or size <= HIGH_FACTOR, f"{where}: a factor of {size} is too large for a high product")
+    need(0 <= out.pre <= 31, f"{where}: it shifts sums by {out.pre}, which is not in 0..31")
+    if out.multiply == HIGH:
+        need(int(bound.max()) << out.pre <= INT32_MAX, f"{where}: its sums can leave 32 bits")
+    else:
+        need(not out.pre, f"{where}: only sums of high products are shifted before")
 
 
 def _check_layer(net: Network, layer: Layer, known: set[str]) -> None:
@@ -124,8 +180,10 @@ def validate(net: Network) -> None:
 
     Raises :class:`SysmolError` with the first fault.
     """
+    check_name("network", net.name)
     for t in net.tensors.values():
         check_tensor(t)
+    need(len({layer.name for layer in net.layers}) == len(net.layers), "two layers have one name")
     for name in (net.input, net.output):
         need(name in net.tensors, f"the tensor {name!r} is not declared")
     need(net.tensors[net.input].format == "u8", "the input must be a u8 image")
@@ -142,3 +200,9 @@ def validate(net: Network) -> None:
             s.logits.shape == (len(s.images), net.classes) and s.labels.shape == (len(s.images),),
             "sample logits do not match the images",
         )
+        need(
+            s.logits.dtype == (np.float32 if net.is_float else np.int32) and s.labels.dtype.kind == "i",
+            "sample logits or labels have the wrong type",
+        )
+    if net.normalisation is not None:
+        net.normalisation.of_channels(net.tensors[net.input].channels)

@@ -21,15 +21,12 @@ def border_classes(size: int, kernel: int, stride: int, before: int, after: int)
 
     Positions with the same valid taps share a class; classes are numbered in order of first appearance.
     """
-    classes: list[tuple[int, int]] = []
+    classes: dict[tuple[int, int], int] = {}
     index = []
     for position in range(output_size(size, kernel, stride, before, after)):
         start = position * stride - before
-        taps = (max(0, -start), min(kernel, size - start))
-        if taps not in classes:
-            classes.append(taps)
-        index.append(classes.index(taps))
-    return index, classes
+        index.append(classes.setdefault((max(0, -start), min(kernel, size - start)), len(classes)))
+    return index, list(classes)
 
 
 def layer_classes(net: Network, layer: Layer) -> tuple[Axis, Axis]:

@@ -1,6 +1,7 @@
 """What a network consists of: tensors, layers with their outputs, samples (docs/network-format.md)."""
 
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy.typing as npt
@@ -17,6 +18,14 @@ INT32_MIN, INT32_MAX = RANGES["s32"]
 """What every intermediate of an integer network fits."""
 ZERO_POINT_SHIFT = 16
 """Fraction bits of a tensor's zero points."""
+
+
+LOW, HIGH = MULTIPLIES = "low", "high"
+"""What of a product with M or R counts: all of it, in 32 bits, or what lies above its lowest :data:`HIGH_SHIFT`."""
+HIGH_SHIFT = 31
+HIGH_FACTOR = 1 << 30
+"""Largest ``|M|`` and ``|R|`` of :data:`HIGH` products: doubled they still fit 32 bits, as one of the two instruction
+sets needs them."""
 
 
 def need(condition: bool, what: str) -> None:
@@ -63,6 +72,38 @@ class Tensor:
         """``(height, width, channels)``."""
         return self.height, self.width, self.channels
 
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.height * self.width * self.channels
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What pixels stand for: ``(x - mean[c]) * scale[c]``, x from 0 to 255. One entry for all channels, or one each."""
+
+    mean: tuple[float, ...] = (128.0,)
+    scale: tuple[float, ...] = (1.0 / 64.0,)
+
+    def __post_init__(self) -> None:
+        entries = (*self.mean, *self.scale)
+        need(bool(self.mean and self.scale), "a normalisation needs a mean and a scale")
+        need(all(isfinite(each) for each in entries), f"a normalisation is made of finite numbers, not {entries}")
+        need(all(each > 0 for each in self.scale), f"the scales of a normalisation are positive, not {self.scale}")
+
+    @classmethod
+    def of_unit_range(cls, mean: tuple[float, ...], deviation: tuple[float, ...]) -> "Normalisation":
+        """Of ``(x / 255 - mean[c]) / deviation[c]``, the way in which torchvision states it."""
+        need(all(each > 0 for each in deviation), f"deviations are positive, not {deviation}")
+        return cls(tuple(255.0 * each for each in mean), tuple(1 / (255.0 * each) for each in deviation))
+
+    def of_channels(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and scale of each channel; :class:`SysmolError` where their number is another."""
+        for each in (self.mean, self.scale):
+            need(len(each) in (1, channels), f"a normalisation of {len(each)} channels for images of {channels}")
+        mean, scale = (each * (channels // len(each)) for each in (self.mean, self.scale))
+        return mean, scale
+
 
 @dataclass
 class Output:
@@ -71,6 +112,9 @@ class Output:
     ``M`` int32 ``[C]``, ``B`` int32 ``[row classes, column classes, C]``, ``R`` int32 ``[C]`` or None, ``shift`` in
     bits, ``lo``/``hi`` the clamp (for SMOL targets also limited to the codes of the channel's precision).
     For ``f32``, ``B`` is float32 ``[1, 1, C]``, ``M`` float32 ``[C]`` or None (1), and ``R`` is None.
+
+    ``multiply`` and ``residual_multiply``, of :data:`MULTIPLIES`, say what M and R are
+    (:mod:`sysmol.network.sums`); ``pre`` shifts an accumulator left before a high product.
     """
 
     tensor: str
@@ -80,6 +124,9 @@ class Output:
     M: Array | None = None
     R: Array | None = None
     shift: int = 0
+    multiply: str = LOW
+    residual_multiply: str = LOW
+    pre: int = 0
 
 
 @dataclass
@@ -135,7 +182,8 @@ class Samples:
 class Network:
     """Layers in execution order over named tensors.
 
-    ``input`` is a ``u8`` image, ``output`` the logits ``[1, 1, classes]``.
+    ``input`` is a ``u8`` image, ``output`` the logits ``[1, 1, classes]``. ``normalisation`` says what pixels stand
+    for, where that is known; the constants of the layer that reads the image contain it.
     """
 
     name: str
@@ -147,6 +195,7 @@ class Network:
     description: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    normalisation: Normalisation | None = None
 
     @property
     def classes(self) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from sysmol.network.geometry import layer_classes
 from sysmol.network.model import Array, Layer, Network, Output
 from sysmol.network.operations import operation
+from sysmol.network.sums import RESIDUAL_SHIFT, product
 from sysmol.network.values import codes_of, upper_codes, values_of
 
 
@@ -52,8 +53,9 @@ def requantise(net: Network, layer: Layer, out: Output, acc: Array, r: Array | N
         return np.clip(total, out.lo, out.hi)
     (rows, _), (columns, _) = layer_classes(net, layer)
     assert out.M is not None
-    y = acc * out.M.astype(np.int64) + out.B.astype(np.int64)[rows][:, columns]
+    y = product(acc, out.M, out.multiply, out.pre) + out.B.astype(np.int64)[rows][:, columns]
     if r is not None:
         assert out.R is not None
-        y = y + r * out.R.astype(np.int64)
+        left = RESIDUAL_SHIFT[net.tensors[layer.residual].format]
+        y = y + product(r, out.R, out.residual_multiply, left)
     return np.asarray(np.clip(y >> out.shift, int(out.lo), upper_codes(t, out.hi)))

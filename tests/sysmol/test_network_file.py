@@ -1,7 +1,9 @@
-"""The network file: what is saved comes back, in few bytes; what a loader must refuse; files of version 1."""
+"""The network file: what is saved comes back, in few bytes; what a loader must refuse; files of older versions."""
 
 import json
+import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from sysmol.errors import SysmolError
 from sysmol.network import builder, reference
 from sysmol.network import file as network_file
 from sysmol.network.checks import validate
-from sysmol.network.file import version2
+from sysmol.network.file import container, version2
 from sysmol.packing import drop_fillers, free_cover, restore_fillers, slot_precisions
 
 EDGES = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
@@ -48,9 +50,9 @@ def as_exported(net, rng):
             x.zero_point = tuple(int(z) for z in rng.uniform(-1, 1, len(reach)) * (reach << network.ZERO_POINT_SHIFT))
         for out in layer.outputs:
             if out.M is not None and net.tensors[out.tensor].format != "f32":
-                out.B = (out.B[:1, :1] + network.border_constants(network.border_sums(net, layer), out.M)).astype(
-                    np.int32
-                )
+                sums = network.border_sums(net, layer)
+                border = network.border_constants(sums, out.M, out.multiply, out.pre)
+                out.B = (out.B[:1, :1] + border).astype(np.int32)
         if x.format == "smol" and layer.weight is not None and layer.groups == 1:
             codes = drop_fillers(layer.weight, x.patterns, x.slots)
             layer.weight = restore_fillers(codes, layer.weight.shape[:-2], x.patterns, x.slots)
@@ -64,7 +66,9 @@ def make(kind, seed):
     rng = np.random.default_rng(seed)
     if kind == "floating":
         return _floating(rng)
-    if kind.startswith("grouped"):
+    if kind.startswith("any"):
+        net = builder.any_network(seed)
+    elif kind.startswith("grouped"):
         net = _grouped(rng)
     else:
         mix = rng.dirichlet([1, 1, 1])
@@ -76,6 +80,7 @@ def assert_same(a, b):
     """Equal to the last integer and type."""
     assert (a.name, a.input, a.output) == (b.name, b.input, b.output)
     assert list(a.tensors) == list(b.tensors) and len(a.layers) == len(b.layers)
+    assert a.normalisation == b.normalisation
     for t, u in zip(a.tensors.values(), b.tensors.values(), strict=True):
         assert (t.shape, t.format, t.patterns, t.zero_point) == (u.shape, u.format, u.patterns, u.zero_point)
         assert t.slots is u.slots is None or np.array_equal(t.slots, u.slots)
@@ -84,14 +89,15 @@ def assert_same(a, b):
             assert getattr(layer, key) == getattr(other, key), key
         assert layer.weight is other.weight is None or np.array_equal(layer.weight, other.weight)
         for out, again in zip(layer.outputs, other.outputs, strict=True):
-            assert (out.tensor, out.lo, out.hi, out.shift) == (again.tensor, again.lo, again.hi, again.shift)
+            for key in ("tensor", "lo", "hi", "shift", "multiply", "residual_multiply", "pre"):
+                assert getattr(out, key) == getattr(again, key), (layer.name, key)
             for key in "MBR":
                 x, y = getattr(out, key), getattr(again, key)
                 assert x is y is None or np.array_equal(x, y), (layer.name, key)
                 assert y is None or y.dtype in (np.int32, np.float32)
 
 
-KINDS = ("mixed", "mixed-derived", "grouped", "grouped-derived", "floating")
+KINDS = ("mixed", "mixed-derived", "grouped", "grouped-derived", "floating", "any", "any-derived")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -290,7 +296,85 @@ def test_garbled_content_is_refused_in_one_line(net, tmp_path, change):
     assert "bad.safetensors" in str(caught.value)
 
 
-# --- version 1 -------------------------------------------------------------------------------------------------------
+def _newer(where, key, value):
+    def change(d, _):
+        row = {"network": d, "layer": d["layers"][1], "tensor": d["tensors"][1], "output": d["layers"][1]["outputs"][0]}
+        row[where][key] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "usual", "value"),
+    [
+        ("network", "tables", [], [[0]]),
+        ("tensor", "planes", False, True),
+        ("layer", "sums", 32, 16),
+        ("layer", "residual_codes", False, True),
+        ("layer", "ones_row", False, True),
+        ("layer", "second", "", "image"),
+        ("layer", "gate", None, 1),
+        ("output", "scale", None, 1),
+    ],
+)
+def test_fields_of_later_versions_are_known_by_their_usual_value_alone(net, tmp_path, where, key, usual, value):
+    path = network.save(tmp_path / "a.safetensors", net)
+    if usual is not None:
+        assert_same(net, network.load(_rewrite(path, tmp_path / "usual.safetensors", _newer(where, key, usual))))
+    with pytest.raises(SysmolError, match=f"{key}.* needs a newer sysmol"):
+        network.load(_rewrite(path, tmp_path / "bad.safetensors", _newer(where, key, value)))
+
+
+def _repeated(text, count):
+    return zlib.compress(text * count, 9)
+
+
+@pytest.mark.parametrize(
+    "packed", [_repeated(b"0" * 1024, 1 << 16), _repeated(b"[", 200_000), _repeated(b'{"a":', 200_000), b"no zlib"]
+)
+def test_a_description_cannot_take_memory_or_the_stack(net, tmp_path, packed):
+    description, arrays = network_file.read(network.save(tmp_path / "a.safetensors", net))
+    whole = safetensors.numpy.load(network_file.wrap(description, arrays))
+    whole["description"] = np.frombuffer(packed, np.uint8)
+    head = {"format": network_file.FORMAT, "version": network_file.VERSION, "crc32": container.checksum(whole)}
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(safetensors.numpy.save(whole, {"sysmol": json.dumps(head)}))
+    tracemalloc.start()
+    with pytest.raises(SysmolError) as caught:
+        network.load(bad)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value) and peak < 64 << 20
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 201, "\x1b[31m", 5, None])
+def test_names_that_are_no_names_are_refused(net, tmp_path, name):
+    def change(d, _):
+        d["layers"][0]["name"] = name
+
+    path = network.save(tmp_path / "a.safetensors", net)
+    with pytest.raises(SysmolError) as caught:
+        network.load(_rewrite(path, tmp_path / "bad.safetensors", change))
+    assert str(caught.value).isprintable()
+
+
+# --- older versions --------------------------------------------------------------------------------------------------
+
+
+OLD = sorted((Path(__file__).parent / "data").glob("version*.safetensors"))
+
+
+@pytest.mark.parametrize("path", OLD, ids=lambda path: path.name.split(".")[0])
+def test_files_of_every_version_are_read_and_their_logits_hold(path, tmp_path):
+    """Files that sysmol wrote when the version was the newest."""
+    net = network.load(path)
+    assert np.array_equal(reference.evaluate(net, net.samples.images), net.samples.logits)
+    again = network.load(network.save(tmp_path / "again.safetensors", net))
+    assert_same(net, again)
+
+
+def test_there_is_a_file_of_every_version():
+    assert {int(path.name[len("version")]) for path in OLD} == set(network_file.VERSIONS)
 
 
 def _version_1(net):

@@ -10,7 +10,7 @@ from sysmol.train.quantise.modes import CLAMP, FLOAT, NOISE, SYMMETRIC
 from sysmol.train.quantise.modules import Convolution, Domain, activate
 from sysmol.train.quantise.quantiser import Levels, add_noise, byte_levels, quantise, smol_levels
 from sysmol.train.quantise.structure import Structure
-from sysmol.train.quantise.windows import WINDOWS, pad
+from sysmol.train.quantise.windows import WINDOWS, pad, plain
 
 
 class ForwardPass(Structure):
@@ -56,6 +56,7 @@ class ForwardPass(Structure):
 
     def _convolve(self, unit: Unit, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         top, left, bottom, right = unit.padding
+        x, weight = plain(x), plain(weight)
         if (top, left) == (bottom, right):
             return F.conv2d(x, weight, bias, unit.stride, (top, left), 1, unit.groups)
         return F.conv2d(pad(x, unit.padding), weight, bias, unit.stride, 0, 1, unit.groups)

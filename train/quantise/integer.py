@@ -15,6 +15,9 @@ import torch.nn.functional as F
 
 from sysmol.errors import SysmolError
 from sysmol.network import (
+    HIGH_SHIFT,
+    LOW,
+    RESIDUAL_SHIFT,
     Layer,
     Network,
     Output,
@@ -25,6 +28,7 @@ from sysmol.network import (
     upper_codes,
 )
 from sysmol.network.operations import aligned_weight, operation
+from sysmol.train.quantise.windows import plain
 
 Accumulate = Callable[["Evaluator", Layer, Sequence[torch.Tensor]], torch.Tensor]
 """Sums (results, where an operation does not requantise) ``[n, K, OH, OW]`` of the integer values x ``[n, C, H, W]`` of
@@ -105,14 +109,21 @@ class Evaluator:
             return torch.clamp(y if r is None else y + r, out.lo, out.hi)
         assert out.M is not None
         (rows, _), (columns, _) = layer_classes(self.net, layer)
-        y = acc * _per_channel(out.M)
+        y = _product(acc, out.M, out.multiply, out.pre)
         y += torch.as_tensor(out.B.astype(np.int64)[rows][:, columns]).permute(2, 0, 1)
         if r is not None:
             assert out.R is not None
-            y += r * _per_channel(out.R)
+            left = RESIDUAL_SHIFT[self.net.tensors[layer.residual].format]
+            y += _product(r, out.R, out.residual_multiply, left)
         high = _per_channel(upper_codes(t, out.hi))
         y = torch.minimum((y >> out.shift).clamp_(min=int(out.lo)), high)
         return 2 * y - ((1 << _per_channel(t.precisions)) - 1) if t.format == "smol" else y
+
+
+def _product(x: torch.Tensor, factor: np.ndarray, multiply: str, left: int) -> torch.Tensor:
+    """:func:`sysmol.network.sums.product` of ``x [n, C, H, W]``, int64."""
+    y = x * _per_channel(factor)
+    return y if multiply == LOW else (y << left) >> HIGH_SHIFT
 
 
 def _per_channel(array: np.ndarray) -> torch.Tensor:
@@ -128,6 +139,11 @@ def _pad(x: torch.Tensor, layer: Layer, value: float = 0.0) -> torch.Tensor:
 @evaluates("rescale")
 def _elements(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
     return x[0]
+
+
+@evaluates("flatten")
+def _all_elements(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+    return x[0].permute(0, 2, 3, 1).reshape(len(x[0]), -1, 1, 1)
 
 
 @evaluates("maxpool")
@@ -156,4 +172,4 @@ def _depthwise(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) ->
 def _products(evaluator: Evaluator, layer: Layer, x: torch.Tensor, groups: int) -> torch.Tensor:
     weight = evaluator.weights[layer.name]
     padded = _pad(x.to(weight.dtype), layer)
-    return F.conv2d(padded, weight, stride=layer.stride, groups=groups).to(evaluator.real)
+    return F.conv2d(plain(padded), plain(weight), stride=layer.stride, groups=groups).to(evaluator.real)

@@ -26,5 +26,15 @@ def pad(x: torch.Tensor, padding: tuple[int, int, int, int], value: float = 0.0)
     return F.pad(x, (left, right, top, bottom), value=value) if any(padding) else x
 
 
+def plain(x: torch.Tensor) -> torch.Tensor:
+    """``x [n, C, H, W]`` for a convolution: a single channel with the strides that its shape has in memory.
+
+    A single channel counts as contiguous in every order, whatever the strides that it was given; with those of
+    ``channels_last`` PyTorch's convolutions on CPUs (2.13) can read beside it, as in its issue 82060.
+    ``contiguous()`` leaves such strides as they are.
+    """
+    return x.clone(memory_format=torch.contiguous_format) if x.shape[1] == 1 else x
+
+
 WINDOWS: dict[str, Callable[[torch.Tensor, Unit], torch.Tensor]] = {"avgpool": average, "maxpool": maximum}
 """By the unit's operation; units without an entry (additions) pass their input on."""

@@ -1,18 +1,20 @@
-"""The bytes of a network file, versions 1 and 2 (docs/network-format.md): :func:`save` and :func:`load`.
+"""The bytes of a network file, versions 1 to 3 (docs/network-format.md): :func:`save` and :func:`load`.
 
-Version 2 is written. Arrays are in logical channel order, except the input side of packed SMOL weights, which is in
+Version 3 is written. Arrays are in logical channel order, except the input side of packed SMOL weights, which is in
 slot order.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_bytes
 from sysmol.network.checks import validate
-from sysmol.network.file.assemble import assemble
+from sysmol.network.file.assemble import Source, assemble
 from sysmol.network.file.container import FORMAT, PARTS, VERSION, Arrays, Description, read, wrap
 from sysmol.network.file.version1 import Version1
-from sysmol.network.file.version2 import Version2, breakdown, encode
+from sysmol.network.file.version2 import Version2
+from sysmol.network.file.version3 import Version3, breakdown, encode
 from sysmol.network.model import Network
 
 
@@ -34,22 +36,26 @@ def load(path: str | Path) -> Network:
     description, arrays = read(path)
     try:
         net = decode(description, arrays)
-        validate(net)
     except SysmolError as error:
         raise SysmolError(f"{path}: {error}") from None
     return net
 
 
+VERSIONS: dict[int, Callable[[Description, Arrays], Source]] = {1: Version1, 2: Version2, 3: Version3}
+
+
 def decode(description: Description, arrays: Arrays) -> Network:
-    """The network of what :func:`read` found; :func:`sysmol.network.checks.validate` is left to the caller.
+    """The valid network of what :func:`read` found.
 
     Raises :class:`SysmolError` on content that fits no network.
     """
     try:
-        kind = Version1 if description["version"] == 1 else Version2
-        return assemble(description, arrays, kind(description, arrays))
-    except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise SysmolError(f"the description lacks or garbles {error}") from None
+        net = assemble(description, arrays, VERSIONS[description["version"]](description, arrays))
+        validate(net)
+    except (ArithmeticError, AttributeError, IndexError, KeyError, MemoryError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise SysmolError(f"the description lacks or garbles {text or type(error).__name__}") from None
+    return net
 
 
 __all__ = ["FORMAT", "PARTS", "VERSION", "breakdown", "decode", "encode", "load", "read", "save", "wrap"]

@@ -1,17 +1,26 @@
 """From a description and arrays to a network, whatever version they were stored in."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from math import isfinite
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from sysmol.network.checks import check_geometry, check_tensor
 from sysmol.network.file.container import Arrays, Description
-from sysmol.network.model import Array, Layer, Network, Output, Samples, Tensor
+from sysmol.network.model import Array, Layer, Network, Output, Samples, Tensor, need
+
+Kind = TypeVar("Kind")
+
+MOST_LINES = 1 << 21
+"""Most rows and columns of all tensors together: what checking a network takes grows with them."""
 
 
 class Source(Protocol):
     """Where a version keeps its arrays; called once per tensor, layer and output, in the description's order."""
+
+    def network(self, net: Network) -> None:
+        """Fill in what the network as a whole has in this version alone."""
 
     def tensor(self, row: Description) -> dict[str, Any]:
         """``patterns``, ``slots`` and ``zero_point``, where the tensor has them."""
@@ -28,22 +37,30 @@ class Source(Protocol):
 
 def assemble(description: Description, arrays: Arrays, source: Source) -> Network:
     """The network of a description; every layer's shapes are checked before its arrays are taken."""
-    net = Network(description["name"], {}, [], description["input"], description["output"])
-    net.description, net.metrics = description.get("description", ""), description.get("metrics", {})
-    net.provenance = description["provenance"]
+    name, image, logits = (_of(str, description[key]) for key in ("name", "input", "output"))
+    net = Network(name, {}, [], image, logits)
+    net.description, net.metrics = (
+        _of(str, description.get("description", "")),
+        _of(dict, description.get("metrics", {})),
+    )
+    net.provenance = _of(dict, description["provenance"])
+    number(net.provenance.get("logit_scale", 1))
+    source.network(net)
     for row in description["tensors"]:
         height, width, channels = (int(v) for v in row["shape"])
-        t = Tensor(row["name"], height, width, channels, row["format"], **source.tensor(row))
+        t = Tensor(_of(str, row["name"]), height, width, channels, row["format"], **source.tensor(row))
         check_tensor(t)
+        need(t.name not in net.tensors, f"two tensors are called {t.name}")
         net.tensors[t.name] = t
+    need(sum(t.height + t.width for t in net.tensors.values()) <= MOST_LINES, "its tensors are too many and too large")
     known = {net.input}
     for row in description["layers"]:
         layer = _layer(row)
         check_geometry(net, layer, known)
         known.update(layer.targets)
         layer.weight = source.weight(net, layer, row)
-        for number, out in enumerate(row.get("outputs", [])):
-            source.constants(net, layer, number, out)
+        for place, out in enumerate(row.get("outputs", [])):
+            source.constants(net, layer, place, out)
         net.layers.append(layer)
     source.finish()
     if "samples.images" in arrays:
@@ -54,14 +71,29 @@ def assemble(description: Description, arrays: Arrays, source: Source) -> Networ
 def _layer(row: Description) -> Layer:
     """A layer without its arrays."""
     top, left, bottom, right = (int(v) for v in row.get("padding", (0, 0, 0, 0)))
-    layer = Layer(row["name"], row["op"], row["input"], padding=(top, left, bottom, right))
-    layer.residual, layer.output = row.get("residual", ""), row.get("output", "")
+    name, op, source = (_of(str, row[key]) for key in ("name", "op", "input"))
+    layer = Layer(name, op, source, padding=(top, left, bottom, right))
+    layer.residual, layer.output = (_of(str, row.get(key, "")) for key in ("residual", "output"))
     layer.groups = int(row.get("groups", 1))
     layer.kernel, layer.stride = _pair(row.get("kernel", (1, 1))), _pair(row.get("stride", (1, 1)))
     for out in row.get("outputs", []):
-        lo, hi = (otherwise if out.get(k) is None else out[k] for k, otherwise in (("lo", -np.inf), ("hi", np.inf)))
-        layer.outputs.append(Output(out["tensor"], np.zeros((1, 1, 0)), lo, hi, shift=int(out["shift"])))
+        ends = (("lo", -np.inf), ("hi", np.inf))
+        lo, hi = (otherwise if out.get(key) is None else number(out[key]) for key, otherwise in ends)
+        layer.outputs.append(Output(_of(str, out["tensor"]), np.zeros((1, 1, 0)), lo, hi, shift=int(out["shift"])))
     return layer
+
+
+def _of(kind: type[Kind], value: Any) -> Kind:
+    if not isinstance(value, kind):
+        raise TypeError(f"{str(value)[:50]!r}, which is no {kind.__name__}")
+    return value
+
+
+def number(value: Any) -> float:
+    """A finite number as it is."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+        raise TypeError(f"{str(value)[:50]!r}, which is no number")
+    return value
 
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:

@@ -12,6 +12,9 @@ class Version1:
     def __init__(self, description: Description, arrays: Arrays) -> None:
         self.arrays = arrays
 
+    def network(self, net: Network) -> None:
+        pass
+
     def tensor(self, row: Description) -> dict[str, Any]:
         slots = self.arrays.get(f"{row['name']}.slots")
         found = {} if slots is None else {"slots": slots.astype(np.int64)}

@@ -5,6 +5,7 @@ from sysmol.network.operations.base import OPERATIONS, Operation, operation, reg
 from sysmol.network.operations.conv2d import Conv2d, aligned_weight
 from sysmol.network.operations.convolution import Convolution, weighted
 from sysmol.network.operations.depthwise import Depthwise
+from sysmol.network.operations.flatten import Flatten
 from sysmol.network.operations.maxpool import MaxPool
 from sysmol.network.operations.rescale import Rescale
 
@@ -14,6 +15,7 @@ __all__ = [
     "Conv2d",
     "Convolution",
     "Depthwise",
+    "Flatten",
     "MaxPool",
     "Operation",
     "Rescale",

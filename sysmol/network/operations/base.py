@@ -26,7 +26,9 @@ class Operation(ABC):
     """Activations that it takes: :attr:`Layer.input`, and with two :attr:`Layer.second`."""
     has_weights: ClassVar[bool] = False
     mixes_channels: ClassVar[bool] = False
-    """Whether an output channel depends on several input channels; else channels keep their order and number."""
+    """Whether an output channel depends on several input channels."""
+    keeps_channels: ClassVar[bool] = True
+    """Whether channels that are not mixed keep their order and number."""
     requantises: ClassVar[bool] = True
     """Whether results are sums that M, B, R and a shift bring into the outputs' formats; else they are elements of the
     input, stored as they are."""
@@ -40,7 +42,7 @@ class Operation(ABC):
     def check_channels(self, layer: Layer, x: Tensor, target: Tensor) -> None:
         """Refuse a number of output channels that the operation cannot make, with :class:`SysmolError`."""
         need(
-            self.mixes_channels or target.channels == x.channels,
+            self.mixes_channels or not self.keeps_channels or target.channels == x.channels,
             f"layer {layer.name} cannot change the number of channels",
         )
 
@@ -57,6 +59,10 @@ class Operation(ABC):
     def check(self, net: Network, layer: Layer) -> None:
         """Refuse what is wrong with a layer beyond its shapes, its weights above all, with :class:`SysmolError`."""
         need(layer.weight is None, f"layer {layer.name}: a {self.name} has no weights")
+
+    def channels(self, net: Network, layer: Layer) -> int:
+        """Channels of what the layer accumulates."""
+        return net.tensors[layer.input].channels
 
     def size(self, layer: Layer, x: Tensor) -> tuple[int, int]:
         """Height and width of the outputs."""
@@ -88,7 +94,7 @@ class Operation(ABC):
 
         Raises :class:`SysmolError` where weights and zero points are so large that a sum could leave 64 bits.
         """
-        return np.zeros((net.tensors[layer.input].channels, *layer.kernel), dtype=np.int64)
+        return np.zeros((self.channels(net, layer), *layer.kernel), dtype=np.int64)
 
     # --- cost ---
 

@@ -24,6 +24,10 @@ class Conv2d(Convolution):
     mixes_channels = True
     weight_axes = (1, 2, 3)
 
+    def channels(self, net: Network, layer: Layer) -> int:
+        assert layer.weight is not None
+        return len(layer.weight)
+
     def outer_shape(self, layer: Layer, channels: int) -> tuple[int, ...]:
         return channels, *layer.kernel
 

@@ -52,6 +52,9 @@ class Convolution(Operation):
         shape, kind = self.weight_shape(layer, x, net.tensors[layer.targets[0]].channels), WEIGHT_TYPES[x.format]
         need(layer.weight.shape == shape, f"{where}: weights are {layer.weight.shape}, expected {shape}")
         need(layer.weight.dtype == kind, f"{where}: weights are {layer.weight.dtype}, expected {np.dtype(kind)}")
+        need(
+            kind is not np.float32 or bool(np.isfinite(layer.weight).all()), f"{where} has weights that are no numbers"
+        )
 
     def macs(self, net: Network, layer: Layer) -> int:
         out = net.tensors[layer.targets[0]]
@@ -64,8 +67,7 @@ class Convolution(Operation):
     def zero_point_taps(self, net: Network, layer: Layer) -> Array:
         x = net.tensors[layer.input]
         if not any(x.zero_point) or layer.weight is None:
-            channels = x.channels if not self.mixes_channels or layer.weight is None else len(layer.weight)
-            return np.zeros((channels, *layer.kernel), dtype=np.int64)
+            return np.zeros((self.channels(net, layer), *layer.kernel), dtype=np.int64)
         by_bits = dict(zip(PRECISIONS, x.zero_point, strict=True)) if x.format == "smol" else {}
         bits = x.precisions if x.format == "smol" else np.zeros(x.channels, dtype=np.int64)
         each = np.array([by_bits.get(int(p), x.zero_point[0]) for p in bits], dtype=np.int64) << alignment(x)
