@@ -63,7 +63,9 @@ def add_entry(text: str, name: str, entry: str) -> str:
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             lines = text.splitlines()
             value = node.value  # type: ignore[attr-defined, union-attr]
-            return "\n".join([*lines[: value.end_lineno - 1], entry.rstrip("\n"), *lines[value.end_lineno - 1 :], ""])
+            return "\n".join(
+                [*lines[: value.end_lineno - 1], entry.rstrip(",\n") + ",", *lines[value.end_lineno - 1 :], ""]
+            )
     raise AssertionError(f"there is no {name}")
 
 
