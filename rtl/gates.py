@@ -1,0 +1,168 @@
+"""The SMOL unit as a list of gates, for any set of patterns, without any tool.
+
+Built from the same tables and compressor trees as the SystemVerilog of :mod:`sysmol.rtl.sources`, block by block like
+its modules, so that the trees, selections and constants can be checked against the instruction table where no simulator
+is installed. Pipeline registers do not change what is computed and are left out."""
+
+from sysmol import isa
+from sysmol.pattern import CHUNKS, chunk_precisions
+from sysmol.rtl import array, product
+from sysmol.rtl.circuit import ONE, ZERO, Circuit
+from sysmol.rtl.hardware import PRECISIONS, Hardware
+
+Bus = list[int]
+
+
+def unit(hardware: Hardware) -> Circuit:
+    """Circuit with the inputs fn, field6, vd, vn, vm and the outputs result, legal."""
+    c = Circuit()
+    fn, field6 = c.input("fn", 3), c.input("field6", 6)
+    vd, vn, vm = (c.input(name, 128) for name in ("vd", "vn", "vm"))
+    chosen = {row.name: c.decode(fn, row.fns) for row in isa.TABLE if hardware.has(row.name)}
+    parts = []
+    legal = []
+    for name, is_it in chosen.items():
+        kind = next(row.field6 for row in isa.TABLE if row.name == name)
+        known = {
+            "pattern": lambda: c.decode(field6, hardware.patterns),
+            "part": lambda: c.decode(field6, [f for f in range(64) if isa.part(f) is not None]),
+            "pack": lambda: ONE,
+        }[kind]()
+        legal.append(c.and_(is_it, known))
+    blocks = ((_array, ("vmac", "vdot")), (_mul, ("vmul", "vmla")), (_pack, ("vqpk",)))
+    for build, names in blocks:
+        if any(hardware.has(name) for name in names):
+            selected = c.any(chosen.get(name, ZERO) for name in names)
+            parts.append((selected, build(c, hardware, chosen, fn, field6, vd, vn, vm)))
+    c.outputs = {"result": c.select(*parts), "legal": [c.any(legal)]}
+    return c
+
+
+def _array(
+    c: Circuit, hardware: Hardware, chosen: dict[str, int], fn: Bus, field6: Bus, vd: Bus, vn: Bus, vm: Bus
+) -> Bus:
+    """vmac and vdot (smol_array, smol_lanes, smol_chunk_*)."""
+    sets = hardware.chunk_precisions()
+    width = array.lane_bits(sets)
+    precise = [
+        {p: c.decode(field6, [n for n in hardware.patterns if chunk_precisions(n)[k] == p]) for p in PRECISIONS}
+        for k in range(CHUNKS)
+    ]
+    rows = []
+    for k, precisions in enumerate(sets):
+        counts = _counts(c, vn[16 * k : 16 * k + 16], vm[16 * k : 16 * k + 16])
+        named = {}
+        for leaf in array.leaves(precisions):
+            terms = [
+                counts[bit]
+                if array.is_constant(leaf, precisions)
+                else c.and_(counts[bit], c.any(precise[k][p] for p in chosen_at))
+                for bit, chosen_at in leaf.groups()
+            ]
+            named[leaf.name] = c.any(terms)
+        count = c.tree(array.chunk_tree(precisions), named)
+        rows.append(count + [ZERO] * (width - len(count)))
+    lanes = []
+    for i in range(CHUNKS // 2):
+        constants: Bus = [ZERO] * width
+        for n in hardware.patterns:
+            pair = chunk_precisions(n)[2 * i], chunk_precisions(n)[2 * i + 1]
+            value, chosen_here = array.lane_offset(pair, width), c.decode(field6, [n])
+            constants = [c.or_(bit, chosen_here) if value >> b & 1 else bit for b, bit in enumerate(constants)]
+        lane = c.add(c.add(rows[2 * i], rows[2 * i + 1]), constants)
+        lanes.append([*lane, lane[-1], lane[-1]])
+    total = c.add(c.add(lanes[0], lanes[1]), c.add(lanes[2], lanes[3]))
+    across, into = chosen.get("vdot", ZERO), [c.decode(fn[:2], [i]) for i in range(4)]
+    result: Bus = []
+    for i in range(4):
+        addend = c.select((c.inv(across), lanes[i]), (c.and_(across, into[i]), total))
+        addend += [addend[-1]] * (31 - len(addend))
+        result += [vd[32 * i], *c.add(vd[32 * i + 1 : 32 * i + 32], addend)]
+    return result
+
+
+def _equal(c: Circuit, a: Bus, b: Bus) -> list[Bus]:
+    """smol_nibble: XNOR of every bit of one nibble with every bit of another."""
+    return [[c.inv(c.xor(x, y)) for y in b] for x in a]
+
+
+def _counts(c: Circuit, a: Bus, b: Bus) -> dict[tuple[str, int, int], int]:
+    """smol_count: over the nibbles of a chunk, how often bits i and j are equal."""
+    same = [_equal(c, a[4 * n : 4 * n + 4], b[4 * n : 4 * n + 4]) for n in range(array.NIBBLES)]
+    counts = {}
+    for i in range(array.NIBBLE):
+        for j in range(array.NIBBLE):
+            x, y, z, last = (nibble[i][j] for nibble in same)
+            counts["ones", i, j], counts["twos", i, j] = c.xor(c.xor(x, y), z), c.maj(x, y, z)
+            counts["last", i, j] = last
+    return counts
+
+
+def _mul(
+    c: Circuit, hardware: Hardware, chosen: dict[str, int], fn: Bus, field6: Bus, vd: Bus, vn: Bus, vm: Bus
+) -> Bus:
+    """vmul and vmla (smol_mul, smol_product)."""
+    is4, is1 = c.decode(field6[4:], [0]), field6[5]
+    a, b = (_part(c, register, field6) for register in (vn, vm))
+    accumulate = chosen.get("vmla", ZERO)
+    result: Bus = []
+    for n in range(8):
+        same = _equal(c, a[4 * n : 4 * n + 4], b[4 * n : 4 * n + 4])
+        low, high = _pair(c, same, 0), _pair(c, same, 2)
+        named = {f"same[{i}][{j}]": same[i][j] for i in range(4) for j in range(4)}
+        named |= {f"low[{i}]": low[i] for i in range(4)} | {f"high[{i}]": high[i] for i in range(4)} | {"1'b1": ONE}
+        four = c.tree(product.nibble_tree(), named)
+        halves = []
+        for count, single in ((low, same[0][0]), (high, same[2][2])):
+            minus_five = c.add(count, [ONE, ONE, ZERO, ONE])
+            half = c.select((is1, [c.inv(single)] * 4), (c.inv(is1), minus_five))
+            halves += [ONE, *half, *[half[3]] * 3]
+        both = c.select((is4, [ONE, *four, *[four[7]] * 7]), (c.inv(is4), halves))
+        old = [c.and_(bit, accumulate) for bit in vd[16 * n : 16 * n + 16]]
+        carried = c.add([*old[:8], ZERO], [*both[:8], ZERO])
+        result += carried[:8] + c.add(old[8:], both[8:], c.and_(carried[8], is4))
+    return result
+
+
+def _pair(c: Circuit, same: list[Bus], low: int) -> Bus:
+    """smol_pair: weighted count of equal bits of two 2-bit elements."""
+    a, b = same[low][low + 1], same[low + 1][low]
+    both, top = c.and_(a, b), same[low + 1][low + 1]
+    return [same[low][low], c.xor(a, b), c.xor(top, both), c.and_(top, both)]
+
+
+def _part(c: Circuit, register: Bus, field6: Bus) -> Bus:
+    """smol_part: part k of a register as eight nibbles."""
+    is1 = field6[5]
+    is_wide = c.inv(is1)
+    words = [(c.and_(is_wide, c.decode(field6[:2], [k])), register[32 * k : 32 * k + 32]) for k in range(4)]
+    spread = []
+    for k in range(8):
+        chunk = register[16 * k : 16 * k + 16]
+        nibbles = [bit for n in range(8) for bit in (chunk[2 * n], ZERO, chunk[2 * n + 1], ZERO)]
+        spread.append((c.and_(is1, c.decode(field6[:3], [k])), nibbles))
+    return c.select(*words, *spread)
+
+
+def _pack(
+    c: Circuit, hardware: Hardware, chosen: dict[str, int], fn: Bus, field6: Bus, vd: Bus, vn: Bus, vm: Bus
+) -> Bus:
+    """vqpk (smol_pack, smol_code)."""
+    shifts = [(c.decode(field6[:4], [half]), 2 * half) for half in range(16)]
+    forms = [(c.decode(field6[4:], [form]), *shape) for form, shape in enumerate(isa.PACK_FORMS)]
+    codes = []
+    for i in range(8):
+        lane = (vn if i < 4 else vm)[32 * (i % 4) :][:32]
+        moved = c.select(*((chosen_shift, (lane + [lane[31]] * 32)[s : s + 4]) for chosen_shift, s in shifts))
+        over = c.any(
+            c.all((chosen_shift, here, c.any(lane[min(s + p, 31) : 31])))
+            for chosen_shift, s in shifts
+            for here, p, count in forms
+            if i < count
+        )
+        codes.append([c.and_(c.or_(bit, over), c.inv(lane[31])) for bit in moved])
+    pieces = []
+    for here, p, count in forms:
+        piece = [bit for code in codes[:count] for bit in code[:p]]
+        pieces.append((here, [*vd[len(piece) :], *piece]))
+    return c.select(*pieces)

@@ -1,0 +1,187 @@
+"""One point of the cost table: a unit synthesised by a script, its area, stage delays, and energy per instruction."""
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sysmol import isa
+from sysmol.errors import SysmolError
+from sysmol.machine import pattern_set
+from sysmol.pattern import UNIFORM, pattern_name
+from sysmol.rtl import operands, power, sources, synthesis, timing
+from sysmol.rtl.hardware import ARRAY_INSTRUCTIONS, INSTRUCTIONS, Hardware
+from sysmol.rtl.liberty import Library
+from sysmol.rtl.netlist import Netlist
+
+BLOCKS = {
+    "array": ARRAY_INSTRUCTIONS,
+    "vmac": ("vmac",),
+    "vdot": ("vdot",),
+    "mul": ("vmul", "vmla"),
+    "pack": ("vqpk",),
+    "unit": INSTRUCTIONS,
+}
+"""Units of SMOL instructions by name."""
+
+PLAIN_TOPS = {"sdot": ("sdot", 1), "smmla": ("smmla", 1), "fma4": ("fp32_fma", 4)}
+"""Top module of each unit that the SMOL unit is compared with, and how many of it the unit has side by side."""
+
+DEPTHS: dict[str, dict[int, tuple[str, ...]]] = {
+    "array": {
+        1: ("decode",),
+        2: ("decode", "lane"),
+        3: ("decode", "rows", "total"),
+        4: ("decode", "chunk", "lane", "total"),
+    },
+    "mul": {1: ("decode",), 2: ("decode", "product")},
+    "pack": {1: ("decode",), 2: ("decode", "code")},
+    "unit": {3: ("decode", "rows", "total", "product", "code")},
+    "sdot": {1: (), 2: ("ROWS",), 3: ("ROWS", "SUM")},
+    "smmla": {1: (), 2: ("ROWS",), 3: ("ROWS", "SUM")},
+    "fma4": {1: (), 2: ("PRODUCT",), 3: ("PRODUCT", "SUM")},
+}
+"""Pipeline cuts for each number of stages: those whose longest stage is shortest. The decoder's stage is the core's and
+not counted; its registers are."""
+DEPTHS["vmac"] = DEPTHS["vdot"] = DEPTHS["array"]
+
+ENERGY_VECTORS = 256
+ENERGY_SEED = 20
+
+
+@dataclass(frozen=True)
+class Point:
+    """What to measure: unit, pattern set (of the SMOL unit's blocks), number of stages, ABC script."""
+
+    unit: str
+    patterns: str
+    stages: int
+    script: str
+
+    def __post_init__(self) -> None:
+        if self.unit not in DEPTHS:
+            raise SysmolError(f"there is no unit {self.unit!r}: there are {', '.join(DEPTHS)}")
+        if self.stages not in DEPTHS[self.unit]:
+            known = ", ".join(map(str, DEPTHS[self.unit]))
+            raise SysmolError(f"{self.unit} has {known} stages, not {self.stages}")
+        if self.script not in synthesis.SCRIPTS:
+            raise SysmolError(f"there is no ABC script {self.script!r}: there are {', '.join(synthesis.SCRIPTS)}")
+
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """Its pipeline cuts."""
+        return DEPTHS[self.unit][self.stages]
+
+    @property
+    def is_smol(self) -> bool:
+        """Whether it is of SMOL instructions."""
+        return self.unit in BLOCKS
+
+    @property
+    def name(self) -> str:
+        """One line."""
+        return " ".join(part for part in (self.unit, self.patterns, f"{self.stages}-stage", self.script) if part)
+
+    def hardware(self) -> Hardware:
+        """The parameters of its sources; units without patterns ignore them."""
+        if not self.is_smol:
+            return Hardware(pattern_set("P1"))
+        return Hardware(pattern_set(self.patterns or "P1"), BLOCKS[self.unit], self.cuts)
+
+
+def build(point: Point, library: Library, folder: Path) -> tuple[Netlist, int, str]:
+    """Netlist of a point, how many of it the unit has, and the SHA-256 of its sources."""
+    hardware = point.hardware()
+    files = sources.write(hardware, folder)
+    top, copies = ("smol_unit", 1) if point.is_smol else PLAIN_TOPS[point.unit]
+    parameters = {} if point.is_smol else {f"CUT_{cut}": 1 for cut in point.cuts}
+    netlist = synthesis.synthesise(synthesis.Job(tuple(files), top, parameters), library, point.script, folder)
+    return netlist, copies, digest(files)
+
+
+def digest(files: Sequence[Path]) -> str:
+    """SHA-256 of source files without their comments, 64 hexadecimal digits."""
+    text = " ".join(re.sub(r"//.*", "", path.read_text(encoding="utf-8")) for path in files)
+    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()
+
+
+def measure(point: Point, library: Library, wire: float = 0.0, energy: bool = True) -> dict[str, Any]:
+    """A point's row: areas in um2, delays in ps, energies in pJ."""
+    with tempfile.TemporaryDirectory() as name:
+        netlist, copies, code = build(point, library, Path(name))
+    result = timing.analyse(netlist, library, wire)
+    logic, flops = netlist.area()
+    row: dict[str, Any] = {
+        "unit": point.unit,
+        "patterns": point.patterns,
+        "stages": point.stages,
+        "cuts": list(point.cuts),
+        "script": point.script,
+        "sources": code[:16],
+        "logic_um2": round(copies * logic, 2),
+        "flop_um2": round(copies * flops, 2),
+        "gates": copies * len(netlist.gates),
+        "flops": copies * len(netlist.flops),
+        "decode_ps": round(result.stages[0], 1) if point.is_smol else None,
+        "stage_ps": [round(delay, 1) for delay in result.stages[point.is_smol :]],
+        "leakage_uw": round(copies * netlist.leakage() * 1e-6, 4),
+    }
+    if energy:
+        row["energy"] = energies(point, netlist, copies, library, result)
+    return row
+
+
+def energy_cases(point: Point) -> list[tuple[str, str, dict[str, int]]]:
+    """Instruction, what its selector chooses, and the selector, of every energy that is measured."""
+    if not point.is_smol:
+        return [(point.unit, "", {})]
+    hardware = point.hardware()
+    cases = []
+    for row in isa.TABLE:
+        if not hardware.has(row.name):
+            continue
+        if row.field6 == "pattern":
+            chosen = [n for n in UNIFORM.values() if n in hardware.patterns]
+            mixed = [n for n in hardware.patterns if n not in UNIFORM.values()]
+            chosen += mixed[len(mixed) // 2 :][:1]
+            cases += [(row.name, pattern_name(n), {"fn": row.fns[0], "field6": n}) for n in chosen]
+        elif row.field6 == "part":
+            parts = ((4, 0x00), (2, 0x10), (1, 0x20))
+            cases += [(row.name, f"{p} bits", {"fn": row.fns[0], "field6": field6}) for p, field6 in parts]
+        else:
+            cases += [
+                (row.name, f"{p} bits", {"fn": row.fns[0], "field6": form << 4 | 4}) for form, p in enumerate((4, 2, 1))
+            ]
+    return cases
+
+
+def energies(
+    point: Point, netlist: Netlist, copies: int, library: Library, result: timing.Timing
+) -> list[dict[str, Any]]:
+    """pJ of every instruction of a point, by pattern and operands."""
+    rows = []
+    for instruction, chosen, selectors in energy_cases(point):
+        for distribution in operands.DISTRIBUTIONS:
+            if instruction in ("vqpk", "vmac", "vmul") and distribution != "uniform":
+                continue  # bell-shaped operands for one instruction of each block
+            rng = np.random.default_rng(ENERGY_SEED)
+            before, after = operands.pair_of(instruction, distribution, rng, ENERGY_VECTORS, selectors)
+            if copies > 1:
+                before, after = _one_lane(before), _one_lane(after)
+            found = power.simulate(netlist, library, result, before, after, ENERGY_VECTORS)
+            row: dict[str, Any] = {"instruction": instruction, "selector": chosen, "operands": distribution}
+            row["pj"] = round(copies * found.total, 4)
+            for part in ("useful", "glitches", "flops", "leakage"):
+                row[part] = round(copies * getattr(found, part), 4)
+            rows.append(row)
+    return rows
+
+
+def _one_lane(planes: Mapping[str, Any]) -> dict[str, Any]:
+    """Operands of the first fp32 lane, under the names of its module: a * b + c."""
+    return {"a": planes["vn"][:32], "b": planes["vm"][:32], "c": planes["vd"][:32]}

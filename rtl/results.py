@@ -1,0 +1,148 @@
+"""The committed cost table: which points it has, how it is made, read and made again.
+
+Format ``sysmol-hwcost``, version 1: tools and their versions, the library's hash, the ABC scripts, the wire assumption,
+and one row per point (:func:`sysmol.rtl.measure.measure`). Making it goes on where it stopped."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sysmol import isa
+from sysmol.errors import CheckFailed, SysmolError
+from sysmol.files import atomic_write_json, read_json
+from sysmol.pattern import CHUNKS, pattern_id
+from sysmol.rtl import liberty, measure, power, synthesis
+from sysmol.rtl.measure import DEPTHS, Point
+
+FORMAT, VERSION = "sysmol-hwcost", 1
+COMMITTED = Path(__file__).resolve().parent / "results" / "asap7.json"
+SETS = ("P1", "P4", "P8", "P45")
+MAIN_SCRIPT = "balanced"
+WIRE = 0.0
+"""fF of wire per driven pin: none, as in ABC's own view of a netlist. Place and route would add some."""
+TOLERANCE = 0.03
+"""Relative difference that other versions of the tools may make."""
+
+
+def chunk_sets() -> dict[str, tuple[int, ...]]:
+    """Pattern sets that differ in which precisions how many chunks can have, each with few patterns."""
+    four = pattern_id(CHUNKS, 0, 0)
+    sets: dict[str, tuple[int, ...]] = {}
+    for count in (2, 4, 8):
+        sets[f"{count} chunks of 4, 2"] = (four, pattern_id(CHUNKS - count, count, 0))
+        sets[f"{count} chunks of 4, 1"] = (four, pattern_id(CHUNKS - count, 0, count))
+        both = (four, pattern_id(CHUNKS - count, count, 0), pattern_id(CHUNKS - count, 0, count))
+        sets[f"{count} chunks of 4, 2, 1"] = both
+    sets["2 chunks of 4, 2 and 2 of 4, 2, 1"] = (four, pattern_id(4, 4, 0), pattern_id(6, 0, 2))
+    sets["8 chunks of 2"] = (pattern_id(0, CHUNKS, 0),)
+    sets["8 chunks of 1"] = (pattern_id(0, 0, CHUNKS),)
+    return sets
+
+
+def plan() -> list[Point]:
+    """Every point of the committed table, those that matter most first."""
+    points = [Point(unit, "", stages, MAIN_SCRIPT) for unit in ("sdot", "smmla", "fma4") for stages in DEPTHS[unit]]
+    points += [Point("array", patterns, stages, MAIN_SCRIPT) for stages in (3, 1, 2, 4) for patterns in reversed(SETS)]
+    points += [Point(unit, "", stages, MAIN_SCRIPT) for unit in ("mul", "pack") for stages in DEPTHS[unit]]
+    points += [Point("unit", patterns, 3, MAIN_SCRIPT) for patterns in reversed(SETS)]
+    for script in (name for name in synthesis.SCRIPTS if name != MAIN_SCRIPT):
+        points += [Point("sdot", "", 2, script), Point("smmla", "", 2, script), Point("fma4", "", 3, script)]
+        points += [Point("array", patterns, 3, script) for patterns in reversed(SETS)]
+        points += [Point("mul", "", 2, script), Point("pack", "", 2, script), Point("unit", "P45", 3, script)]
+    points += [Point(unit, "P45", 3, MAIN_SCRIPT) for unit in ("vdot", "vmac")]
+    for patterns in chunk_sets().values():
+        points.append(Point("array", ",".join(map(str, sorted(patterns))), 1, MAIN_SCRIPT))
+    return points
+
+
+def wants_energy(point: Point) -> bool:
+    """Whether a point's energy is simulated: by all scripts where ratios are formed, else by the main one."""
+    if "," in point.patterns or (point.unit == "unit" and point.patterns != "P45"):
+        return False
+    return point.script == MAIN_SCRIPT or (point.patterns in ("", "P45") and point.stages in (2, 3))
+
+
+def empty() -> dict[str, Any]:
+    """A table without rows, as these tools make it."""
+    library = liberty.load()
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "instructions": isa.FINGERPRINT,
+        "tools": {"pyosys": synthesis.version()},
+        "library": {"name": library.name, "sha256": library.sha256},
+        "passes": synthesis.PASSES.strip().splitlines(),
+        "scripts": {name: (synthesis.ABC / f"{name}.abc").read_text().split("\n")[:-1] for name in synthesis.SCRIPTS},
+        "delay_target_ps": synthesis.DELAY_TARGET,
+        "wire_ff_per_pin": WIRE,
+        "energy": {"vectors": measure.ENERGY_VECTORS, "seed": measure.ENERGY_SEED, "step_ps": power.STEP},
+        "points": [],
+    }
+
+
+def read(path: Path = COMMITTED) -> dict[str, Any]:
+    """A cost table; :class:`SysmolError` where it is absent, or of another instruction set."""
+    table = read_json(path, FORMAT, VERSION)
+    if table["instructions"] != isa.FINGERPRINT:
+        raise SysmolError(
+            f"{path} was measured for the instruction table {table['instructions']}, not {isa.FINGERPRINT}"
+        )
+    return table
+
+
+def key(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells points apart."""
+    return row["unit"], row["patterns"], row["stages"], row["script"]
+
+
+def make(path: Path, points: Sequence[Point], report: Callable[[str], None]) -> dict[str, Any]:
+    """Measure the points that the file at ``path`` has not yet, saving after each."""
+    table = empty()
+    if path.exists():
+        old = read(path)
+        if {name: old[name] for name in table if name != "points"} == {n: table[n] for n in table if n != "points"}:
+            table = old
+        else:
+            raise SysmolError(f"{path} was made with other tools, library or settings: name another file")
+    library = liberty.load()
+    done = {key(row) for row in table["points"]}
+    for point in points:
+        if (point.unit, point.patterns, point.stages, point.script) in done:
+            continue
+        table["points"].append(measure.measure(point, library, WIRE, wants_energy(point)))
+        atomic_write_json(path, table)
+        report(point.name)
+    return table
+
+
+def find(table: dict[str, Any], unit: str, patterns: str, stages: int, script: str = MAIN_SCRIPT) -> dict[str, Any]:
+    """Row of a point; :class:`SysmolError` where the table has it not."""
+    for row in table["points"]:
+        if key(row) == (unit, patterns, stages, script):
+            found: dict[str, Any] = row
+            return found
+    raise SysmolError(f"the cost table has no point {unit} {patterns} {stages} {script}: measure it")
+
+
+def again(table: dict[str, Any], point: Point) -> str:
+    """Measure a point of the table once more; :class:`CheckFailed` where it comes out otherwise.
+
+    With the tools that the table names, everything must be identical; with others areas and delays within 3%.
+    """
+    old = find(table, point.unit, point.patterns, point.stages, point.script)
+    new = measure.measure(point, liberty.load(), table["wire_ff_per_pin"], wants_energy(point))
+    if empty()["tools"] == table["tools"]:
+        different = [name for name in old if old[name] != new[name]]
+        if different:
+            raise CheckFailed(f"{point.name}: {', '.join(different)} came out otherwise with the same tools")
+        return f"{point.name}: identical"
+    pairs = list(_figures(old, new))
+    worst = max(abs(b / a - 1) for a, b in pairs)
+    if worst > TOLERANCE:
+        raise CheckFailed(f"{point.name}: figures differ by up to {worst:.1%} from those with {table['tools']}")
+    return f"{point.name}: within {worst:.1%} of the figures with {table['tools']}"
+
+
+def _figures(old: dict[str, Any], new: dict[str, Any]) -> Iterable[tuple[float, float]]:
+    yield old["logic_um2"] + old["flop_um2"], new["logic_um2"] + new["flop_um2"]
+    yield max(old["stage_ps"]), max(new["stage_ps"])
