@@ -71,4 +71,4 @@ class Elementwise(Kernel):
     def gather(self, em: Emitter, block: Block) -> list[str]:
         """Declare the accumulators of a block's groups for the output pixel whose window begins at ``corner`` (of a
         second input: ``second_corner``); returns their C expressions. Shift vectors ``s0``, ``s1`` of SMOL blocks are
-        in scope."""
+        in scope; ``y<n>``, ``q<n>``, ``c`` and ``rp`` are the epilogue's names."""
