@@ -27,7 +27,7 @@ import numpy as np
 from sysmol.benchmarks.shapes import IMAGE, LayerShape, NetworkShape
 from sysmol.errors import SysmolError
 from sysmol.machine import PATTERN_SETS
-from sysmol.network import Array, Layer, Network
+from sysmol.network import Array, Layer, Network, operation
 from sysmol.network.builder import Builder
 from sysmol.packing import slot_precisions
 from sysmol.pattern import UNIFORM, capacity
@@ -96,7 +96,7 @@ class _Weights(Builder):
     def _weight(self, layer: Layer, channels: int, *rest: Any) -> Array:
         weight = super()._weight(layer, channels, *rest)
         if weight.dtype == np.float32:
-            alone = self.net.tensors[layer.input].channels if layer.op == "depthwise" else 1
+            alone = 1 if operation(layer).mixes_channels else self.net.tensors[layer.input].channels
             return weight * np.float32(np.sqrt(2 * alone))
         if weight.dtype == np.int8 and self.limit < 127:
             return np.round(weight * (self.limit / 127)).astype(np.int8)
@@ -235,7 +235,7 @@ def weight_bits(net: Network, layers: Sequence[Layer] | None = None) -> float:
         x = net.tensors[layer.input]
         each = {"smol": lambda x=x: x.precisions, "s8": lambda x=x: np.full(x.channels, 8)}.get(x.format)
         precisions = np.full(x.channels, 32) if each is None else each()
-        outputs = net.tensors[layer.targets[0]].channels if layer.op == "conv2d" else 1
+        outputs = net.tensors[layer.targets[0]].channels if operation(layer).mixes_channels else 1
         weights = layer.kernel[0] * layer.kernel[1] * outputs
         bits += float(precisions.sum()) * weights
         count += len(precisions) * weights

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sysmol.benchmarks.measure import Job, Variant
 from sysmol.benchmarks.shapes import load_shapes
+from sysmol.isas import ISAS
 
-ISAS = ("arm", "riscv")
 MACHINE = "o3-n1"
 HARDWARE = "P4"
 """Patterns of the simulated hardware wherever SMOL instructions run."""

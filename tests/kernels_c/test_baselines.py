@@ -10,6 +10,7 @@ import pytest
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import SysmolError
+from sysmol.isas import ISAS
 from sysmol.kernels_c.build import compile_network, compile_program
 from sysmol.kernels_c.elf import kernels, riscv_words
 from sysmol.kernels_c.micro.rvv import spread
@@ -116,7 +117,7 @@ def test_host(style, name, build, assert_answers, seed):
 
 
 @pytest.mark.parametrize(
-    ("isa", "style", "name"), [(i, s, n) for i in ("arm", "riscv") for s in SERVES[i] for n in NETWORKS[s]]
+    ("isa", "style", "name"), [(i, s, n) for i in ISAS for s in SERVES[i] for n in NETWORKS[s]]
 )
 def test_cross(isa, style, name, build, emulator, assert_answers, seed):
     prefix = emulator(isa)
@@ -158,7 +159,7 @@ def test_styles_use_their_instructions(build, seed):
 
 def test_unpack_refuses_large_weights(seed):
     net = int8_net(seed, 127)
-    for isa in ("arm", "riscv"):
+    for isa in ISAS:
         with pytest.raises(SysmolError) as error:
             generate(net, TARGETS[isa], "n", "test", options("unpack"))
         assert "\n" not in str(error.value) and "-8..7" in str(error.value)

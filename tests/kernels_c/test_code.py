@@ -8,6 +8,7 @@ from kernel_networks import all_networks, float_network, int8_network
 
 from sysmol.errors import SysmolError
 from sysmol.isa import decode, mnemonic
+from sysmol.isas import ISAS
 from sysmol.kernels_c.elf import foreign_vset, is_vset, kernels, riscv_words
 from sysmol.kernels_c.micro import RvvInt8
 from sysmol.kernels_c.plan.heuristic import choose
@@ -64,7 +65,7 @@ def test_depthwise_copies_no_registers(program):
             assert sum(map(is_vset, words)) == 1 and not any(map(is_vector_move, words)), name
 
 
-@pytest.mark.parametrize("isa", ["arm", "riscv"])
+@pytest.mark.parametrize("isa", ISAS)
 def test_words_are_the_networks(isa, program):
     """A SMOL network's kernels hold vdot and vmla words of its own patterns; int8 and float ones hold none."""
     words = words_arm if isa == "arm" else riscv_words

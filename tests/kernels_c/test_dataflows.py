@@ -14,6 +14,7 @@ import pytest
 from dataflow_networks import SHAPES, convolutions, scheduled
 
 from sysmol.errors import SysmolError
+from sysmol.isas import ISAS
 from sysmol.kernels_c.build import compile_network, compile_program, run_executable
 from sysmol.kernels_c.micro import STYLES
 from sysmol.kernels_c.micro.step import STEPS
@@ -227,7 +228,7 @@ def test_yflows_rule():
 
 
 @pytest.mark.gem5
-@pytest.mark.parametrize("isa", ["arm", "riscv"])
+@pytest.mark.parametrize("isa", ISAS)
 def test_words_in_gem5(isa, seed, tmp_path):
     """Each step's data flows and the tiles of vmac as real instructions."""
     from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5

@@ -7,6 +7,7 @@ import pytest
 
 from sysmol import isa
 from sysmol.errors import SysmolError
+from sysmol.isas import ISAS
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pack import Packer, PieceAddress, piece_form
 from sysmol.kernels_c.epilogue.requantise import largest_sum
@@ -96,7 +97,7 @@ def test_tiles(offset, program, assert_answers, seed) -> None:
     assert_answers(net, [str(program(net, "host", "-O1", "-Werror", choices=options))])
 
 
-@pytest.mark.parametrize("isa_name", ["arm", "riscv"])
+@pytest.mark.parametrize("isa_name", ISAS)
 def test_cross(isa_name, program, assert_answers, emulator, seed) -> None:
     prefix = emulator(isa_name)
     net = outputs_network(seed)

@@ -8,12 +8,13 @@ from kernel_networks import all_networks
 from sysmol.analysis.runs import load_run
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol.configs_gem5.request import Simulation
+from sysmol.isas import ISAS
 from sysmol.kernels_c.build import compile_network
 from sysmol.network import save
 
 
 @pytest.mark.gem5
-@pytest.mark.parametrize("isa", ["arm", "riscv"])
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", ["random", "vectors", "depthwise", "narrow", "grouped"])
 def test_logits_and_mix(name, isa, seed, tmp_path):
     """gem5 gives the reference's logits, and executes the SMOL instructions that the manifest counts."""

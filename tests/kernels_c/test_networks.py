@@ -3,6 +3,8 @@
 import pytest
 from kernel_networks import all_networks
 
+from sysmol.isas import ISAS
+
 CROSS = ["random", "depthwise", "int8", "float"]
 """Networks that also run as cross-compiled code, SMOL words emulated: between them they have every operation."""
 
@@ -14,7 +16,7 @@ def test_host(name, program, assert_answers, seed):
     assert_answers(net, [str(executable)])
 
 
-@pytest.mark.parametrize("isa", ["arm", "riscv"])
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", CROSS)
 def test_cross(name, isa, program, emulator, assert_answers, seed):
     prefix = emulator(isa)
