@@ -139,6 +139,17 @@ def test_generated_files_are_what_the_table_gives():
     assert emit.stale() == []
 
 
+def test_an_edited_or_missing_file_is_stale(tmp_path):
+    for path, render in emit.ARTEFACTS.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(render())
+    assert emit.stale(tmp_path) == []
+    first, second = list(emit.ARTEFACTS)[:2]
+    (tmp_path / first).write_text((tmp_path / first).read_text().replace("0", "1", 1))
+    (tmp_path / second).unlink()
+    assert emit.stale(tmp_path) == [first, second]
+
+
 def test_decode_header_agrees_with_the_table(tmp_path):
     """Every fn and field6 with edge registers, and every single-bit neighbour of a legal word, in C++."""
     lines = []
