@@ -28,8 +28,11 @@ from sysmol.kernels_c.plan.options import Options
 from sysmol.machine import load_machine
 from sysmol.network import load
 from sysmol.schedule import Schedule
+from sysmol.workbench.key import Inputs, Task
+from sysmol.workbench.provenance import merged
+from sysmol.workbench.provenance import write as write_source
 from sysmol.workbench.steps import compile, simulate
-from sysmol.workbench.store import Store
+from sysmol.workbench.store import Entry, Store
 
 NAME = "bench"
 """Variant name of all executables: it is part of their content, and equal programs are to be equal."""
@@ -100,17 +103,23 @@ class Bench:
 
     def __init__(self, root: str | Path) -> None:
         self.store = Store(Path(root) / "store")
+        self.inputs: list[Inputs] = []
+        """Of every step that was asked for."""
+
+    def _make(self, task: Task) -> Entry:
+        self.inputs.append(task.inputs)
+        return self.store.make(task)
 
     def network(self, job: Job) -> Path:
         """The network file of a job."""
         task = steps.network(job.shape, job.variant.network, job.seed, job.images)
-        return self.store.make(task).path(steps.FILE)
+        return self._make(task).path(steps.FILE)
 
     def program(self, job: Job) -> tuple[Path, dict[str, Any]]:
         """Manifest of a job's executable, and how it was made (``generation_seconds``: processor time)."""
         network, options = self.network(job), job.variant.generator_options()
-        made = self.store.make(steps.generation(network, job.isa, options))
-        program = self.store.make(compile.task(network, job.isa, NAME, options))
+        made = self._make(steps.generation(network, job.isa, options))
+        program = self._make(compile.task(network, job.isa, NAME, options))
         return compile.manifest_of(program.folder, job.isa, NAME), json.loads(made.path(steps.MADE).read_text())
 
     def run(self, job: Job, manifest: Path) -> tuple[Path, str]:
@@ -119,7 +128,7 @@ class Bench:
             manifest, gem5_of(job.isa), job.machine,
             patterns=job.patterns, images=job.images, seed=job.seed, timeout=TIMEOUT,
         )  # fmt: skip
-        made = self.store.make(task)
+        made = self._make(task)
         return made.folder, task.inputs["tools"]["gem5"]
 
     def measure(self, job: Job) -> list[dict[str, Any]]:
@@ -154,9 +163,10 @@ def gem5_of(isa: str) -> Path:
     return binary
 
 
-def measure_job(root: Path, job: Job) -> list[dict[str, Any]]:
-    """What a worker does: :meth:`Bench.measure`."""
-    return Bench(root).measure(job)
+def measure_job(root: Path, job: Job) -> tuple[list[dict[str, Any]], Inputs]:
+    """What a worker does: :meth:`Bench.measure`, and what the rows depend on."""
+    bench = Bench(root)
+    return bench.measure(job), merged(bench.inputs)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -252,14 +262,17 @@ def measure_all(
 ) -> list[dict[str, Any]]:
     """Measure all jobs; ``path`` is written anew after each. Rows stand in the jobs' order."""
     found: dict[int, list[dict[str, Any]]] = {}
+    inputs: list[Inputs] = []
     pending = {executor.submit(measure_job, root, job): number for number, job in enumerate(jobs)}
     try:
         for future in as_completed(pending):
             number = pending[future]
-            found[number] = future.result()
+            found[number], own = future.result()
+            inputs.append(own)
             report(jobs[number], found[number])
             write_rows(path, (row for key in sorted(found) for row in found[key]))
     finally:
         for future in pending:
             future.cancel()
+    write_source(path, inputs)
     return [row for key in sorted(found) for row in found[key]]

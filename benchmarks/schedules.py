@@ -19,6 +19,7 @@ from sysmol.kernels_c.plan import schedule_file as stored
 from sysmol.kernels_c.tune import search
 from sysmol.machine import load_machine
 from sysmol.workbench.measured_cycles import measured_cycles
+from sysmol.workbench.provenance import write as write_source
 
 SEARCHES = (("convolutions", (UNIFORM[0], MIX, FP32, INT8)), ("resnet8", (UNIFORM[0],)))
 """Shape files with the variants whose schedules are searched."""
@@ -90,4 +91,5 @@ def search_all(jobs: list[Job], out: Path, say: Callable[[str], None]) -> int:
             say(f"{job.title}: failed: {error}")
         lines = [",".join(COLUMNS), *(",".join(cell(row[column]) for column in COLUMNS) for row in rows)]
         atomic_write_text(out / "schedules.csv", "\n".join(lines) + "\n")
+    write_source(out / "schedules.csv", bench.inputs)
     return failed

@@ -19,6 +19,7 @@ import pandas as pd
 from sysmol.benchmarks import kernel_tables, training_tables
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import PACKAGE, atomic_write_text, make_folder
+from sysmol.workbench.provenance import path_of
 
 CLONE = PACKAGE.parent
 RESULTS = CLONE / "results"
@@ -63,6 +64,14 @@ def update(document: Path, data: dict[str, Frame], check: bool) -> None:
     atomic_write_text(document, filled)
 
 
+def take_source(made: Path, taken: Path) -> None:
+    """Copy the file beside a table that says where it comes from; a copied table without one has none."""
+    if path_of(made).is_file():
+        shutil.copyfile(path_of(made), path_of(taken))
+    else:
+        path_of(taken).unlink(missing_ok=True)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0; 1 where ``--check`` finds a difference; 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m sysmol.benchmarks.tables", description=__doc__.split("\n")[0])
@@ -78,9 +87,11 @@ def main(arguments: list[str] | None = None) -> int:
             for name in FILES:
                 if (options.take / name).is_file():
                     shutil.copyfile(options.take / name, options.results / name)
+                    take_source(options.take / name, options.results / name)
         if options.demo is not None:
             rows = pd.DataFrame(training_tables.demo_rows(options.demo))
             atomic_write_text(options.results / "demo.csv", rows.to_csv(index=False, lineterminator="\n"))
+            take_source(options.demo, options.results / "demo.csv")
         data = read(options.results)
         for document in [options.document] if options.document else DOCUMENTS:
             update(document, data, options.check)

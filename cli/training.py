@@ -61,7 +61,7 @@ def experiments(
     checked = load_spec(spec)
     if take is not None:
         finished = finished_rows(checked, out, start)
-        networks = take_networks(checked, out, finished, take)
+        networks = take_networks(checked, out, finished, take, start)
         say(
             f"{take_rows(finished, take)}: {len(finished)} rows of {checked.network} on {checked.data_name}, "
             f"{len(networks)} networks"

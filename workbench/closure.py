@@ -151,3 +151,13 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         found.update(_versions_of(name))
     found.pop(NAME, None)
     return found
+
+
+def version_of(distribution: str) -> str | None:
+    """Version of an installed distribution, or of Python; None where there is none."""
+    if distribution == "python":
+        return platform.python_version()
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

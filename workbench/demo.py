@@ -18,6 +18,7 @@ from sysmol.errors import CheckFailed
 from sysmol.files import make_folder
 from sysmol.isas import ISAS, TARGETS
 from sysmol.machine import load_machine
+from sysmol.workbench import provenance
 from sysmol.workbench.executor import open_executor, run_all
 from sysmol.workbench.key import Task
 from sysmol.workbench.steps import check, compile, simulate
@@ -116,7 +117,9 @@ class Chain:
             self._simulations(variants, manifests, executor)
         self.view.finish()
         command = " ".join(["sysmol", *sys.argv[1:]])
-        return write_report(collect(self.out, self.machine), self.out, command)
+        found = write_report(collect(self.out, self.machine), self.out, command)
+        provenance.write(self.out / "summary.json", self.view.inputs)
+        return found
 
     def _checks(self, variants: Sequence[str], manifests: Mapping[tuple[str, str], Path]) -> dict[str, Task]:
         """The NumPy reference and the host executable must give the stored logits."""

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from sysmol.files import atomic_write_json
+from sysmol.workbench.key import Inputs
 from sysmol.workbench.store import Entry, Store, show
 
 
@@ -16,12 +17,15 @@ class View:
         self.folder = folder
         self.listed = store.root / "shown" / f"{name}.json"
         self.names: set[str] = set()
+        self.inputs: list[Inputs] = []
+        """Of all entries that were shown."""
 
     def show(self, entry: Entry, below: Path = Path()) -> None:
         """Put an entry's products below the folder."""
         names = {product: (below / product).as_posix() for product in entry.record["products"]}
         show(self.folder, names, entry)
         self.names |= set(names.values())
+        self.inputs.append(entry.record["inputs"])
 
     def note(self, path: Path) -> Path:
         """Name a file that this run wrote below the folder."""

@@ -43,6 +43,7 @@ from sysmol.train.quantise.prepared import Prepared
 from sysmol.train.quantise.trainer import accuracy, settle_statistics
 from sysmol.train.recipes.pipeline import Trained, build_pipeline, schedule_of
 from sysmol.train.recipes.variants import Variant
+from sysmol.workbench import provenance
 from sysmol.workbench.key import Step, Task
 from sysmol.workbench.steps.train import subject_options, users_code
 from sysmol.workbench.store import Store
@@ -123,12 +124,12 @@ class Loop:
         self.view = View(self.store, self.folder)
         self.bench = Bench(self.store, self.view, settings, say)
         self.data, self.validation = hold_out(load(settings.dataset), settings.held_out, settings.seed)
-        task = training(settings, self.bench.gem5)
-        checkpoints = make_folder(self.store.resume_folder(task))
+        self.task = training(settings, self.bench.gem5)
+        checkpoints = make_folder(self.store.resume_folder(self.task))
         self.pipeline = build_pipeline(
             self.data, settings.model, schedule_of(settings.schedule), settings.seed, checkpoints, quiet=quiet
         )
-        self.pipeline.facts["codesign"] = task.resumes_at
+        self.pipeline.facts["codesign"] = self.task.resumes_at
         self.goal = 0.0
         self.best: Row | None = None
 
@@ -139,6 +140,7 @@ class Loop:
         with self.store.alone(self.folder):
             yield from self._rows()
             self.view.finish()
+            provenance.write(self.folder / "rounds.csv", [self.task.inputs, *self.view.inputs])
 
     def _rows(self) -> Iterator[Row]:
         module = self.pipeline.fp32()

@@ -7,19 +7,20 @@ files, rows and the ends of all phases. A killed run goes on where it stood; two
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sysmol.errors import SysmolError
-from sysmol.files import content_key, make_folder
+from sysmol.files import content_key, make_folder, sha256_file
 from sysmol.network import load as load_network
 from sysmol.network import save
 from sysmol.train.frontend.user_files import identity, is_own
 from sysmol.train.recipes.variants import Variant
+from sysmol.workbench import provenance
 from sysmol.workbench.executor import open_executor, run_chains
 from sysmol.workbench.experiments.spec import Spec
-from sysmol.workbench.experiments.table import COLUMNS, LARGE, NETWORKS, Row
+from sysmol.workbench.experiments.table import COLUMNS, IDENTITY, LARGE, NETWORKS, Row
 from sysmol.workbench.key import Task
 from sysmol.workbench.steps import experiment
 from sysmol.workbench.store import Entry, Store, load
@@ -158,21 +159,32 @@ def row_of(entry: Entry, chosen: Variant) -> Row:
     return {column: _rounded(found.get(column)) for column in COLUMNS}
 
 
-def take_networks(spec: Spec, out: str | Path, rows: Sequence[Row], table: Path) -> list[Path]:
-    """Put the networks of rows, without samples and provenance, into the folder beside a table of rows; those in full
-    precision that are large are left out. Returns the files."""
+def take_networks(
+    spec: Spec, out: str | Path, rows: Sequence[Row], table: Path, starts: Path | None = None
+) -> list[Path]:
+    """Put the networks of rows, without samples and provenance, into the folder beside a table of rows, and note there
+    where the rows come from. Networks in full precision that are large are left out. Returns the files."""
     taken = []
+    store, variants = Store(Path(out) / "store"), {chosen.name: chosen for chosen in spec.variants}
     for row in rows:
+        entry = store.find(_task(spec, variants[row["variant"]], row["seed"], starts=starts))
+        if entry is None:
+            continue
+        facts = {name: entry.record[name] for name in ("commit", "date")} | {"command": row["command"]}
         name = f"{row['variant']}.network.safetensors"
-        source = seed_folder(spec, out, row["seed"]) / name
-        if row["network_sha256"] is None or not source.is_file():
-            continue
-        network = load_network(source)
-        if network.is_float and source.stat().st_size > LARGE:
-            continue
-        whose = "-".join(str(row[column]) for column in ("network", "dataset", "seed"))
-        taken.append(save(make_folder(table.parent / NETWORKS) / f"{whose}-{name}", network, deploy=True))
+        network = load_network(entry.path(name)) if row["network_sha256"] is not None else None
+        if network is not None and not (network.is_float and entry.path(name).stat().st_size > LARGE):
+            whose = "-".join(str(row[column]) for column in IDENTITY if column != "variant")
+            path = save(make_folder(table.parent / NETWORKS) / f"{whose}-{name}", network, deploy=True)
+            facts |= {"network": path.name, "network_sha256": sha256_file(path)}
+            taken.append(path)
+        provenance.write(table, [entry.record["inputs"]], {row_name(row): facts})
     return taken
+
+
+def row_name(row: Mapping[str, Any]) -> str:
+    """What :mod:`sysmol.workbench.provenance` calls a row."""
+    return " ".join(str(row[column]) for column in IDENTITY)
 
 
 def _rounded(value: Any) -> Any:
