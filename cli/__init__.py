@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sysmol import __version__
-from sysmol.cli import chain, costs, facts, installation, interchange, kernels, results, simulation, training
+from sysmol.cli import chain, costs, facts, hwcost, installation, interchange, kernels, results, simulation, training
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import remove_empty_folders
 
@@ -42,7 +42,7 @@ def program(
 
 
 # In the order of the help text.
-for group in (chain, training, kernels, simulation, costs, facts, interchange, results, installation):
+for group in (chain, training, kernels, simulation, costs, hwcost, facts, interchange, results, installation):
     app.add_typer(group.commands)
 
 

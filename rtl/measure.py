@@ -185,3 +185,11 @@ def energies(
 def _one_lane(planes: Mapping[str, Any]) -> dict[str, Any]:
     """Operands of the first fp32 lane, under the names of its module: a * b + c."""
     return {"a": planes["vn"][:32], "b": planes["vm"][:32], "c": planes["vd"][:32]}
+
+
+def describe(point: Point, library: Library) -> list[tuple[str, Any]]:
+    """A point's figures by name, energies one by one."""
+    row = measure(point, library)
+    cases = row.pop("energy")
+    named = [(" ".join(c[k] for k in ("instruction", "selector", "operands") if c[k]) + ", pJ", c["pj"]) for c in cases]
+    return [*row.items(), *named]

@@ -57,8 +57,10 @@ def plan() -> list[Point]:
 
 def wants_energy(point: Point) -> bool:
     """Whether a point's energy is simulated: by all scripts where ratios are formed, else by the main one."""
-    if "," in point.patterns or (point.unit == "unit" and point.patterns != "P45"):
+    if "," in point.patterns or (point.patterns not in ("", "P45") and point.stages != 3):
         return False
+    if point.unit == "unit":
+        return point.patterns == "P45" and point.script == MAIN_SCRIPT
     return point.script == MAIN_SCRIPT or (point.patterns in ("", "P45") and point.stages in (2, 3))
 
 

@@ -73,12 +73,12 @@ def analyse(netlist: Netlist, library: Library, wire: float = 0.0) -> Timing:
             delays[gate.output] = [0.0]
             continue
         _propagate(gate.cell, gate.inputs, gate.output, loads[gate.output], arrival, slew, delays)
-    depth = stage_of(netlist)
-    last = max((depth[gate.output] for gate in netlist.flops), default=0)
+    height = heights(netlist)
+    last = max(height.values(), default=0)
     stages = [0.0] * (last + 1)
     for gate in netlist.flops:
         (net,) = gate.inputs
-        stage = depth[gate.output] - 1
+        stage = last - height[gate.output]
         stages[stage] = max(stages[stage], _capture(gate.cell, arrival[net], slew[net]))
     for bus in netlist.outputs.values():
         for net in bus:
@@ -87,12 +87,17 @@ def analyse(netlist: Netlist, library: Library, wire: float = 0.0) -> Timing:
     return Timing(stages, delays, mean_slews, dict(loads), launch)
 
 
-def stage_of(netlist: Netlist) -> dict[Net, int]:
-    """Most flip-flops on a way from an input to each net; constants are in stage 0."""
-    depth: dict[Net, int] = defaultdict(int)
-    for gate in netlist.gates:
-        depth[gate.output] = max((depth[net] for net in gate.inputs), default=0) + gate.cell.is_flop
-    return depth
+def heights(netlist: Netlist) -> dict[Net, int]:
+    """Of every flip-flop's output, how many flip-flops a way from it to an output has at most, with itself."""
+    above: dict[Net, int] = defaultdict(int)
+    found: dict[Net, int] = {}
+    for gate in reversed(netlist.gates):
+        height = above[gate.output] + gate.cell.is_flop
+        if gate.cell.is_flop:
+            found[gate.output] = height
+        for net in gate.inputs:
+            above[net] = max(above[net], height)
+    return found
 
 
 def _launch(flop: Cell, load: float) -> tuple[float, float]:

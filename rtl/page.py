@@ -1,0 +1,54 @@
+"""What is generated and committed: the tables of docs/hardware-cost.md, its figure, and a sample of the SystemVerilog.
+
+``python -m sysmol.rtl.page`` writes them, ``--check`` compares instead and exits with status 1 on a difference.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from sysmol.files import PACKAGE, atomic_write_text
+from sysmol.machine import pattern_set
+from sysmol.rtl import figure, results, sources, tables
+from sysmol.rtl.hardware import Hardware
+
+PAGE = PACKAGE / "docs" / "hardware-cost.md"
+FIGURE = PACKAGE / "docs" / "figures" / "hardware-cost.svg"
+SAMPLE = PACKAGE / "rtl" / "sample"
+SAMPLED = ("smol_pkg", "smol_decode", "smol_lanes", "smol_lane_0", "smol_chunk_421", "nibble_product")
+"""Generated modules that are committed for reading, as a unit with P4 has them."""
+
+
+def filled(text: str, table: dict[str, Any]) -> str:
+    """The page with every table between ``<!-- hwcost: NAME -->`` and ``<!-- end -->`` made anew."""
+
+    def replace(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return f"<!-- hwcost: {name} -->\n{tables.markdown(*tables.TABLES[name](table))}\n<!-- end -->"
+
+    return re.sub(r"<!-- hwcost: ([a-z ]+) -->\n.*?<!-- end -->", replace, text, flags=re.DOTALL)
+
+
+def files() -> dict[Path, str]:
+    """Content of every generated file by path."""
+    table = results.read()
+    modules = sources.generated(Hardware(pattern_set("P4"), cuts=("decode", "rows", "total", "product", "code")))
+    sample = {SAMPLE / f"{name}.sv": modules[f"{name}.sv"] for name in SAMPLED}
+    return {PAGE: filled(PAGE.read_text(encoding="utf-8"), table), FIGURE: figure.svg(table), **sample}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the generated parts, or with ``--check`` compare."""
+    stale = [path for path, text in files().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if "--check" in arguments:
+        for path in stale:
+            print(f"{path} is not what `python -m sysmol.rtl.page` makes", file=sys.stderr)
+        return int(bool(stale))
+    for path in stale:
+        atomic_write_text(path, files()[path])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,182 @@
+"""Tables of the cost file: areas, delays and energies; MACs per cycle and per area; ratios over the scripts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sysmol.pattern import CHUNK_BITS, CHUNKS
+from sysmol.rtl import results
+from sysmol.rtl.results import MAIN_SCRIPT, SETS, find
+
+MACS = {"sdot": 16, "smmla": 32, "fma4": 4}
+"""Products per instruction of the units that the SMOL unit is compared with."""
+BITS = (4, 2, 1)
+
+Rows = list[list[str]]
+
+
+def products(instruction: str, bits: int) -> int:
+    """Products of a SMOL instruction whose registers hold elements of one precision."""
+    if instruction in ("vmac", "vdot"):
+        return CHUNKS * CHUNK_BITS // bits
+    return {4: 8, 2: 16, 1: 16}[bits]
+
+
+def energy(row: dict[str, Any], instruction: str, selector: str, operands: str = "uniform") -> float | None:
+    """pJ of an instruction at a point; None where it was not simulated."""
+    for case in row.get("energy", []):
+        if (case["instruction"], case["selector"], case["operands"]) == (instruction, selector, operands):
+            return float(case["pj"])
+    return None
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A cell: a dash where there is no value."""
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _of_row(row: dict[str, Any]) -> tuple[str, list[float | None]]:
+    """Instruction that stands for a row's energy, and its energies with 4, 2 and 1 bits (or its only one)."""
+    unit = row["unit"]
+    if unit in MACS:
+        return unit, [energy(row, unit, "")]
+    instruction = {"mul": "vmla", "pack": "vqpk", "vmac": "vmac"}.get(unit, "vdot")
+    patterns = ("(8,0,0)", "(0,8,0)", "(0,0,8)")
+    selectors = patterns if instruction in ("vdot", "vmac") else tuple(f"{bits} bits" for bits in BITS)
+    return instruction, [energy(row, instruction, selector) for selector in selectors]
+
+
+UNIT_NAMES = {
+    "array": "vdot, vmac",
+    "mul": "vmul, vmla",
+    "pack": "vqpk",
+    "unit": "all five instructions",
+    "vdot": "vdot alone",
+    "vmac": "vmac alone",
+    "sdot": "sdot (int8)",
+    "smmla": "smmla (int8)",
+    "fma4": "fp32 FMA x4",
+}
+
+
+def costs(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[str], Rows]:
+    """Every named point of one script: areas, delay of every stage, energy."""
+    head = [
+        "unit",
+        "patterns",
+        "stages",
+        "logic, um2",
+        "flip-flops, um2",
+        "delay of each stage, ps",
+        "pJ (4, 2, 1 bits)",
+    ]
+    order = list(UNIT_NAMES)
+    rows = [row for row in table["points"] if row["script"] == script and "," not in row["patterns"]]
+    rows.sort(key=lambda r: (order.index(r["unit"]), SETS.index(r["patterns"]) if r["patterns"] else 0, r["stages"]))
+    cells = []
+    for row in rows:
+        found = [value for value in _of_row(row)[1] if value is not None]
+        cells.append(
+            [
+                UNIT_NAMES[row["unit"]],
+                row["patterns"],
+                str(row["stages"]),
+                number(row["logic_um2"], 1),
+                number(row["flop_um2"], 1),
+                " ".join(number(delay, 0) for delay in row["stage_ps"]),
+                " / ".join(number(value) for value in found) or "–",
+            ]
+        )
+    return head, cells
+
+
+def ratios(table: dict[str, Any]) -> tuple[list[str], Rows]:
+    """Logic area and energy relative to sdot's, by each script, at the stages that fit sdot's clock of two stages."""
+    scripts = sorted(table["scripts"])
+    head = ["logic area of sdot", *scripts, "energy of sdot", *scripts]
+    choices = [("array", name, 3) for name in SETS] + [("mul", "", 2), ("pack", "", 2), ("unit", "P45", 3)]
+    choices += [("smmla", "", 2), ("fma4", "", 3)]
+    cells = []
+    for unit, patterns, stages in choices:
+        areas, joules = [], []
+        for script in scripts:
+            row, base = find(table, unit, patterns, stages, script), find(table, "sdot", "", 2, script)
+            areas.append(number(row["logic_um2"] / base["logic_um2"]))
+            mine, other = _of_row(row)[1][0], energy(base, "sdot", "")
+            joules.append(number(mine / other if mine is not None and other is not None else None))
+        name = " ".join(part for part in (UNIT_NAMES[unit], patterns) if part)
+        cells.append([name, *areas, f"{_of_row(row)[0]}, widest elements", *joules])
+    return head, cells
+
+
+def equal_area(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[str], Rows]:
+    """MACs per cycle, and per cycle and um2, of every instruction: by its own block's area, and by the whole unit's.
+
+    Areas are logic and pipeline flip-flops; every unit starts one instruction a cycle.
+    """
+    head = [
+        "instruction",
+        "bits",
+        "MACs per cycle",
+        "um2",
+        "MACs per cycle and 1,000 um2",
+        "of the whole unit",
+        "pJ per MAC",
+    ]
+    cells = []
+    whole = _area(find(table, "unit", "P45", 3, script))
+    for unit, patterns, stages, instructions in (
+        ("array", "P45", 3, ("vdot", "vmac")),
+        ("mul", "", 2, ("vmul", "vmla")),
+    ):
+        row = find(table, unit, patterns, stages, script)
+        for instruction in instructions:
+            for bits, pattern in zip(BITS, ("(8,0,0)", "(0,8,0)", "(0,0,8)"), strict=True):
+                count = products(instruction, bits)
+                joules = energy(row, instruction, pattern if unit == "array" else f"{bits} bits")
+                cells.append(_line(instruction, str(bits), count, _area(row), whole, joules))
+    for unit, stages, width in (("sdot", 2, "8"), ("smmla", 2, "8"), ("fma4", 3, "32")):
+        row = find(table, unit, "", stages, script)
+        cells.append(_line(unit, width, MACS[unit], _area(row), None, energy(row, unit, "")))
+    return head, cells
+
+
+def _area(row: dict[str, Any]) -> float:
+    return float(row["logic_um2"] + row["flop_um2"])
+
+
+def _line(name: str, bits: str, count: int, area: float, whole: float | None, joules: float | None) -> list[str]:
+    return [
+        name,
+        bits,
+        str(count),
+        number(area, 0),
+        number(1000 * count / area, 1),
+        number(1000 * count / whole, 1) if whole else "",
+        number(joules / count if joules is not None else None, 3),
+    ]
+
+
+def chunk_costs(table: dict[str, Any]) -> tuple[list[str], Rows]:
+    """What precisions cost: one-stage arrays whose pattern sets differ in what their chunks can hold."""
+    base = find(table, "array", "P1", 1)
+    head = ["patterns", "precisions of the chunks", "logic, um2", "more than P1", "per chunk that has more"]
+    cells = [["P1", "8 chunks of 4", number(base["logic_um2"], 1), "", ""]]
+    for name, patterns in results.chunk_sets().items():
+        row = find(table, "array", ",".join(map(str, sorted(patterns))), 1)
+        more = row["logic_um2"] - base["logic_um2"]
+        count = sum(int(word) for word in name.split() if word.isdigit() and name.startswith(word)) or 8
+        cells.append([str(len(patterns)), name, number(row["logic_um2"], 1), number(more, 1), number(more / count, 1)])
+    for name in SETS[1:]:
+        row = find(table, "array", name, 1)
+        more = row["logic_um2"] - base["logic_um2"]
+        cells.append([name, "8 chunks of 4, 2, 1", number(row["logic_um2"], 1), number(more, 1), number(more / 8, 1)])
+    return head, cells
+
+
+TABLES = {"costs": costs, "ratios": ratios, "equal area": equal_area, "chunks": chunk_costs}
+
+
+def markdown(head: Sequence[str], rows: Rows) -> str:
+    """A table of a page."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
