@@ -100,14 +100,14 @@ def layer_tables(results: Results) -> list[Block]:
     tables: list[Block] = []
     keys = ["isa", "variant", "source", "machine"]
     for (isa, variant, source, machine), rows in results.layers.groupby(keys, sort=False):
-        rows = rows.assign(interval=[_between(row) for row in rows.to_dict("records")])
+        rows = rows.assign(interval=rows.apply(_between, axis=1))
         names = [name for name in LAYER_COLUMNS if name in rows and not rows[name].isin([None, math.nan, 0]).all()]
         table = Table.of([LAYER_COLUMNS[name] for name in names], rows[names].itertuples(index=False))
         tables.append(Details(f"{variant}, {isa_name(str(isa))}: {source}, machine {machine}", [table]))
     return tables
 
 
-def _between(row: Mapping[Any, Any]) -> str | None:
+def _between(row: pd.Series) -> str | None:
     """The interval of a layer's cycles, where it is not a point."""
     low, high = row["cycles_low"], row["cycles_high"]
     return f"{low:,.0f} to {high:,.0f}" if low < high else None

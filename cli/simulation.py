@@ -1,6 +1,8 @@
 """Commands that simulate in gem5 and prepare what it needs."""
 
 import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -74,6 +76,9 @@ def sweep_(
     cluster: ClusterAddress = "",
 ) -> None:
     """Simulate networks x ISAs x machines x pattern sets; runs only what the ledger lacks, goes on after a kill."""
+    from sysmol.analysis.page import render
+    from sysmol.analysis.sweep_page import sweep_page
+    from sysmol.files import atomic_write_text
     from sysmol.workbench.sweep.ledger import LAYER, Ledger
     from sysmol.workbench.sweep.runner import run_sweep
     from sysmol.workbench.sweep.show import Display
@@ -89,8 +94,11 @@ def sweep_(
     show_table(columns, table[columns].astype(object).to_numpy().tolist())
     if checked.layers_once:
         say("networks are sums over their layers: every different layer ran alone, equal ones once")
+    page = sweep_page(table, f"Sweep {spec.stem}", shlex.join(["sysmol", *sys.argv[1:]]))
+    atomic_write_text(folder / "sweep.html", render(page))
     ended = ", ".join(f"{count} {status}" for status, count in tally.ended.items()) or "nothing"
-    say(f"{tally.points} points: {tally.known} known before; ran {tally.ran}: {ended}; ledger {folder / 'ledger.csv'}")
+    written = f"{folder / 'ledger.csv'}, {folder / 'sweep.html'}"
+    say(f"{tally.points} points: {tally.known} known before; ran {tally.ran}: {ended}; wrote {written}")
 
 
 @commands.command("verify-gem5", rich_help_panel=PANEL)

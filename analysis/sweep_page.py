@@ -1,0 +1,83 @@
+"""The page of a sweep: accuracy over cycles for every ISA, core model and machine, and all points as a table."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sysmol.analysis.costs.quantity import Kind
+from sysmol.analysis.figures import isa_name, variant_colour
+from sysmol.analysis.front import trade_off_figure
+from sysmol.analysis.page import Block, Column, Figure, Figures, Page, Section, Table, Text, Tile
+from sysmol.analysis.page.values import percent, thousands
+
+WHOLE, OK = "network", "ok"
+"""Kind and status of a network that ran as a whole and ended well, as the ledger writes them."""
+PANELS = 12
+"""Figures at most; the table has all."""
+
+
+def sweep_page(table: pd.DataFrame, title: str, foot: str = "") -> Page:
+    """``table``: rows of a sweep's ledger (its columns) that are of whole networks, measured at once or by layers."""
+    good = table[table["status"] == OK]
+    tiles = [Tile("Points that ended well", f"{len(good)} of {len(table)}", bad=len(good) < len(table))]
+    timed = good.dropna(subset=["cycles"])
+    if len(timed):
+        fastest = timed.sort_values("cycles", kind="stable").iloc[0].to_dict()
+        where = f"{isa_name(str(fastest['isa']))}, machine {fastest['machine']}"
+        lines = [f"{fastest['variant']}, {where}, patterns {fastest['patterns']}"]
+        tiles.append(Tile("Fewest cycles per image", thousands(float(fastest["cycles"])), lines))
+    known = timed.dropna(subset=["accuracy_integer"])
+    if len(known):
+        best = known.sort_values("accuracy_integer", ascending=False, kind="stable").iloc[0].to_dict()
+        tiles.append(Tile("Best accuracy", percent(float(best["accuracy_integer"])), [str(best["variant"])]))
+    sections = [Section("Accuracy over cycles", _figures(known)), Section("Points", [_table(table)])]
+    return Page(title, tiles=tiles, sections=[each for each in sections if each.blocks], foot=foot)
+
+
+def _figures(known: pd.DataFrame) -> list[Block]:
+    variants = list(dict.fromkeys(map(str, known["variant"])))
+    colours = {variant: variant_colour(variant, variants) for variant in variants}
+    found = []
+    groups = list(known.groupby(["isa", "cpu", "machine"], sort=False))
+    for (isa, cpu, machine), rows in groups[:PANELS]:
+        where = f"{isa_name(str(isa))}, {cpu}, machine {machine}"
+        label = "cycles per image"
+        found.append(Figure(trade_off_figure(_points(rows), label, colours), f"{where}: accuracy over {label}."))
+    if not found:
+        return []
+    note = "Hollow points are sums over layers that ran alone."
+    more = f" {len(groups) - PANELS} more are in the table alone." if len(groups) > PANELS else ""
+    return [Figures(found), Text(note + more, note=True)]
+
+
+def _points(rows: pd.DataFrame) -> pd.DataFrame:
+    """As :func:`sysmol.analysis.front.trade_off_figure` takes them; names tell pattern sets apart where several are."""
+    accuracy, cost = rows["accuracy_integer"].astype(float), rows["cycles"].astype(float)
+    variant = rows["variant"].astype(str)
+    several = rows.groupby("variant")["patterns"].transform("nunique") > 1
+    return pd.DataFrame(
+        {
+            "name": variant.where(~several, variant + " " + rows["patterns"].astype(str)), "group": variant,
+            "accuracy": accuracy, "accuracy_low": accuracy, "accuracy_high": accuracy, "cost": cost, "cost_low": cost,
+            "cost_high": cost, "front": True,
+            "kind": [Kind.MEASURED if kind == WHOLE else Kind.ESTIMATE for kind in rows["kind"]],
+        }
+    )  # fmt: skip
+
+
+def _table(table: pd.DataFrame) -> Table:
+    columns = [
+        Column("network"), Column("ISA"), Column("machine", minor=True), Column("patterns", minor=True),
+        Column("core model", minor=True), Column("images", number=True, minor=True), Column("ended"),
+        Column("accuracy", number=True), Column("cycles per image", number=True),
+        Column("MACs per cycle", number=True, minor=True), Column("of", minor=True),
+    ]  # fmt: skip
+    rows = [
+        [
+            row["variant"], isa_name(row["isa"]), row["machine"], row["patterns"], row["cpu"], row["images"],
+            row["status"] if row["status"] == OK else f"{row['status']}: {row['error']}",
+            percent(row["accuracy_integer"]), row["cycles"], row["macs_per_cycle"], row["kind"],
+        ]
+        for row in table.astype(object).where(table.notna(), None).to_dict("records")
+    ]  # fmt: skip
+    return Table.of(columns, rows)

@@ -1,0 +1,34 @@
+"""The page of a sweep, from a ledger's rows."""
+
+import pandas as pd
+
+from sysmol.analysis.page import render
+from sysmol.analysis.sweep_page import sweep_page
+
+
+def rows() -> pd.DataFrame:
+    """Two networks on two ISAs, one point that failed, one sum of layers."""
+    same = {"machine": "o3-n1", "cpu": "o3", "images": 2, "error": None, "macs_per_cycle": 10.0, "kind": "network"}
+    points = [
+        {"variant": "w4", "isa": "arm", "patterns": "P1", "status": "ok", "accuracy_integer": 0.97, "cycles": 4000.0},
+        {"variant": "<b>", "isa": "arm", "patterns": "P4", "status": "ok", "accuracy_integer": 0.96, "cycles": 3000.0},
+        {"variant": "<b>", "isa": "arm", "patterns": "P8", "status": "ok", "accuracy_integer": 0.96, "cycles": 2900.0},
+        {"variant": "w4", "isa": "riscv", "patterns": "P1", "status": "failed", "error": "no <memory>"},
+    ]
+    table = pd.DataFrame([same | point for point in points])
+    table.loc[2, "kind"] = "sum of layers"
+    return table
+
+
+def test_the_page_of_a_sweep() -> None:
+    page = render(sweep_page(rows(), "Sweep <x>", "sysmol sweep x.toml"))
+    assert "<b>3 of 4</b>" in page and "Sweep &lt;x&gt;" in page and "&lt;b&gt;" in page
+    assert "2.9 k" in page and "97.00%" in page and "failed: no &lt;memory&gt;" in page
+    assert page.count("data:image/svg+xml") == 1 and "<script" not in page
+    assert page == render(sweep_page(rows(), "Sweep <x>", "sysmol sweep x.toml"))
+
+
+def test_a_sweep_without_accuracies_or_cycles() -> None:
+    table = rows().assign(accuracy_integer=None)
+    assert "data:image" not in render(sweep_page(table, "Sweep"))
+    assert "0 of 4" in render(sweep_page(table.assign(status="failed", cycles=None), "Sweep"))
