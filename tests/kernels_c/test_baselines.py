@@ -116,9 +116,7 @@ def test_host(style, name, build, assert_answers, seed):
     assert_answers(net, [str(build(net, "host", style, "-O1", "-Werror"))])
 
 
-@pytest.mark.parametrize(
-    ("isa", "style", "name"), [(i, s, n) for i in ISAS for s in SERVES[i] for n in NETWORKS[s]]
-)
+@pytest.mark.parametrize(("isa", "style", "name"), [(i, s, n) for i in ISAS for s in SERVES[i] for n in NETWORKS[s]])
 def test_cross(isa, style, name, build, emulator, assert_answers, seed):
     prefix = emulator(isa)
     net = NETWORKS[style][name](seed)
