@@ -1,12 +1,18 @@
 """Commands that bring networks in from other formats and out to them."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sysmol.cli.options import NetworkFile, say
+from sysmol.cli.tables import show_table
 from sysmol.errors import SysmolError
+
+if TYPE_CHECKING:
+    from sysmol.train.frontend.readers import Imported
 
 PANEL = "Other formats"
 commands = typer.Typer()
@@ -27,3 +33,30 @@ def export(
 
     path = onnx_out.write(onnx, net)
     say(f"wrote {path}: {path.stat().st_size:,} bytes, the same logits as {network} in integers")
+
+
+@commands.command("import", rich_help_panel=PANEL)
+def import_network(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file.")],
+) -> None:
+    """Read another tool's network and tell what became of every operator (docs/interchange.md)."""
+    from sysmol.train.frontend.readers import read_model
+
+    network = read_model(file)
+    rows = [[step.operator, step.name, step.how, step.layer, step.note] for step in network.table()]
+    units = list(network.graph().units.values())
+    channels, height, width = network.shape
+    show_table(["operator", "result in the file", "here", "layer", "note"], rows, title=str(file))
+    weights = sum(unit.weight.numel() for unit in units if unit.weight is not None)
+    say(f"input: {channels} x {height} x {width}, {describe_input(network)}")
+    say(f"layers: {len(units) - 1} with {weights:,} weights, {units[-1].shape[0]} logits")
+
+
+def describe_input(network: Imported) -> str:
+    """What the file does to its input before the first layer."""
+    means, scales = ([f"{value:g}" for value in dict.fromkeys(values)] for values in (network.mean, network.scale))
+    grid = network.input_grid
+    stored = f", stored as {grid.scale:g} * (q {-grid.zero_point:+d})" if grid is not None else ""
+    if set(network.mean) == {0.0} and set(network.scale) == {1.0}:
+        return f"as it is{stored}"
+    return f"(x - mean) / scale with mean {' '.join(means)}, scale {' '.join(scales)}{stored}"
