@@ -5,6 +5,7 @@ networks, within :data:`FLOAT_TOLERANCE`). Values are the integers x of docs/net
 
 * Sums are whole numbers in any order of adding: a float32 ``Conv`` where the bound on the accumulator is below 2**24,
   up to which float32 holds every integer; a ``ConvInteger`` elsewhere.
+* A high product ``((x << left) * M) >> 31`` is one of int64, moved to where it is not negative and divided.
 * ``(acc * M + B + r * R) >> shift``, clamped, becomes ``Clip`` to what will be shifted into ``lo .. hi``, then a
   division by ``2**shift``: ONNX divides integers towards zero, so ``lo`` is taken off first and added afterwards. All
   in int32, in int64 where the offset could leave 32 bits.
@@ -22,7 +23,10 @@ import numpy as np
 from sysmol.files import atomic_write_bytes
 from sysmol.interchange.extras import extra
 from sysmol.network import (
+    HIGH_SHIFT,
     INT32_MAX,
+    LOW,
+    RESIDUAL_SHIFT,
     Array,
     Layer,
     Network,
@@ -30,9 +34,10 @@ from sysmol.network import (
     accumulator_bound,
     alignment,
     dense_weight,
+    largest_sum,
     layer_classes,
     magnitude,
-    requantised_bound,
+    product_bound,
     upper_codes,
 )
 from sysmol.network.operations import aligned_weight
@@ -85,6 +90,9 @@ class Writer:
         facts = {"network": net.name, "description": net.description}
         if "logit_scale" in net.provenance:
             facts["logit_scale"] = repr(net.provenance["logit_scale"])
+        if net.normalisation is not None:
+            means, scales = net.normalisation.of_channels(image.channels)
+            facts |= {"input_mean": " ".join(map(repr, means)), "input_scale": " ".join(map(repr, scales))}
         shape = ["n", image.height, image.width, image.channels]
         return nodes.model(net.name, {source: ("uint8", shape)}, {result: (kind, ["n", net.classes])}, facts)
 
@@ -174,16 +182,16 @@ class Writer:
         assert out.M is not None
         span = Span.of(self.net, layer, out)
         kind = np.int32 if span.fits_int32 else np.int64
-        if kind is np.int64:
-            y = nodes.cast(y, "int64", f"{name}.acc_int64")
-        y = nodes.node("Mul", [y, nodes.constant(f"{name}.M", channels(out.M), kind)], f"{name}.scaled")
+        bound = accumulator_bound(self.net, layer)
+        y = self._product(y, f"{name}.M", out.M, out.multiply, out.pre, bound, kind)
         y = nodes.node("Add", [y, self._bias(layer, out, span.offset << out.shift, kind)], f"{name}.biased")
         if layer.residual:
             assert out.R is not None
-            r = self.form(layer.residual, "int32")
-            r = r if kind is np.int32 else nodes.cast(r, "int64", f"{name}.residual_int64")
-            factor = nodes.constant(f"{name}.R", channels(out.R), kind)
-            y = nodes.node("Add", [y, nodes.node("Mul", [r, factor], f"{name}.residual")], f"{name}.added")
+            r = self.net.tensors[layer.residual]
+            left, multiply = RESIDUAL_SHIFT[r.format], out.residual_multiply
+            operand = self.form(layer.residual, "int32")
+            added = self._product(operand, f"{name}.R", out.R, multiply, left, magnitude(r), kind)
+            y = nodes.node("Add", [y, added], f"{name}.added")
         if span.clamps:
             # Ends of what the shift maps into 0 .. hi - lo. A Clip takes numbers, a Min one per channel.
             limits = ((span.high - span.offset + 1) << out.shift) - 1
@@ -203,6 +211,25 @@ class Writer:
         twice = nodes.node("Mul", [code, nodes.constant("two", 2, np.float32)], f"{name}.twice")
         middle = nodes.constant(f"{name}.middle", channels((1 << t.precisions) - 1), np.float32)
         self.forms[name, "float32"] = nodes.node("Sub", [twice, middle], name)
+
+    def _product(
+        self, x: str, name: str, factor: Array, multiply: str, left: int, bound: Array, kind: type
+    ) -> str:  # fmt: skip
+        """``sysmol.network.sums.product`` of ``|x| <= bound``, in int32 or int64 as ``kind`` says."""
+        nodes = self.nodes
+        if multiply == LOW:
+            x = x if kind is np.int32 else nodes.cast(x, "int64", f"{name}.operand")
+            return nodes.node("Mul", [x, nodes.constant(name, channels(factor), kind)], f"{name}.product")
+        x = nodes.cast(x, "int64", f"{name}.operand")
+        shifted = nodes.constant(name, channels(factor.astype(np.int64) << left), np.int64)
+        whole = nodes.node("Mul", [x, shifted], f"{name}.whole")
+        # A division by 2**31 towards zero is the shift where nothing is negative.
+        offset = int(product_bound(bound, factor, multiply, left).max())
+        raised = nodes.constant(f"{name}.raise", offset << HIGH_SHIFT, np.int64)
+        unit = nodes.constant("high_unit", 1 << HIGH_SHIFT, np.int64)
+        high = nodes.node("Div", [nodes.node("Add", [whole, raised], f"{name}.raised"), unit], f"{name}.high")
+        lowered = nodes.node("Sub", [high, nodes.constant(f"{name}.lower", offset, np.int64)], f"{name}.product")
+        return lowered if kind is np.int64 else nodes.cast(lowered, "int32", f"{name}.product_int32")
 
     def _bias(self, layer: Layer, out: Output, offset: int, kind: type) -> str:
         """Name of B less the offset, ``[C, 1, 1]`` or one per pixel."""
@@ -232,8 +259,9 @@ class Span:
     @classmethod
     def of(cls, net: Network, layer: Layer, out: Output) -> Span:
         assert out.M is not None
-        reach = magnitude(net.tensors[layer.residual]) if layer.residual else None
-        total = requantised_bound(accumulator_bound(net, layer), out.M, out.B, reach, out.R)
+        r = net.tensors[layer.residual] if layer.residual else None
+        reach, form = (None, "") if r is None else (magnitude(r), r.format)
+        total = largest_sum(out, accumulator_bound(net, layer), reach, form, padded=False)
         high = upper_codes(net.tensors[out.tensor], out.hi).astype(np.int64)
         return cls(int(total.max()), int(out.lo), high, out.shift)
 
@@ -270,6 +298,14 @@ def _rescale(writer: Writer, layer: Layer) -> None:
     writer.requantise(layer, writer.form(layer.input, "float32" if writer.net.is_float else "int32"))
 
 
+def _flatten(writer: Writer, layer: Layer) -> None:
+    x = writer.form(layer.input, "float32" if writer.net.is_float else "int32")
+    by_pixel = writer.nodes.node("Transpose", [x], f"{layer.name}.by_pixel", perm=[0, 2, 3, 1])
+    count = writer.net.tensors[layer.targets[0]].channels
+    shape = writer.nodes.constant(f"{layer.name}.shape", [-1, count, 1, 1], np.int64)
+    writer.requantise(layer, writer.nodes.node("Reshape", [by_pixel, shape], f"{layer.name}.acc"))
+
+
 def _maxpool(writer: Writer, layer: Layer) -> None:
     # float32 holds all formats but s32 exactly.
     wide = writer.net.tensors[layer.input].format == "s32"
@@ -288,6 +324,7 @@ LAYERS: dict[str, Callable[[Writer, Layer], None]] = {
     "depthwise": _depthwise,
     "avgpool": _avgpool,
     "rescale": _rescale,
+    "flatten": _flatten,
     "maxpool": _maxpool,
 }
 """How every operation of :data:`sysmol.network.OPERATIONS` is written."""

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
@@ -13,7 +14,8 @@ from sysmol.errors import SysmolError
 from sysmol.interchange import evaluation, extras
 from sysmol.interchange.onnx_out import FLOAT_TOLERANCE, LAYERS, to_onnx
 from sysmol.network import INT32_MAX, OPERATIONS, Layer, Network, Output, Tensor, load, save, validate
-from sysmol.network.builder import Builder
+from sysmol.network.builder import Builder, any_network
+from sysmol.network.model import HIGH, MULTIPLIES
 from sysmol.network.reference import evaluate
 
 NAMES = list(all_networks(0))
@@ -21,9 +23,11 @@ COUNT = int(os.environ.get("SYSMOL_TEST_NETWORKS", "20"))
 """Random networks: `make test-onnx` takes more."""
 
 
-def networks(seed: int, count: int) -> list[tuple[int, str]]:
-    """Seed and name of so many networks, which between them reach all kinds of layers."""
-    return [(seed + number // len(NAMES), NAMES[number % len(NAMES)]) for number in range(count)]
+def networks(seed: int, count: int) -> Iterator[tuple[str, Network]]:
+    """So many networks with what they were made from: random in everything, and made to reach all kinds of layers."""
+    for number in range(count):
+        each, name = seed + number, NAMES[number // 2 % len(NAMES)]
+        yield (f"{name} {each}", all_networks(each)[name]()) if number % 2 else (f"any {each}", any_network(each))
 
 
 def differences(net: Network, model: onnx.ModelProto) -> int:
@@ -44,12 +48,24 @@ def test_every_operation_is_written():
 
 
 def test_networks_of_all_layer_kinds(seed):
-    seen = set()
-    for number, name in networks(seed, COUNT):
-        net = all_networks(number)[name]()
-        seen |= {layer.op for layer in net.layers}
-        assert differences(net, to_onnx(net)) == 0, (number, name)
-    assert seen == OPERATIONS.keys()
+    operations, products = set(), set()
+    for name, net in networks(seed, COUNT):
+        operations |= {layer.op for layer in net.layers}
+        products |= {out.multiply for layer in net.layers for out in layer.outputs}
+        assert differences(net, to_onnx(net)) == 0, name
+    assert operations >= OPERATIONS.keys() - {"flatten"} and products == set(MULTIPLIES)
+
+
+def test_flatten_and_high_products(seed):
+    rng = np.random.default_rng(seed)
+    b = Builder(rng, 4, 3, 2, "flat", high=1.0)
+    (x,) = b.flatten("image", [[4] * 24])
+    x, wide = b.layer("conv2d", x, [[2] * 20, "s16"], 20)
+    (x,) = b.layer("conv2d", x, [[4] * 20], 20, residual=wide)
+    b.classifier(x)
+    net = b.finish(5)
+    assert all(out.multiply == HIGH for layer in net.layers for out in layer.outputs)
+    assert differences(net, to_onnx(net)) == 0
 
 
 def test_file_versions(tmp_path, seed):
