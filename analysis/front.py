@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from sysmol.analysis.costs.objectives import objective
 from sysmol.analysis.costs.quantity import Kind
 from sysmol.analysis.figures import WIDTH, short, styled, svg_of, tidy
+from sysmol.analysis.moved import moved_from
 from sysmol.analysis.page.values import thousands
 
 FRONT = ("accuracy", "size", "cycles")
@@ -122,3 +123,7 @@ def place_labels(axes: Axes, x: pd.Series, y: pd.Series, names: pd.Series) -> li
         force_text=(0.3, 0.5), max_move=None, arrowprops={"arrowstyle": "-", "color": "#5a6675", "lw": 0.5},
     )  # fmt: skip
     return texts
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for defined
+    __getattr__ = moved_from(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sysmol.analysis import details, figures
 from sysmol.analysis.costs.estimate import FORMULA
@@ -12,6 +12,7 @@ from sysmol.analysis.costs.quantity import Kind, Quantity
 from sysmol.analysis.front import trade_off_figure
 from sysmol.analysis.headline import designs, points, tiles, totals
 from sysmol.analysis.learning import learning_curve
+from sysmol.analysis.moved import moved_from
 from sysmol.analysis.page import Block, Details, Figure, Figures, Page, Section, Table, Text, render
 from sysmol.analysis.precisions import precision_table
 from sysmol.analysis.products import Results
@@ -144,3 +145,7 @@ def write_report(results: Results, out: str | Path, command: str, main_variant: 
     atomic_write_text(out / "report.html", page)
     atomic_write_json(out / "summary.json", facts)
     return facts
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for defined
+    __getattr__ = moved_from(__name__)

@@ -9,7 +9,9 @@ import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sysmol.analysis.moved import moved_from
 from sysmol.errors import SysmolError
 
 COUNTS = ("insts", "smol", "simd", "load", "store", "vset", "scalar", "branch")
@@ -114,3 +116,7 @@ def block_counts(block: Mapping[str, float], smol_classes: Collection[str]) -> d
             levels = [0.0]  # the cache is there, but saw no miss
         row[column] = sum(levels) if levels else math.nan
     return row
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for defined
+    __getattr__ = moved_from(__name__)

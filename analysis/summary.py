@@ -3,12 +3,14 @@
 import math
 import platform
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from sysmol import __version__
 from sysmol.analysis import runs
+from sysmol.analysis.intervals import accuracy_interval
+from sysmol.analysis.moved import moved_from
 from sysmol.analysis.products import Results
 
 SUMMARY_FORMAT, SUMMARY_VERSION = "sysmol-summary", 1
@@ -66,6 +68,12 @@ def cycle_records(layers: pd.DataFrame) -> list[dict[str, Any]]:
     return records
 
 
+def _interval(metrics: dict[str, Any]) -> list[float] | None:
+    """The 95% interval of the integers' accuracy, where it and the number of test images are known."""
+    accuracy, images = metrics.get("accuracy_integer"), metrics.get("test_images")
+    return list(accuracy_interval(accuracy, images)) if accuracy is not None and images else None
+
+
 def summary(results: Results, command: str, main_variant: str = "mixed") -> dict[str, Any]:
     """The content of ``summary.json``; accuracy and size of ``main_variant`` stand at its top."""
     checks = agreement(results)
@@ -80,6 +88,7 @@ def summary(results: Results, command: str, main_variant: str = "mixed") -> dict
         "host": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "network": main_variant if main_variant in metrics else next(iter(metrics)),
         "accuracy": {kind: main.get(f"accuracy_{kind}") for kind in ("fp32", "float", "integer")},
+        "accuracy_interval": _interval(main),
         "bits_per_parameter": main.get("bits_per_parameter"),
         "compression": main.get("compression"),
         "cycles_source": sorted(set(results.cycles()["source"])) if len(results.layers) else [],
@@ -91,3 +100,7 @@ def summary(results: Results, command: str, main_variant: str = "mixed") -> dict
         "left_out_as_stale": results.stale,
         "cycles": cycle_records(results.layers) if len(results.layers) else [],
     }
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for defined
+    __getattr__ = moved_from(__name__)

@@ -26,13 +26,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sysmol.analysis.costs.estimate import Estimate, bounds
 from sysmol.analysis.costs.gem5 import Gem5
 from sysmol.analysis.costs.protocol import CostModel
 from sysmol.analysis.costs.quantity import Quantity
 from sysmol.analysis.costs.workload import Workload
+from sysmol.analysis.moved import moved_from
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json, read_json
 from sysmol.machine import Machine
@@ -150,3 +151,7 @@ def fixed_share(region: Mapping[str, Any], channels: int, patterns: Sequence[int
         "chains": 0,
     }
     return max(bounds({**region, "mix": rest}, machine).values()) / max(bounds(region, machine).values())
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for defined
+    __getattr__ = moved_from(__name__)

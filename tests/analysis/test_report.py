@@ -79,6 +79,7 @@ def test_the_first_screen_says_what_matters(products: Path) -> None:
     page = texts((products / "report.html").read_text())
     first = page[: page.index("<section>")]
     low, high = accuracy_interval(0.975, 400)
+    assert json.loads((products / "summary.json").read_text())["accuracy_interval"] == [low, high]
     for words in ("97.50%", f"{100 * low:.1f} to {100 * high:.1f}%: 95% interval, 400 test images", "fp32: 98.00%",
                   "1 kB", "int8: 2 kB, 2.0x as large", "fp32: 8 kB, 8.0x as large"):  # fmt: skip
         assert words.replace(" ", "") in first.replace(" ", "").replace("\xa0", ""), words
