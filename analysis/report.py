@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sysmol.analysis import details, figures
 from sysmol.analysis.costs.estimate import FORMULA
+from sysmol.analysis.costs.objectives import objective
 from sysmol.analysis.costs.quantity import Kind, Quantity
 from sysmol.analysis.front import trade_off_figure
 from sysmol.analysis.headline import designs, points, tiles, totals
@@ -52,7 +53,7 @@ def _trade_offs(results: Results) -> Section:
         if len(shown):
             kind = next(iter(costs.values())).kind
             word = "" if kind is Kind.MEASURED else f" ({kind})"
-            label = f"cycles per image, {figures.isa_name(rows['isa'].iloc[0])}{word}"
+            label = f"{objective('cycles').title}, {figures.isa_name(rows['isa'].iloc[0])}{word}"
             caption = f"Accuracy over {label}; {rows['source'].iloc[0]}, machine {rows['machine'].iloc[0]}."
             found.append(Figure(trade_off_figure(shown, label, colours), caption))
     sizes = {
@@ -62,7 +63,7 @@ def _trade_offs(results: Results) -> Section:
     }
     shown = points(known, sizes)
     if len(shown):
-        label = "bytes of the network file"
+        label = objective("size").title
         found.append(Figure(trade_off_figure(shown, label, colours), f"Accuracy over {label}."))
     note = "Bars: 95% intervals of the accuracies (Wilson); points are labelled with the network."
     if details.has_estimates(results):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sysmol.analysis.costs.objectives import objective
 from sysmol.analysis.costs.quantity import Kind
 from sysmol.analysis.figures import isa_name, variant_colour
 from sysmol.analysis.front import trade_off_figure
@@ -41,7 +42,7 @@ def _figures(known: pd.DataFrame) -> list[Block]:
     groups = list(known.groupby(["isa", "cpu", "machine"], sort=False))
     for (isa, cpu, machine), rows in groups[:PANELS]:
         where = f"{isa_name(str(isa))}, {cpu}, machine {machine}"
-        label = "cycles per image"
+        label = objective("cycles").title
         found.append(Figure(trade_off_figure(_points(rows), label, colours), f"{where}: accuracy over {label}."))
     if not found:
         return []

@@ -61,18 +61,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of values, set as :func:`sysmol.analysis.page.values.text` sets them. A title alone is a column of text."""
+    """Rows of texts; :meth:`of` sets raw values as :func:`sysmol.analysis.page.values.text` does."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
-    title: str = ""
     block: ClassVar[str] = "table"
 
     @classmethod
-    def of(cls, columns: Sequence[Column | str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
-        """A table of raw values."""
+    def of(cls, columns: Sequence[Column | str], rows: Iterable[Sequence[Any]]) -> Table:
+        """A table of raw values; a title alone is a column of text."""
         heads = [Column(column) if isinstance(column, str) else column for column in columns]
-        return cls(heads, [[text(value) for value in row] for row in rows], title)
+        return cls(heads, [[text(value) for value in row] for row in rows])
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,7 @@ def networks_table(frame: pd.DataFrame, images: int) -> Table:
 
 def figures(frame: pd.DataFrame, images: int) -> list[Any]:
     """Accuracy over cycles and over size, a colour per number of patterns."""
+    from sysmol.analysis.costs.objectives import objective
     from sysmol.analysis.figures import OTHER_COLOURS
     from sysmol.analysis.front import trade_off_figure
     from sysmol.analysis.page import Figure
@@ -198,8 +199,8 @@ def figures(frame: pd.DataFrame, images: int) -> list[Any]:
     sources = _sources(frame)
     found = []
     for column, name, kinds in (
-        ("cycles", f"cycles per image ({sources})", known["kind"]),
-        ("file_bytes", "bytes of the network file", "measured"),
+        ("cycles", f"{objective('cycles').title} ({sources})", known["kind"]),
+        ("file_bytes", objective("size").title, "measured"),
     ):
         cost = known[column].astype(float)
         points = known.assign(**same, cost=cost, cost_low=cost, cost_high=cost, kind=kinds)
