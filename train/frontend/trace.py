@@ -235,7 +235,8 @@ class Builder:
             raise SysmolError("the model must return one tensor, the logits")
         value, *others = self.values[result]
         unit = self.unit(value)
-        if others or value.act != "none" or unit.op in ("input", "maxpool") or unit.shape[1:] != (1, 1):
+        moved = unit.input is None or not unit.operation.requantises
+        if others or value.act != "none" or moved or unit.shape[1:] != (1, 1):
             found = "a concatenation" if others else f"{unit.op} '{unit.path}' of shape {list(unit.shape)}"
             wanted = "logits [n, classes] of a linear layer, a convolution or an average"
             raise SysmolError(f"the model must end in {wanted}, not in {found}")
@@ -439,12 +440,12 @@ class Builder:
         moves stored numbers.
         """
         unit = self.unit(value)
-        if unit.op != "maxpool":
+        if unit.operation.requantises:
             return Value(value.unit, "relu6" if "relu6" in (act, value.act) else act)
         assert unit.input is not None
         clamped = self.activated(node, unit.input, act)
         return self.new(
-            node, "maxpool", unit.shape, input=clamped, kernel=unit.kernel, stride=unit.stride, padding=unit.padding
+            node, unit.op, unit.shape, input=clamped, kernel=unit.kernel, stride=unit.stride, padding=unit.padding
         )
 
     def pool(self, node: fx.Node, op: str, **fields: Any) -> Parts:
