@@ -21,18 +21,25 @@ commands = typer.Typer()
 @commands.command(rich_help_panel=PANEL)
 def export(
     network: NetworkFile,
-    onnx: Annotated[Path | None, typer.Option(metavar="FILE", help="Write plain ONNX operators, exact.")] = None,
+    onnx: Annotated[Path | None, typer.Option(metavar="FILE", help="Write plain ONNX operators.")] = None,
+    qonnx: Annotated[Path | None, typer.Option(metavar="FILE", help="Write ONNX with QONNX's Quant nodes.")] = None,
 ) -> None:
-    """Write a network file in another format (docs/interchange.md)."""
+    """Write a network file in another format, exact to the bit (docs/interchange.md)."""
     from sysmol.network import load
 
-    if onnx is None:
-        raise SysmolError("say what to write: sysmol export NETWORK --onnx FILE")
+    if onnx is None and qonnx is None:
+        raise SysmolError("say what to write: sysmol export NETWORK --onnx FILE, or --qonnx FILE")
     net = load(network)
-    from sysmol.interchange import onnx_out
+    if onnx is not None:
+        from sysmol.interchange import onnx_out
 
-    path = onnx_out.write(onnx, net)
-    say(f"wrote {path}: {path.stat().st_size:,} bytes, the same logits as {network} in integers")
+        path = onnx_out.write(onnx, net)
+        say(f"wrote {path}: {path.stat().st_size:,} bytes of ONNX")
+    if qonnx is not None:
+        from sysmol.interchange import qonnx_out
+
+        path = qonnx_out.write(qonnx, net)
+        say(f"wrote {path}: {path.stat().st_size:,} bytes of QONNX, for one image at a time")
 
 
 @commands.command("import", rich_help_panel=PANEL)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -71,6 +71,11 @@ class Writer:
     and ``uint8`` (the value plus :data:`UINT8_ZERO`), all ``[n, C, H, W]``.
     """
 
+    images: int | str = "n"
+    """How many images the model takes: any number."""
+    domains: ClassVar[dict[str, int]] = {}
+    """Other operators than ONNX's that it has, by domain with a version."""
+
     def __init__(self, net: Network) -> None:
         self.net = net
         self.nodes = Nodes()
@@ -93,8 +98,9 @@ class Writer:
         if net.normalisation is not None:
             means, scales = net.normalisation.of_channels(image.channels)
             facts |= {"input_mean": " ".join(map(repr, means)), "input_scale": " ".join(map(repr, scales))}
-        shape = ["n", image.height, image.width, image.channels]
-        return nodes.model(net.name, {source: ("uint8", shape)}, {result: (kind, ["n", net.classes])}, facts)
+        shape = [self.images, image.height, image.width, image.channels]
+        inputs, outputs = {source: ("uint8", shape)}, {result: (kind, [self.images, net.classes])}
+        return nodes.model(net.name, inputs, outputs, facts, self.domains)
 
     # --- forms of a tensor -------------------------------------------------------------------------------------------
 
