@@ -51,6 +51,7 @@ RENAMED = {
     "sysmol.kernels_c.runtimes": "sysmol.kernels_c.image.runtimes",
     "sysmol.kernels_c.plan.schedule": "sysmol.schedule",
     "sysmol.kernels_c.schedules": "sysmol.kernels_c.plan.schedule_file",
+    "sysmol.benchmarks.layout_harm": "sysmol.benchmarks.predicted_loss",
 }
 """Old name: new name. The rooms' old modules stand with the ``sysmol.`` that their users put before them first."""
 

@@ -18,9 +18,9 @@ from sysmol.train.quantise.allocate import (
     GAP,
     PRICE,
     allocate,
-    harm,
     learned_scores,
     least_limits,
+    predicted_loss,
     random_scores,
     sensitivity,
     sensitivity_scores,
@@ -92,13 +92,13 @@ def test_no_layouts_within_the_limits_are_better(patterns: str, seed: int) -> No
     prepared = two_domains(seed, patterns)
     scores = learned_scores(prepared)
     weights, penalty, costs = prepared.domain_weights(), prepared.penalty_weights(), prepared.domain_costs()
-    size, cost, harms = (np.zeros(()) for _ in range(3))
+    size, cost, losses = (np.zeros(()) for _ in range(3))
     for name, score in scores.items():
         covers = every_cover(prepared, name, score)
         p = score.double().numpy()
         size = np.add.outer(size, [weights[name] * c.precisions.sum() for c in covers])
         cost = np.add.outer(cost, [costs[name] * c.registers for c in covers])
-        harms = np.add.outer(harms, [penalty[name] * (4.0 ** (p - c.precisions)).sum() for c in covers])
+        losses = np.add.outer(losses, [penalty[name] * (4.0 ** (p - c.precisions)).sum() for c in covers])
     parameters = sum(prepared.convolution(u.name).weight.numel() for u in prepared.graph.convolutions)
     edges = 8 * (parameters - sum(weights[name] * len(score) for name, score in scores.items()))
     for bits, share in ((3.0, None), (2.0, None), (None, 0.6), (None, 0.4), (2.6, 0.6), (2.2, 0.4)):
@@ -107,9 +107,11 @@ def test_no_layouts_within_the_limits_are_better(patterns: str, seed: int) -> No
         chosen = allocate(prepared, prepared.supported, scores, bits, None if share is None else limit)
         assert stored_bits(prepared, chosen) <= (bits or np.inf) and vector_cost(prepared, chosen) <= limit
         assert within.any()
-        least = harms[within].min()
-        objective = harms / least + PRICE * cost / uniform_cost(prepared)
-        found = harm(prepared, scores, chosen) / least + PRICE * vector_cost(prepared, chosen) / uniform_cost(prepared)
+        least = losses[within].min()
+        objective = losses / least + PRICE * cost / uniform_cost(prepared)
+        found = predicted_loss(prepared, scores, chosen) / least + PRICE * vector_cost(prepared, chosen) / uniform_cost(
+            prepared
+        )
         assert found == pytest.approx(objective[within].min(), rel=2 * GAP), (bits, share)
 
 

@@ -2,7 +2,7 @@
 
 Scores are real-valued precisions per channel, by domain: the learned ones, or others that an experiment compares with
 them. Without limits they are rounded; with limits, a mixed-integer programme takes of all layouts
-(:mod:`sysmol.patterns.layouts`) the ones that rounding harms least for the cycles that they take.
+(:mod:`sysmol.patterns.layouts`) those whose predicted loss is least for the cycles that they take.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Scores = Mapping[str, torch.Tensor]
 GAP = 1e-4
 """By how much of itself the objective of a layout may exceed the least."""
 PRICE = 0.5
-"""What all multiply-accumulates of uniform 4-bit codes are worth, in parts of the least harm within the limits [own]:
-where registers are half empty, a percent of the harm often buys a tenth of the cycles."""
+"""Value of all multiply-accumulates of uniform 4-bit codes, in parts of the least predicted loss within the limits
+[own]: where registers are half empty, a percent of the predicted loss often saves a tenth of the cycles."""
 CORE = 2e-3
 """How far above the relaxed optimum, in parts of it, the first search for a layout goes."""
 
@@ -137,7 +137,7 @@ class Programme:
         self.bits = self._column(prepared.domain_weights(), lambda table: table.bits)
         self.cost = self._column(prepared.domain_costs(), lambda table: table.registers)
         self.whole = uniform_cost(prepared)
-        self.harm = self._column(prepared.penalty_weights(), lambda table: table.error)
+        self.predicted = self._column(prepared.penalty_weights(), lambda table: table.error)
 
     def _column(self, factors: Mapping[str, float], of: Callable[[Layouts], npt.NDArray[np.generic]]) -> Floats:
         """An amount of every layout of every domain, domain after domain."""
@@ -158,15 +158,16 @@ class Programme:
                 f"{room_cost / self.whole:.1%} of uniform 4-bit's multiply-accumulates cannot be reached: the least "
                 f"are {least / self.whole:.1%}; raise the limit"
             )
-        mildest = self._within(self.harm / (self._least(self.harm) or 1.0), room_bits, room_cost)
+        mildest = self._within(self.predicted / (self._least(self.predicted) or 1.0), room_bits, room_cost)
         if mildest is None:
             raise SysmolError(
                 f"{bits:g} bits per parameter cannot be met together with {room_cost / self.whole:.1%} of uniform "
                 "4-bit's multiply-accumulates: raise one of the limits"
             )
-        objective = self.harm / (self.harm[mildest].sum() or 1.0) + PRICE * self.cost / (self.whole or 1.0)
+        objective = self.predicted / (self.predicted[mildest].sum() or 1.0) + PRICE * self.cost / (self.whole or 1.0)
         chosen = self._within(objective, room_bits, room_cost)
-        # Limits lowered by the solver's tolerance may be out of reach: the layout of the least harm is within them all.
+        # Limits lowered by the solver's tolerance may be out of reach: the layout of the least predicted loss is within
+        # them all.
         return self._covers(mildest if chosen is None else chosen)
 
     def _within(self, objective: Floats, bits: float, cost: float) -> Integers | None:
@@ -274,7 +275,7 @@ def vector_cost(prepared: ForwardPass, covers: Mapping[str, Cover] | None = None
     return sum(costs[name] * layout.registers for name, layout in layouts_of.items())
 
 
-def harm(prepared: ForwardPass, scores: Scores, covers: Mapping[str, Cover]) -> float:
+def predicted_loss(prepared: ForwardPass, scores: Scores, covers: Mapping[str, Cover]) -> float:
     """What rounding costs by the law of :class:`Programme`, in one unit for all layouts of the same ``scores``."""
     weights = prepared.penalty_weights()
     return sum(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sysmol.benchmarks import layout_harm
+from sysmol.benchmarks import predicted_loss
 from sysmol.train.frontend.data import load_digits
 
 SPEC = """
@@ -31,27 +31,27 @@ def test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     digits = load_digits()
     few = replace(digits, test_images=digits.test_images[:40], test_labels=digits.test_labels[:40])
     monkeypatch.setattr("sysmol.workbench.steps.experiment.load", lambda name: few)
-    monkeypatch.setattr(layout_harm, "SETS", ("P4",))
-    monkeypatch.setattr(layout_harm, "BITS", (2.0, None))
-    monkeypatch.setattr(layout_harm, "SHARES", (None, 0.4))
+    monkeypatch.setattr(predicted_loss, "SETS", ("P4",))
+    monkeypatch.setattr(predicted_loss, "BITS", (2.0, None))
+    monkeypatch.setattr(predicted_loss, "SHARES", (None, 0.4))
     (tmp_path / "spec.toml").write_text(SPEC)
     out = tmp_path / "out.csv"
     options = [str(tmp_path / "spec.toml"), "--seed", "3", "--images", "100", "--experiments", str(tmp_path / "e")]
-    assert layout_harm.main([*options, "--out", str(out)]) == 0
+    assert predicted_loss.main([*options, "--out", str(out)]) == 0
     assert "rank correlation" in capsys.readouterr().out
     rows = pd.read_csv(out)
-    assert tuple(rows.columns) == layout_harm.COLUMNS and set(rows["seed"]) == {3}
+    assert tuple(rows.columns) == predicted_loss.COLUMNS and set(rows["seed"]) == {3}
     named = rows.set_index("layout")
     assert list(named.loc[["w4", "w2", "w1"], "cycles_share"]) == [1, 0.5, 0.25]
-    assert named.loc["w2", "harm_over_w2"] == 1 and (rows["loss"] > 0).all()
-    assert named.loc["w4", "harm_over_w2"] < 0.1 and named.loc["w1", "harm_over_w2"] > 3
+    assert named.loc["w2", "predicted_over_w2"] == 1 and (rows["loss"] > 0).all()
+    assert named.loc["w4", "predicted_over_w2"] < 0.1 and named.loc["w1", "predicted_over_w2"] > 3
     assert ((rows["bits_per_parameter"] <= rows["bits_limit"]) | rows["bits_limit"].isna()).all()
     assert ((rows["cycles_share"] <= rows["cycles_limit"]) | rows["cycles_limit"].isna()).all()
-    # Under equal limits no layout harms less than the one chosen for the learned precisions.
+    # Under equal limits no layout has less predicted loss than the one chosen for the learned precisions.
     learned, random = (named.loc[name].set_index(["bits_limit", "cycles_limit"]) for name in ("P4", "P4-random"))
-    assert (random["harm_over_w2"] > learned["harm_over_w2"].reindex(random.index)).all()
+    assert (random["predicted_over_w2"] > learned["predicted_over_w2"].reindex(random.index)).all()
 
 
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert layout_harm.main([str(tmp_path / "none.toml")]) == 2
+    assert predicted_loss.main([str(tmp_path / "none.toml")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -1,11 +1,11 @@
-"""How well the harm that layouts are chosen by (docs/training.md, Freezing) foretells what they cost in loss.
+"""How well the predicted loss that layouts are chosen by (docs/training.md, Freezing) matches the loss itself.
 
-    python -m sysmol.benchmarks.layout_harm benchmarks/training/cifar10-resnet20.toml --seed 0
+    python -m sysmol.benchmarks.predicted_loss benchmarks/training/cifar10-resnet20.toml --seed 0
 
-A network behind phase 1, trained or read from the checkpoints of ``sysmol experiments``, is laid out under many limits
-and in three sets of patterns, with uniform codes and with random precisions. Of every layout: its harm by the law, from
+A network after phase 1, trained or read from the checkpoints of ``sysmol experiments``, is laid out under many limits
+and in three sets of patterns, with uniform codes and with random precisions. Of every layout: its predicted loss, from
 the learned precisions, over that of uniform 2-bit codes, and the cross entropy on training images before any
-fine-tuning, behind calibration alone.
+fine-tuning, after calibration alone.
 """
 
 import argparse
@@ -29,8 +29,8 @@ from sysmol.patterns.slots import Cover
 from sysmol.train.frontend.data import to_real
 from sysmol.train.quantise.allocate import (
     allocate,
-    harm,
     learned_scores,
+    predicted_loss,
     random_scores,
     stored_bits,
     uniform_cost,
@@ -48,7 +48,7 @@ BITS = (3.0, 2.5, 2.0, 1.8, 1.5, None)
 SHARES = (None, 0.8, 0.6, 0.5, 0.4, 0.3)
 SETS = ("P4", "P8", "P45")
 COLUMNS = ("network", "dataset", "seed", "layout", "bits_limit", "cycles_limit", "bits_per_parameter", "cycles_share",
-           "harm_over_w2", "loss", "images", "torch", "date")  # fmt: skip
+           "predicted_over_w2", "loss", "images", "torch", "date")  # fmt: skip
 
 Named = tuple[str, float | None, float | None, Mapping[str, Cover]]
 
@@ -90,7 +90,7 @@ def measure(pipeline: Pipeline, count: int, say: Any = print) -> pd.DataFrame:
     pipeline.fp32()
     prepared, _ = pipeline.noise()
     scores = learned_scores(prepared)
-    basis, whole = harm(prepared, scores, uniform_covers(prepared, [UNIFORM[2]], 2)), uniform_cost(prepared)
+    basis, whole = predicted_loss(prepared, scores, uniform_covers(prepared, [UNIFORM[2]], 2)), uniform_cost(prepared)
     images = to_real(pipeline.data.train_images[-count:])
     labels = torch.from_numpy(pipeline.data.train_labels[-count:])
     rows: list[dict[str, Any]] = []
@@ -105,7 +105,7 @@ def measure(pipeline: Pipeline, count: int, say: Any = print) -> pd.DataFrame:
             "layout": name, "bits_limit": bits, "cycles_limit": share,
             "bits_per_parameter": round(stored_bits(prepared, covers), 4),
             "cycles_share": round(vector_cost(prepared, covers) / whole, 4),
-            "harm_over_w2": round(harm(prepared, scores, covers) / basis, 4), "loss": round(loss, 4),
+            "predicted_over_w2": round(predicted_loss(prepared, scores, covers) / basis, 4), "loss": round(loss, 4),
         })  # fmt: skip
         say(" ".join(str(value) for value in rows[-1].values()))
     return pd.DataFrame(rows)
@@ -113,12 +113,12 @@ def measure(pipeline: Pipeline, count: int, say: Any = print) -> pd.DataFrame:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0; 2 on bad input."""
-    parser = argparse.ArgumentParser(prog="python -m sysmol.benchmarks.layout_harm", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sysmol.benchmarks.predicted_loss", description=__doc__)
     parser.add_argument("spec", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=2000, help="training images, the last ones (2000)")
     parser.add_argument("--experiments", type=Path, default=Path("build/experiments"))
-    parser.add_argument("--out", type=Path, default=Path("build/bench/layout_harm.csv"))
+    parser.add_argument("--out", type=Path, default=Path("build/bench/predicted_loss.csv"))
     options = parser.parse_args(arguments)
     try:
         if options.images < 1:
@@ -136,8 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SysmolError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
-    rank = spearmanr(table["harm_over_w2"], table["loss"]).statistic
-    print(f"{len(table)} layouts, rank correlation of harm and loss {rank:.3f}; wrote {options.out}")
+    rank = spearmanr(table["predicted_over_w2"], table["loss"]).statistic
+    print(f"{len(table)} layouts, rank correlation of predicted and measured loss {rank:.3f}; wrote {options.out}")
     return 0
 
 
