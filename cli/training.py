@@ -26,12 +26,11 @@ def train(
     ] = None,
 ) -> None:
     """Train a network in full precision and, from there, in other variants; export each."""
-    from sysmol.train.recipes.pipeline import VARIANTS
-    from sysmol.train.recipes.pipeline import run as run_training
+    from sysmol.workbench.steps import train as step
+    from sysmol.workbench.training import train_into
 
-    metrics = run_training(
-        dataset=dataset, model=model, out_dir=out, preset=preset, seed=seed, variants=variant or VARIANTS
-    )
+    task = step.task(dataset, model, preset, seed, variant) if variant else step.task(dataset, model, preset, seed)
+    metrics = train_into(out, task)
     keys = ["accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_parameter", "compression"]
     show_table(["network", *keys], [[name, *(values.get(key) for key in keys)] for name, values in metrics.items()])
 

@@ -4,7 +4,6 @@ Standard library only.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -47,37 +46,6 @@ def remove_empty_folders() -> None:
 
 
 @contextlib.contextmanager
-def alone(folder: str | os.PathLike[str]) -> Iterator[bool]:
-    """Whether no other process is in such a block with ``folder``; if so, none will be until this one ends. A killed
-    process lets go, and no file stays.
-    """
-    path = make_folder(folder) / ".lock"
-    lock = _lock(path)
-    try:
-        yield lock is not None
-    finally:
-        if lock is not None:
-            path.unlink(missing_ok=True)
-            os.close(lock)
-
-
-def _lock(path: Path) -> int | None:
-    """Descriptor of the file, locked; None where another process holds it."""
-    while True:
-        lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(path.stat(), os.fstat(lock)):
-                return lock
-        except FileNotFoundError:
-            pass
-        except OSError:
-            os.close(lock)
-            return None
-        os.close(lock)  # the last holder removed this file after it was opened here
-
-
-@contextlib.contextmanager
 def making(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """A scratch folder beside ``folder`` that takes its name when the block ends well, else goes.
 
@@ -97,14 +65,6 @@ def making(folder: Path, *, replace: bool = False) -> Iterator[Path]:
                 raise SysmolError(f"cannot create the folder {folder}: {error.strerror}") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def remove_unfinished(root: Path) -> None:
-    """Remove what :func:`making` left in the folders of ``root`` when its process was killed."""
-    for scratch in root.glob("*/.*"):
-        owner = scratch.name.split(".")[1]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def content_key(content: Any) -> str:

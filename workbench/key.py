@@ -34,7 +34,8 @@ Inputs = dict[str, dict[str, Any]]
 @dataclass(frozen=True)
 class Step:
     """``function``: ``module:name``, called with the folder to fill and what the task gives by name. ``scripts``:
-    modules that another interpreter runs for it (gem5's). ``resumes``: None, or the options that do not count for the
+    modules that another interpreter runs for it (gem5's). ``keeps_failures``: what it left and said when it failed is
+    kept. ``resumes``: None, or the options that do not count for the
     folder where unfinished work is kept, which tasks that differ in nothing else share.
     """
 
@@ -43,6 +44,7 @@ class Step:
     function: str
     scripts: tuple[str, ...] = ()
     resumes: tuple[str, ...] | None = None
+    keeps_failures: bool = False
 
     @property
     def module(self) -> str:

@@ -90,13 +90,18 @@ class Store:
     def make(self, task: Task, command: str = "") -> Entry:
         """The entry of a task, computed if it is not there. Who asks for a task that is under way elsewhere waits.
 
-        What the step raises passes through; :class:`SysmolError` and :class:`CheckFailed` leave a failure's record.
+        What the step raises passes through; of some steps :class:`SysmolError` and :class:`CheckFailed` leave a record.
         """
         found = self.find(task)
         if found is not None:
             return found
-        with self._locked(task):
-            return self.find(task) or self._compute(task, command)
+        lock = self._lock_of(task)
+        try:
+            with lock:
+                return self.find(task) or self._compute(task, command)
+        except (SysmolError, CheckFailed):
+            Path(lock.lock_file).unlink(missing_ok=True)  # what ends at once leaves no trace
+            raise
 
     @contextlib.contextmanager
     def alone(self, folder: Path) -> Iterator[None]:
@@ -107,6 +112,9 @@ class Store:
             raise SysmolError(f"another sysmol is writing into {folder}: wait for it, or name another --out")
         try:
             yield
+        except (SysmolError, CheckFailed):
+            Path(lock.lock_file).unlink(missing_ok=True)
+            raise
         finally:
             lock.release()
 
@@ -123,7 +131,7 @@ class Store:
         """Remove a task's entry."""
         shutil.rmtree(self.place(task), ignore_errors=True)
 
-    def _locked(self, task: Task) -> FileLock:
+    def _lock_of(self, task: Task) -> FileLock:
         return FileLock(make_folder(self.root / "locks") / f"{task.resumes_at or task.key}.lock")
 
     def _compute(self, task: Task, command: str) -> Entry:
@@ -137,7 +145,8 @@ class Store:
                 undeclared = variables - set(task.variables) - set(environment.PLACES)
                 assert not undeclared, f"step {task.step.name} reads {undeclared} and does not name them"
             except (SysmolError, CheckFailed) as error:
-                self._keep(task, scratch, self.root / "failed" / task.key, start, command, error)
+                if task.step.keeps_failures:
+                    self._keep(task, scratch, self.root / "failed" / task.key, start, command, error)
                 raise
             entry = self._keep(task, scratch, self.place(task), start, command)
             shutil.rmtree(self.root / "failed" / task.key, ignore_errors=True)

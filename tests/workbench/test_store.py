@@ -103,13 +103,16 @@ def test_a_damaged_product_is_made_again(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_recorded_and_tried_again(tmp_path: Path) -> None:
-    task, store = Task(step("fail"), {"kind": "check"}), Store(tmp_path / "store")
+    task, store = Task(step("fail", keeps_failures=True), {"kind": "check"}), Store(tmp_path / "store")
     with pytest.raises(CheckFailed, match="not equal"):
         store.make(task)
     assert store.find(task) is None
     failure = store.failure(task)
     assert failure is not None and failure.record["error"] == {"kind": "CheckFailed", "text": "not equal"}
     assert failure.path("log").read_text() == "so far"
+    with pytest.raises(CheckFailed):  # of other steps nothing stays
+        Store(tmp_path / "other").make(Task(step("fail"), {"kind": "check"}))
+    assert not [path for path in (tmp_path / "other").rglob("*") if path.is_file()]
     with pytest.raises(ValueError):  # no failure of ours: nothing is kept
         store.make(Task(step("fail"), {"kind": "bug"}))
     assert len(list((tmp_path / "store" / "failed").iterdir())) == 1
@@ -173,6 +176,21 @@ def test_a_killed_step_goes_on_from_its_unfinished_work(tmp_path: Path) -> None:
     assert not list((tmp_path / "store" / "unfinished").iterdir()) and not list(
         (tmp_path / "store" / "resume").iterdir()
     )
+
+
+def test_one_process_has_a_folder_alone_until_it_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from sysmol.workbench.store import Store\n"
+        "with Store(sys.argv[1]).alone(Path()): print('mine', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "mine\n"
+        with pytest.raises(SysmolError, match="another sysmol is writing"), Store(tmp_path).alone(tmp_path):
+            pass
+        process.kill()
+    with Store(tmp_path).alone(tmp_path):
+        assert Store(tmp_path).claim("other") is not None
 
 
 def test_products_are_shown_where_people_look(tmp_path: Path) -> None:

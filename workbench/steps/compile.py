@@ -15,7 +15,7 @@ from sysmol.kernels_c.targets import KERNELS, Target
 from sysmol.kernels_c.toolchain import compiler_command
 from sysmol.workbench.key import Step, Task
 
-STEP = Step("compile", 1, f"{__name__}:run")
+STEP = Step("compile", 1, f"{__name__}:run", keeps_failures=True)
 SUFFIX = ".network.safetensors"
 
 

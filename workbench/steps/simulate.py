@@ -12,7 +12,7 @@ from sysmol.machine import load_machine, machine_files
 from sysmol.manifest import load_manifest
 from sysmol.workbench.key import Step, Task
 
-STEP = Step("simulate", 1, f"{__name__}:run", scripts=("sysmol.configs_gem5.run_net",))
+STEP = Step("simulate", 1, f"{__name__}:run", scripts=("sysmol.configs_gem5.run_net",), keeps_failures=True)
 LEFT_OUT = ("config.ini", "config.json")
 
 

@@ -13,13 +13,17 @@ import torch
 from sysmol.train.frontend.data import source_files
 from sysmol.train.frontend.user_files import is_data, is_module, label
 from sysmol.train.recipes import pipeline
+from sysmol.train.recipes.variants import exportable, variant
 from sysmol.workbench.key import Step, Task
 
 STEP = Step("train", 1, f"{__name__}:run", resumes=())
 
 
 def task(dataset: str, model: str, preset: str, seed: int, variants: Sequence[str] = pipeline.VARIANTS) -> Task:
-    """Train the variants of a network; arguments as in :func:`sysmol.train.recipes.pipeline.run`."""
+    """Train the variants of a network; arguments as in :func:`sysmol.train.recipes.pipeline.run`. Raises
+    :class:`~sysmol.errors.SysmolError` for variants that cannot be exported."""
+    for name in variants:
+        exportable(variant(name))
     options = {"schedule": asdict(pipeline.schedule_of(preset)), "seed": seed, "variants": list(variants)}
     return Task(
         STEP,
