@@ -3,6 +3,7 @@
 With ``-s`` it prints the table: step, files in the key, files read, changes seen.
 """
 
+import functools
 import json
 import os
 import pickle
@@ -116,6 +117,7 @@ def examples(folder: Path) -> dict[str, Example]:
     store, network = Store(folder / "store"), folder / "tiny.network.safetensors"
     (shape,) = parse_shapes(SHAPE, "tiny", "tiny")
 
+    @functools.cache  # compiled once, whatever changes then
     def manifest(isa: str) -> Path:
         return compile.manifest_of(store.make(compile.task(network, isa, "tiny")).folder, isa, "tiny")
 

@@ -48,7 +48,12 @@ def task(
 def sources(target: Target, runtime: Runtime) -> tuple[Path, ...]:
     """What the compiler reads beside the generated C: headers, C and assembly of the runtime, its linker script."""
     named = [Path(flag.rpartition(",")[2].removeprefix("-I")) for flag in runtime.flags if str(KERNELS) in flag]
-    folders = {*target.include, *(path.parent for path in runtime.sources), *(path for path in named if path.is_dir())}
+    folders = {
+        KERNELS / "runtime",
+        *target.include,
+        *(path.parent for path in runtime.sources),
+        *(path for path in named if path.is_dir()),
+    }
     headers = {path for folder in folders for path in folder.glob("**/*.h")}
     return tuple(sorted({*headers, *runtime.sources, *(path for path in named if path.is_file())}))
 
