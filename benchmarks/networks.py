@@ -157,12 +157,11 @@ class _Maker:
         """Append a layer that writes all formats in which ``name`` is read."""
         forms = self.forms(name)
         covers = [self.cover(name, channels) if form == "smol" else (form, ()) for form in forms]
-        more: dict[str, int] = {}
-        kernel, stride, padding = (1, 1), 1, 0
+        kernel, stride, padding, groups = (1, 1), 1, 0, 1
         if layer is not None:
             kernel, stride, padding = layer.kernel, layer.stride, layer.padding
             if layer.op == "conv" and layer.groups > 1 and not layer.depthwise:
-                more["groups"] = layer.groups
+                groups = layer.groups
         made = self.builder.layer(
             op,
             source,
@@ -173,7 +172,7 @@ class _Maker:
             (padding,) * 4,
             residual,
             [list(ids) for _, ids in covers],
-            **more,
+            groups,
         )
         appended = self.builder.net.layers[-1]
         appended.name = f"{IMAGE}_scaled" if name == IMAGE else name
