@@ -14,7 +14,7 @@ export ZIG_GLOBAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export ZIG_LOCAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export MPLCONFIGDIR ?= $(CURDIR)/build/cache/matplotlib
 
-.PHONY: demo docs test gem5-test verify-gem5 kernels lint check-generated venv clean help bench-kernels bench-yflows bench-schedules
+.PHONY: demo docs wheel test gem5-test verify-gem5 kernels lint check-generated venv clean help bench-kernels bench-yflows bench-schedules
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -56,6 +56,12 @@ bench-yflows: $(VENV)/.installed  ## the YFlows experiment in gem5, or go on wit
 bench-schedules: $(VENV)/.installed  ## the schedule heuristic against measured schedules: build/bench/schedules.csv
 	$(BIN)/python -m sysmol.benchmarks schedules
 
+# setuptools adds to what an earlier build left, so files that are gone since would be in the wheel.
+wheel: $(VENV)/.installed  ## a wheel of the package: build/wheel
+	rm -rf build/lib build/bdist.* build/wheel
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	rm -rf build/lib build/bdist.*
+
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@
@@ -71,6 +77,7 @@ lint: $(VENV)/.installed check-generated  ## ruff, mypy, arrows between rooms, g
 
 check-generated: $(VENV)/.installed  ## committed generated files equal what the instruction table gives
 	$(BIN)/python -m sysmol.emit --check
+	$(BIN)/python -m sysmol.rtl.page --check
 
 clean:  ## remove products (not the virtual environment)
 	rm -rf build
