@@ -134,4 +134,4 @@ def show_summary(facts: dict[str, Any]) -> None:
         say(f"left out, made from other networks or executables: {', '.join(facts['left_out_as_stale'])}")
     if facts["agreement"]:
         equal = sum(1 for row in facts["agreement"] if row["mismatches"] == 0)
-        say(f"logits: {equal} of {len(facts['agreement'])} comparisons agree on every image")
+        say(f"logits: {equal} of {len(facts['agreement'])} comparisons are equal on every image")
