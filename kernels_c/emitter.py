@@ -38,8 +38,9 @@ class Emitter:
                 self.count(kind, number)
 
     def comment(self, text: str) -> None:
-        """Append a comment line."""
-        self.lines.append("    " * self._depth + f"/* {text} */")
+        """Append a comment line, whose text cannot end it."""
+        inside = text.replace("*/", "* /").replace("/*", "/ *")
+        self.lines.append("    " * self._depth + f"/* {inside} */")
 
     def count(self, kind: str, number: int = 1) -> None:
         """Count ``number`` instructions of a class at this place of the loop nest."""

@@ -7,8 +7,9 @@ from sysmol.kernels_c.emitter import CLASSES, Emitter
 from sysmol.kernels_c.nest.kernel import Kernel
 from sysmol.kernels_c.operations import kernel
 from sysmol.kernels_c.plan.arena import Memory, allocate, clear_name, emit_clear
-from sysmol.kernels_c.plan.constants import identifier
+from sysmol.kernels_c.plan.constants import comment_text, identifier
 from sysmol.kernels_c.plan.layout import SLACK, Place, plan
+from sysmol.kernels_c.plan.names import distinct
 from sysmol.kernels_c.plan.options import DEFAULT, Options
 from sysmol.kernels_c.plan.schedule_file import convolutions
 from sysmol.kernels_c.targets import Target
@@ -91,16 +92,13 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
     """C for ``net`` on ``target``; ``stem`` names the files, ``command`` is written into their headers."""
     if target.width != 8 * REGISTER_BYTES:
         raise SysmolError(f"kernels work on registers of {8 * REGISTER_BYTES} bits; {target.name} has {target.width}")
-    names = [identifier(layer.name) for layer in net.layers]
-    for name in names:
-        if names.count(name) > 1:
-            raise SysmolError(f"two layers are both {name} in C: give them names of letters, digits and _")
     _check_options(net, options)
+    net, options = distinct(net, options)
     places = plan(net, kept_wide(net, options))
     kernels = [kernel(net, layer, places, target, options) for layer in net.layers]
     written = {name for made in kernels for name in made.written}
     memory = allocate(net, places, options.shared_memory, written)
-    header = f"/* Generated from the network {net.name!r} for {target.name} by: {command} */"
+    header = f"/* {comment_text(f'Generated from the network {net.name!r} for {target.name} by: {command}')} */"
     source = [
         header,
         "/*",

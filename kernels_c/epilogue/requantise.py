@@ -13,7 +13,16 @@ import numpy as np
 
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pack import MOST_SHIFT, Packer, PieceAddress, form_bits, groups_per_piece, piece_form
-from sysmol.kernels_c.plan.constants import Held, Physical, activation_limits, array_text, identifier, physical, wrap32
+from sysmol.kernels_c.plan.constants import (
+    Held,
+    Operand,
+    Physical,
+    activation_limits,
+    array_text,
+    identifier,
+    physical,
+    wrap32,
+)
 from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Place
 from sysmol.network import (
     INT32_MAX,
@@ -72,6 +81,24 @@ def largest_sum(net: Network, layer: Layer, out: Output) -> int:
     return int(requantised_bound(accumulator_bound(net, layer), out.M, out.B, reach, out.R).max())
 
 
+def operand_text(operand: Operand, x: str, factor: str, addend: str) -> str:
+    """C expression of a high product's first operand: of lanes ``x``, with the factor in a variable and the addend at
+    an address."""
+    if operand.addend is None:
+        return x if operand.factor is None else f"v_mul({x}, {factor})"
+    if operand.factor is None:
+        return f"v_add({x}, v_load({addend}))"
+    return f"v_mla(v_fresh({addend}), {x}, {factor})"
+
+
+def high_scalar(operand: Operand, x: str, m: str, prefix: str, border: str = "", index: str = "i") -> str:
+    """C expression of a high product of one element ``x`` with the factor ``m``; the operand's constants are entries
+    ``index`` of the arrays ``<prefix>f`` and ``<prefix>k``."""
+    f = "1" if operand.factor is None else f"m_get_s32({prefix}f, {index})"
+    k = "0" if operand.addend is None else f"m_get_s32({prefix}k{border}, {index})"
+    return f"m_high({x}, {f}, {k}, {m})"
+
+
 def lane_name(output: int, block: int, pixel: int, group: int) -> str:
     """C variable of four requantised lanes."""
     return f"q{output}_{block}_{pixel}_{group}"
@@ -123,7 +150,7 @@ class Epilogue:
         for i, out in enumerate(layer.outputs):
             # vqpk shifts by even numbers: twice everything, where that fits, makes an odd one even at no cost.
             odd = self.packs[i] and out.shift % 2 and out.shift < MOST_SHIFT
-            if odd and largest_sum(net, layer, out) <= INT32_MAX // 2:
+            if odd and self.constants[i].is_low and largest_sum(net, layer, out) <= INT32_MAX // 2:
                 self.constants[i] = self.constants[i].doubled()
                 self.shifts[i] += 1
 
@@ -159,6 +186,8 @@ class Epilogue:
             text.append(array_text(f"{name}_b", b, f"B of {out.tensor}: {len(b)} border classes"))
             if constant.R is not None:
                 text.append(array_text(f"{name}_r", convert(lanes(self.blocks, constant.R)), f"R of {out.tensor}"))
+            text.extend(self._operand_arrays(f"{name}_", constant.high, f"sums for {out.tensor}"))
+            text.extend(self._operand_arrays(f"{name}_r", constant.high_residual, f"residuals for {out.tensor}"))
             if not self.fast[i]:
                 at = np.array(self.targets[i].positions())
                 text.append(array_text(f"{name}_at", lanes(self.blocks, at, -1).astype(np.int32), "places of lanes"))
@@ -189,6 +218,15 @@ class Epilogue:
         for precision_form, shifts in self._shift_arrays().items():
             text.append(array_text(precision_form, shifts, "left shift of every lane's code in its memory word"))
         return text
+
+    def _operand_arrays(self, prefix: str, operand: Operand | None, what: str) -> list[str]:
+        """Factors and addends that make the operands of high products."""
+        parts = () if operand is None else ((operand.factor, "f", "factors"), (operand.addend, "k", "addends"))
+        return [
+            array_text(f"{prefix}{key}", wrap32(lanes(self.blocks, values)), f"{word} of {what}")
+            for values, key, word in parts
+            if values is not None
+        ]
 
     def _shift_arrays(self) -> dict[str, Array]:
         return {
@@ -318,10 +356,17 @@ class Epilogue:
                 em.line(f"(void)s{g};")
         for i in order:
             for g in range(per):
-                if self.constants[i].M is not None:
-                    em.line(f"const vec m{i}{g} = v_load({self.name}_out{i}_m + c + {16 * g});")
-                if self.constants[i].R is not None:
-                    em.line(f"const vec r{i}{g} = v_load({self.name}_out{i}_r + c + {16 * g});")
+                constant = self.constants[i]
+                if constant.M is not None:
+                    load = "v_load" if constant.high is None else "v_load_high"
+                    em.line(f"const vec m{i}{g} = {load}({self.name}_out{i}_m + c + {16 * g});")
+                if constant.R is not None:
+                    load = "v_load" if constant.high_residual is None else "v_load_high"
+                    em.line(f"const vec r{i}{g} = {load}({self.name}_out{i}_r + c + {16 * g});")
+                for operand, prefix in ((constant.high, ""), (constant.high_residual, "r")):
+                    if operand is not None and operand.factor is not None:
+                        array = f"{self.name}_out{i}_{prefix}f"
+                        em.line(f"const vec {prefix}f{i}{g} = v_load({array} + c + {16 * g});")
                 if self.classes == 1 and i == order[-1]:
                     em.line(f"const vec b{i}{g} = v_load({self.name}_out{i}_b + c + {16 * g});")
         if self.classes > 1:
@@ -384,8 +429,7 @@ class Epilogue:
                     for g in groups:
                         for p in part:
                             y, x = lane_name(i, k, p, g), f"x{p}_{g}"
-                            real = self.targets[i].tensor.format == "f32"
-                            em.line(f"{y} = v_fadd({y}, {x});" if real else f"{y} = v_mla({y}, {x}, r{i}{g});")
+                            em.line(f"{y} = {self._plus_residual(i, g, y, x)};")
             names = [[lane_name(i, k, p, g) for g in groups] for p in numbers]
             self._finish(em, i, block, names)
             if i in packers:
@@ -427,6 +471,16 @@ class Epilogue:
         at = [plus(base, self._pixel(self.residual, *tile.pixels[p])) for p in numbers]
         expand(em, self.residual, at, block, [f"x{p}_" for p in numbers], self.natural_residual)
 
+    def _plus_residual(self, i: int, g: int, y: str, x: str) -> str:
+        """C expression: lanes ``y`` of output ``i`` and the residual's raw elements ``x``, times R."""
+        if self.targets[i].tensor.format == "f32":
+            return f"v_fadd({y}, {x})"
+        operand = self.constants[i].high_residual
+        if operand is None:
+            return f"v_mla({y}, {x}, r{i}{g})"
+        text = operand_text(operand, x, f"rf{i}{g}", f"{self.name}_out{i}_rk + c + {16 * g}")
+        return f"v_add({y}, v_mulh({text}, r{i}{g}))"
+
     def _accumulate(
         self,
         em: Emitter,
@@ -447,6 +501,11 @@ class Epilogue:
                     product = acc if self.constants[i].M is None else f"v_fmul({acc}, {m})"
                     b = f"b{i}{g}" if last and self.classes == 1 else f"v_load({at})"
                     text = f"v_fadd({product}, {b})"
+                elif (operand := self.constants[i].high) is not None:
+                    moved = operand.addend is not None and len(operand.addend) > 1
+                    place = f"{self.name}_out{i}_k + {f'border{p}' if moved else 'c'} + {16 * g}"
+                    b = f"b{i}{g}" if last and self.classes == 1 else f"v_load({at})"
+                    text = f"v_add(v_mulh({operand_text(operand, acc, f'f{i}{g}', place)}, {m}), {b})"
                 elif last and self.classes == 1:
                     text = f"v_affine({acc}, {m}, b{i}{g}, {at})"
                 else:
@@ -500,12 +559,18 @@ class Epilogue:
                     continue
                 place, name = self.targets[i], f"{self.name}_out{i}"
                 border = "" if self.classes == 1 else f" + border{number} - c"
-                rm = f"m_get_s32({name}_r, i)" if out.R is not None else "0"
+                constant = self.constants[i]
+                m, rm = f"m_get_s32({name}_m, i)", f"m_get_s32({name}_r, i)" if out.R is not None else "0"
+                acc, own = "m_get_s32(acc, lane)", r
+                if constant.high is not None:
+                    moved = constant.high.addend is not None and len(constant.high.addend) > 1
+                    acc, m = high_scalar(constant.high, acc, m, f"{name}_", border if moved else ""), "1"
+                if constant.high_residual is not None:
+                    own, rm = high_scalar(constant.high_residual, r, rm, f"{name}_r"), "1"
                 with em.block(f"if (m_get_s32({name}_at, i) >= 0)"):
                     em.line(
-                        f"const int32_t y = m_requantise(m_get_s32(acc, lane), m_get_s32({name}_m, i), "
-                        f"m_get_s32({name}_b{border}, i), {r}, {rm}, {out.shift}, {int(out.lo)}, "
-                        f"m_get_s32({name}_hi, i));"
+                        f"const int32_t y = m_requantise({acc}, {m}, m_get_s32({name}_b{border}, i), {own}, {rm}, "
+                        f"{out.shift}, {int(out.lo)}, m_get_s32({name}_hi, i));"
                     )
                     at = plus(f"y{i}", self._pixel(place, *pixel))
                     if place.tensor.format == "smol":

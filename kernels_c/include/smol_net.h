@@ -149,4 +149,11 @@ static inline int32_t m_requantise(int32_t acc, int32_t m, int32_t b, int32_t r,
     return y < lo ? lo : y > hi ? hi : y;
 }
 
+/* A high product: (x * f + k, wrapped to 32 bits) * m >> 31, exact in 64 bits and rounded down. */
+static inline int32_t m_high(int32_t x, int32_t f, int32_t k, int32_t m)
+{
+    const int64_t product = (int64_t)(int32_t)((uint32_t)x * (uint32_t)f + (uint32_t)k) * m;
+    return (int32_t)(product < 0 ? ~(~product >> 31) : product >> 31);
+}
+
 #endif

@@ -161,7 +161,12 @@ class SmolDepthwise(Kernel):
         )
         if not same or len(layer.outputs) > 1 or layer.residual or self.source.narrow or self.place.narrow:
             return None
-        if layer.kernel[0] > self.most or out.lo > 0 or out.hi < (1 << int(x.precisions.max())) - 1:
+        if (
+            not self.constant.is_low
+            or layer.kernel[0] > self.most
+            or out.lo > 0
+            or out.hi < (1 << int(x.precisions.max())) - 1
+        ):
             return None
         assert out.M is not None
         factors = np.abs(out.M.astype(np.int64))

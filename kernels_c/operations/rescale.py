@@ -10,7 +10,7 @@ import numpy as np
 
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
-from sysmol.kernels_c.epilogue.requantise import expand, plus, times
+from sysmol.kernels_c.epilogue.requantise import expand, high_scalar, plus, times
 from sysmol.kernels_c.nest import tile_origin
 from sysmol.kernels_c.nest.elementwise import Elementwise
 from sysmol.kernels_c.nest.kernel import Kernel, parameters
@@ -72,7 +72,8 @@ class ImageRescale(Kernel):
         text = []
         for i, constant in enumerate(self.constants):
             real = self.net.is_float
-            for key, values in (("m", constant.M), ("b", constant.B[0])):
+            high = None if constant.high is None else constant.high.factor
+            for key, values in (("m", constant.M), ("b", constant.B[0]), ("f", high)):
                 if values is not None:
                     repeated = np.tile(values, self.period // len(values))
                     data = repeated.astype(np.float32) if real else wrap32(repeated)
@@ -116,9 +117,13 @@ class ImageRescale(Kernel):
         real = place.tensor.format == "f32"
         for part in parts:
             first = "first * 4" if self.by_pixels else ""
-            m, b = (f"v_load({name}_{key} + {plus(first, 4 * (4 * part % self.period))})" for key in "mb")
+            at = plus(first, 4 * (4 * part % self.period))
+            m, b, f = (f"v_load({name}_{key} + {at})" for key in "mbf")
             x = f"v_to_float(x{part})" if real else f"x{part}"
-            if constant.M is not None:
+            if constant.high is not None:
+                x = x if constant.high.factor is None else f"v_mul({x}, {f})"
+                x = f"v_mulh({x}, v_load_high({name}_m + {at}))"
+            elif constant.M is not None:
                 x = f"v_fmul({x}, {m})" if real else f"v_mul({x}, {m})"
             em.line(f"vec y{part} = {'v_fadd' if real else 'v_add'}({x}, {b});")
         steps = []
@@ -151,6 +156,8 @@ class ImageRescale(Kernel):
             text.append(
                 array_text(f"{name}_m", m.astype(np.float32) if real else wrap32(m), f"M of {place.tensor.name}")
             )
+            if constant.high is not None and constant.high.factor is not None:
+                text.append(array_text(f"{name}_f", wrap32(constant.high.factor), "factors of pixels"))
             b = constant.B[0]
             text.append(
                 array_text(f"{name}_b", b.astype(np.float32) if real else wrap32(b), f"B of {place.tensor.name}")
@@ -181,8 +188,11 @@ class ImageRescale(Kernel):
                             em.line(f"y{i} = y{i} > {float(out.hi)!r}f ? {float(out.hi)!r}f : y{i};", scalar=1)
                         em.line(f"m_put_f32({to}, {at}, y{i});")
                         continue
+                    x, m, high = "x", f"m_get_s32({name}_m, c)", self.constants[i].high
+                    if high is not None:
+                        x, m = high_scalar(high, x, m, f"{name}_", index="c"), "1"
                     em.line(
-                        f"const int32_t y{i} = m_requantise(x, m_get_s32({name}_m, c), m_get_s32({name}_b, c), 0, 0, "
+                        f"const int32_t y{i} = m_requantise({x}, {m}, m_get_s32({name}_b, c), 0, 0, "
                         f"{out.shift}, {int(out.lo)}, m_get_s32({name}_hi, c));"
                     )
                     if place.tensor.format == "smol":

@@ -4,6 +4,9 @@ Kernels accumulate over every tap and every slot of a register, read SMOL codes 
 (``t = 2**p - 1``) where they add elements, and leave products of a depthwise layer unaligned. Each of these differs
 from the accumulator of the network file by a factor or by a constant per channel and border class; both move into
 ``M``, ``B`` and ``R``. Arithmetic modulo ``2**32`` on both sides, and final sums proven to fit, make this exact.
+
+In front of a high product nothing can move into B: there the file's accumulator is made first, of the kernel's, by a
+factor and an addend of its own.
 """
 
 from dataclasses import dataclass
@@ -13,7 +16,9 @@ import numpy as np
 
 from sysmol.grid import PRODUCT_SHIFT, integer
 from sysmol.network import (
+    HIGH,
     RANGES,
+    RESIDUAL_SHIFT,
     Array,
     Layer,
     Network,
@@ -32,17 +37,43 @@ from sysmol.packing import slot_precisions, unpack
 @dataclass
 class Physical:
     """Constants of one output in logical channel order: ``M [C]``, ``B [classes, C]`` (row-major over row and column
-    classes), ``R [C]`` or None, ``hi [C]``."""
+    classes), ``R [C]`` or None, ``hi [C]``.
+
+    ``high``: what makes the first operand of a high product of the kernel's accumulator; None under low products.
+    ``high_residual``: the same of the residual's elements.
+    """
 
     M: Array | None
     B: Array
     R: Array | None
     hi: Array
+    high: "Operand | None" = None
+    high_residual: "Operand | None" = None
+
+    @property
+    def is_low(self) -> bool:
+        """Whether there are low products alone."""
+        return self.high is None and self.high_residual is None
 
     def doubled(self) -> "Physical":
-        """Constants of twice the value, to be shifted by one more."""
-        assert self.M is not None
+        """Constants of twice the value, to be shifted by one more; of low products."""
+        assert self.M is not None and self.is_low
         return Physical(2 * self.M, 2 * self.B, None if self.R is None else 2 * self.R, self.hi)
+
+
+@dataclass
+class Operand:
+    """``factor[c] * x + addend[class, c]``, modulo ``2**32``: what a high product multiplies with M or R.
+
+    ``factor [C]`` is None where it is 1, ``addend [classes, C]`` where it is 0.
+    """
+
+    factor: Array | None
+    addend: Array | None
+
+
+def _operand(factor: Array, addend: Array) -> Operand:
+    return Operand(factor if (factor != 1).any() else None, addend if addend.any() else None)
 
 
 def _top(tensor: Tensor) -> Array:
@@ -119,11 +150,28 @@ def physical(net: Network, layer: Layer, out: Output, held: Held | None = None) 
     assert out.M is not None
     m, b = out.M.astype(np.int64), out.B.astype(np.int64)
     r = None if out.R is None else out.R.astype(np.int64)
-    if held is not None:
+    high = high_residual = None
+    if out.multiply == HIGH:
+        high = _high_operand(t.channels, held, out.pre)
+    elif held is not None:
         m, b = m * held.factor, b - m * held.excess
-    if r is not None and net.tensors[layer.residual].format == "smol":
-        b, r = b - r * _top(net.tensors[layer.residual]), 2 * r
-    return Physical(m, b.reshape(-1, t.channels), r, np.asarray(upper_codes(t, out.hi)))
+    if r is not None:
+        residual = net.tensors[layer.residual]
+        codes = residual.format == "smol"
+        if out.residual_multiply == HIGH:
+            left = RESIDUAL_SHIFT[residual.format]
+            addend = -(_top(residual) << left) if codes else np.zeros(t.channels, dtype=np.int64)
+            high_residual = _operand(np.full(t.channels, (2 if codes else 1) << left), addend[None])
+        elif codes:
+            b, r = b - r * _top(residual), 2 * r
+    return Physical(m, b.reshape(-1, t.channels), r, np.asarray(upper_codes(t, out.hi)), high, high_residual)
+
+
+def _high_operand(channels: int, held: Held | None, pre: int) -> Operand:
+    """``acc << pre`` of what a kernel holds."""
+    if held is None:
+        return _operand(np.full(channels, 1 << pre), np.zeros((1, channels), dtype=np.int64))
+    return _operand(held.factor << pre, -(held.excess.reshape(-1, channels) << pre))
 
 
 def activation_limits(net: Network, name: str) -> tuple[int, int]:
@@ -138,6 +186,11 @@ def activation_limits(net: Network, name: str) -> tuple[int, int]:
             if out.tensor == name:
                 return min(0, int(out.lo)), max(0, int(out.hi))
     return RANGES[t.format]
+
+
+def comment_text(text: str) -> str:
+    """Text that stays inside a C comment, whatever names it holds."""
+    return text.replace("*/", "* /").replace("/*", "/ *")
 
 
 def identifier(name: str) -> str:
@@ -165,7 +218,7 @@ def array_text(name: str, data: Array, comment: str) -> str:
     # A whole-register load of a machine with longer registers may read behind the last row.
     return "\n".join(
         [
-            f"/* {comment} */",
+            f"/* {comment_text(comment)} */",
             f"static const uint8_t {name}[{len(padded)} + SMOL_SLACK] __attribute__((aligned(64))) = {{",
             *([lines] if lines else []),
             "};",

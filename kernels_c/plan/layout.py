@@ -211,7 +211,8 @@ def _order_groups(net: Network) -> Iterable[list[str]]:
 
     for layer in net.layers:
         members = [*layer.targets, layer.residual]
-        if not operation(layer).mixes_channels:
+        kind = operation(layer)
+        if kind.keeps_channels and not kind.mixes_channels:
             members += [name for name in layer.inputs if name != net.input]
         for name in filter(None, members):
             parent[find(name)] = find(members[0])
@@ -297,7 +298,13 @@ def plan(net: Network, wide: Collection[str] = ()) -> dict[str, Place]:
             for name in layer.targets:
                 alone = all(name != other.residual for other in net.layers)
                 readers = [operation(other) for other in net.layers if name in other.inputs]
-                if net.tensors[name].format in ("s8", "f32") and alone and all(r.mixes_channels for r in readers):
+                kept = operation(layer).keeps_channels
+                if (
+                    kept
+                    and net.tensors[name].format in ("s8", "f32")
+                    and alone
+                    and all(r.mixes_channels for r in readers)
+                ):
                     places[name].flat = True
         if operation(layer).zeros_outside:
             for name in layer.inputs:

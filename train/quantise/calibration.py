@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from torch import nn
 
+from sysmol.errors import SysmolError
+from sysmol.grid import PRECISIONS
 from sysmol.train.frontend.graph import Unit
 from sysmol.train.frontend.policy import LEARNED
 from sysmol.train.quantise.forward import ForwardPass
 from sysmol.train.quantise.modes import FLOAT, FROZEN, OFFSET
 from sysmol.train.quantise.modules import Key, activate
-from sysmol.train.quantise.quantiser import fit_range, fit_weight_scale, sample
+from sysmol.train.quantise.quantiser import MOST_VALUES, fit_range, fit_weight_scale, sample
+
+MOST_ENDS = 1_000_000
+"""Values of a tensor of bytes whose ends its grid spans."""
 
 
 @torch.no_grad()
@@ -25,14 +32,17 @@ def calibrate(prepared: ForwardPass, images: torch.Tensor) -> None:
     mode = prepared.mode
     if mode == FROZEN:
         prepared.mode = FLOAT
+    samples = _Samples(prepared, mode == FROZEN)
     with batch_statistics(prepared, len(images) > 1):
-        results = prepared.results(images)
+        parts = batches(prepared, len(images))
+        for results in in_batches(prepared, images):
+            samples.take(results, len(parts))
     prepared.mode = mode
     for key in prepared.keys:
         if key[2] == "smol":
-            _fit_codes(prepared, key, prepared.code_input(results[key[0]], key[1]))
+            _fit_codes(prepared, key, samples)
         elif key[2] == "s8":
-            _fit_bytes(prepared, key, activate(results[key[0]], key[1]))
+            _fit_bytes(prepared, key, samples.values(key))
     for unit in prepared.graph.convolutions:
         _fit_weight(prepared, unit)
 
@@ -56,6 +66,73 @@ def batch_statistics(module: nn.Module, own: bool = True) -> Iterator[None]:
             norm.training, norm.track_running_stats = training, True
 
 
+MEMORY = 1 << 30
+"""Bytes of activations, float32, that a batch of calibration images may take: the results of all units, and as much
+again behind their activation functions."""
+
+
+def batches(prepared: ForwardPass, count: int) -> list[slice]:
+    """Slices, about equal, of so many images, each of whose activations take at most :data:`MEMORY`."""
+    each = sum(2 * 4 * math.prod(unit.shape) for unit in prepared.graph.units.values())
+    number = -(-count * each // MEMORY) if count > 1 else 1
+    number = min(number, max(count // 2, 1))  # batch statistics need two images
+    ends = [count * n // number for n in range(number + 1)]
+    return [slice(a, b) for a, b in pairwise(ends)]
+
+
+def in_batches(prepared: ForwardPass, images: torch.Tensor) -> Iterator[dict[str, torch.Tensor]]:
+    """The results of all units (:meth:`ForwardPass.results`), batch after batch of real ``images [n, C, H, W]``.
+
+    Raises :class:`SysmolError` that names the first layer whose results are no finite numbers.
+    """
+    if not bool(images.isfinite().all()):
+        raise SysmolError("the calibration images hold NaN or infinite numbers")
+    for part in batches(prepared, len(images)):
+        results = prepared.results(images[part])
+        for name, result in results.items():
+            if not bool(result.isfinite().all()):
+                path = prepared.graph.units[name].path or name
+                raise SysmolError(f"layer {path} gives NaN or infinite numbers on the calibration images")
+        yield results
+
+
+class _Samples:
+    """Values of every stored tensor that grids are fitted to, at random from all batches of images."""
+
+    def __init__(self, prepared: ForwardPass, frozen: bool) -> None:
+        self.prepared = prepared
+        self.frozen = frozen
+        self.found: dict[tuple[Key, int], list[torch.Tensor]] = {}
+
+    def take(self, results: Mapping[str, torch.Tensor], parts: int) -> None:
+        """Draw from the results of one of so many batches."""
+        for key in self.prepared.keys:
+            if key[2] == "s8":
+                self._add(key, 0, sample(activate(results[key[0]], key[1]), MOST_ENDS // parts))
+            elif key[2] == "smol":
+                x = self.prepared.code_input(results[key[0]], key[1])
+                for row, channels in self.rows(key):
+                    self._add(key, row, sample(x[:, channels], MOST_VALUES // parts))
+
+    def rows(self, key: Key) -> list[tuple[int, torch.Tensor]]:
+        """The precisions of a SMOL tensor, by their place in its grids, with the channels that have them; before they
+        are frozen every channel may come to have any.
+        """
+        domain = self.prepared.domain(key[0])
+        rows = domain.row()
+        fixed = self.frozen or domain.bits != LEARNED
+        found = [
+            (n, (rows == n).nonzero().flatten() if fixed else torch.arange(len(rows))) for n in range(len(PRECISIONS))
+        ]
+        return [(row, channels) for row, channels in found if len(channels)]
+
+    def values(self, key: Key, row: int = 0) -> torch.Tensor:
+        return torch.cat(self.found[key, row])
+
+    def _add(self, key: Key, row: int, values: torch.Tensor) -> None:
+        self.found.setdefault((key, row), []).append(values)
+
+
 def _fit_bytes(prepared: ForwardPass, key: Key, x: torch.Tensor) -> None:
     module = prepared.activation(key)
     if not module.log_scale.requires_grad:
@@ -68,15 +145,13 @@ def _fit_bytes(prepared: ForwardPass, key: Key, x: torch.Tensor) -> None:
         module.set(0, scale, 128 * scale)
 
 
-def _fit_codes(prepared: ForwardPass, key: Key, x: torch.Tensor) -> None:
+def _fit_codes(prepared: ForwardPass, key: Key, samples: _Samples) -> None:
     module, domain = prepared.activation(key), prepared.domain(key[0])
+    for row, _ in samples.rows(key):
+        scale, offset = fit_range(samples.values(key, row), PRECISIONS[row], centred=prepared.grid != OFFSET)
+        module.set(row, scale, offset)
     rows = domain.row()
     frozen = prepared.mode == FROZEN or domain.bits != LEARNED
-    for row, precision in enumerate((4, 2, 1)):
-        channels = (rows == row).nonzero().flatten() if frozen else torch.arange(x.shape[1])
-        if len(channels):
-            scale, offset = fit_range(x[:, channels], precision, centred=prepared.grid != OFFSET)
-            module.set(row, scale, offset)
     if not frozen or not bool((rows == 0).any()):
         # Noise knows one grid per tensor: the one of the highest precision in use.
         first = 0 if not frozen else int(rows.min())
@@ -95,6 +170,6 @@ def _fit_weight(prepared: ForwardPass, unit: Unit) -> None:
 
 def _ends(x: torch.Tensor) -> tuple[float, float]:
     """Smallest and largest value, a few outliers apart."""
-    flat = sample(x, 1_000_000)
+    flat = sample(x, MOST_ENDS)
     count = max(1, flat.numel() // 10_000)
     return float(flat.kthvalue(count).values), float(flat.kthvalue(flat.numel() - count + 1).values)

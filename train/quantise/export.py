@@ -3,14 +3,13 @@
 A unit's real result is ``factor * acc + addend`` (weight, activation and batch-normalisation scales in ``factor``;
 bias and activation offsets in ``addend``) where every tap counts. At an image's border taps add nothing: what they lack
 is derived from the zero points of the input (:func:`sysmol.network.border_constants`), here as when a file is read. A
-target asks for ``floor(slope * real + shift)``. The product of the two, times ``2**S``, rounded, gives M, B and R; S is
-the largest that provably fits 32 bits and 16 bits of M.
+target asks for ``floor(slope * real + shift)``. :mod:`sysmol.train.quantise.fixed_point` makes the product of the two
+integers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,20 +26,19 @@ from sysmol.network import (
     Output,
     Tensor,
     accumulator_bound,
-    border_constants,
     border_sums,
     group_tensor,
     magnitude,
     operation,
-    requantised_bound,
     save,
     zero_point_taps,
 )
 from sysmol.network.checks import validate
 from sysmol.network.file import breakdown
 from sysmol.packing import filler_codes, pack
-from sysmol.train.frontend.data import PIXEL_SCALE, PIXEL_ZERO
 from sysmol.train.frontend.graph import Unit, Value
+from sysmol.train.quantise.calibration import in_batches
+from sysmol.train.quantise.fixed_point import CHOICES, Array, Wanted, best, check_sums, integers
 from sysmol.train.quantise.modes import FROZEN, SYMMETRIC
 from sysmol.train.quantise.modules import Activation, Key, activate, norm_affine
 from sysmol.train.quantise.prepared import Prepared
@@ -49,8 +47,6 @@ from sysmol.train.quantise.windows import WINDOWS
 
 WIDE_MARGIN = 1.25
 """A 16-bit stream spans this many times the largest value seen in calibration; beyond it saturates."""
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass
@@ -85,10 +81,21 @@ def export(prepared: Prepared, name: str, calibration: torch.Tensor, description
             "a network with precisions of their own for weights, or with activation functions on a symmetric grid, is "
             "for comparison only: no SMOL instruction computes it"
         )
+    check_finite(prepared)
     net = _Exporter(prepared, name, calibration).build()
     net.description = description
     validate(net)
     return net
+
+
+def check_finite(prepared: Prepared) -> None:
+    """Refuse weights, scales and statistics that are no finite numbers, by the name of their layer."""
+    for name, tensor in (*prepared.named_parameters(), *prepared.named_buffers()):
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            parts = name.split(".")
+            unit = prepared.graph.units.get(parts[1].split("/")[0]) if len(parts) > 1 else None
+            layer = name if unit is None else unit.path or unit.name
+            raise SysmolError(f"layer {layer}: NaN or infinite numbers in its {parts[-1]}: train it again")
 
 
 class _Exporter:
@@ -97,6 +104,7 @@ class _Exporter:
         self.graph = prepared.graph
         channels, height, width = next(iter(self.graph.units.values())).shape
         self.net = Network(name, {"image": Tensor("image", height, width, channels, "u8")}, [], "image", "logits")
+        self.net.normalisation = prepared.normalisation
         self.wide = {} if prepared.is_float else self._wide_scales(calibration)
 
     @torch.no_grad()
@@ -104,13 +112,12 @@ class _Exporter:
         """Real value of one step of every 16-bit stream."""
         training = self.prepared.training
         self.prepared.eval()
-        results = self.prepared.results(calibration)
+        largest = {key: 1e-6 for key in self.prepared.keys if key[2] == "s16"}
+        for results in in_batches(self.prepared, calibration):
+            for key, value in largest.items():
+                largest[key] = max(value, float(activate(results[key[0]], key[1]).abs().max()))
         self.prepared.train(training)
-        return {
-            key: max(float(activate(results[key[0]], key[1]).abs().max()), 1e-6) * WIDE_MARGIN / 32767
-            for key in self.prepared.keys
-            if key[2] == "s16"
-        }
+        return {key: value * WIDE_MARGIN / 32767 for key, value in largest.items()}
 
     def build(self) -> Network:
         for unit in self.graph.units.values():
@@ -169,10 +176,15 @@ class _Exporter:
         """
         found: dict[tuple[Value, str], None] = {}
         for later in self.graph.units.values():
-            for value in () if self.folds(later) else (later.input, later.residual):
-                if value is not None and value.unit == unit.name:
-                    for form in self._forms(later) if value is later.input else ["s16"]:
-                        found[value, "f32" if self.prepared.is_float else form] = None
+            if self.folds(later):
+                continue
+            forms = []
+            if later.input is not None and later.input.unit == unit.name and not self.prepared.reads_image(later):
+                forms += [(later.input, form) for form in self._forms(later)]
+            if later.residual is not None and later.residual.unit == unit.name:
+                forms.append((later.residual, "s16"))
+            for value, form in forms:
+                found[value, "f32" if self.prepared.is_float else form] = None
         return list(found)
 
     def _forms(self, unit: Unit) -> list[str]:
@@ -204,7 +216,10 @@ class _Exporter:
             )
 
     def _layer(self, unit: Unit) -> None:
-        source = "image" if unit.input is None else self.tensor_name(unit.input, self.input_form(unit))
+        of_image = unit.input is None or self.prepared.reads_image(unit)
+        if unit.input is None and not self.readers(unit):
+            return
+        source = "image" if of_image else self.tensor_name(_value(unit), self.input_form(unit))
         layer = Layer(
             unit.name, unit.operation.name, source, kernel=unit.kernel, stride=unit.stride, padding=unit.padding
         )
@@ -235,8 +250,8 @@ class _Exporter:
         channels = unit.shape[0]
         factor: Array | None = None
         addend = np.zeros(channels)
-        if unit.input is None:
-            factor, addend = np.full(channels, PIXEL_SCALE), np.full(channels, -PIXEL_ZERO * PIXEL_SCALE)
+        if unit.input is None or self.prepared.reads_image(unit):
+            factor, addend = self._pixels(channels)
         elif unit.normalises:
             factor, addend = (x.numpy() for x in norm_affine(_norm(unit)))
         elif unit.has_weights:
@@ -285,12 +300,18 @@ class _Exporter:
 
     # --- constants ---------------------------------------------------------------------------------------------------
 
+    def _pixels(self, count: int) -> tuple[Array, Array]:
+        """Factor and addend, float64 ``[count]``, that make pixels real numbers: of channels, or of flattened images,
+        where they repeat."""
+        channels = self.net.tensors["image"].channels
+        mean, scale = (np.array(each) for each in self.prepared.normalisation.of_channels(channels))
+        return np.tile(scale, count // channels), np.tile(-mean * scale, count // channels)
+
     def _real(self, unit: Unit, layer: Layer) -> Real:
         """How a unit's accumulator reads as a real number."""
         channels = unit.shape[0]
-        if unit.input is None:
-            return Real(np.full(channels, PIXEL_SCALE), np.full(channels, -PIXEL_ZERO * PIXEL_SCALE))
-        assert unit.input is not None
+        if unit.input is None or self.prepared.reads_image(unit):
+            return Real(*self._pixels(channels))
         key = self.prepared.key(unit.input, self.input_form(unit))
         residual = None
         if unit.residual is not None:
@@ -337,67 +358,43 @@ class _Exporter:
             if value.act == "relu6":
                 high = min(high, int(np.floor(6 / scale + shift[0])))
             low, high = min(low, RANGES[form][1]), max(high, low)
-        R = None if real.residual is None else slope * real.residual
-        return self._integers(unit, layer, target, real, slope, shift, R, (low, high))
+        return integers(self._wanted(layer, target, real, slope, shift, (low, high)), f"layer {unit.path}")
 
-    def _integers(
-        self, unit: Unit, layer: Layer, target: Tensor, real: Real, slope: Array, shift: Array, R: Array | None,
-        clamp: tuple[int, int], shifts: range = range(31, -1, -1),
-    ) -> Output:  # fmt: skip
-        """Round constants at the largest shift whose proof of 32 bits (:func:`sysmol.network.checks.validate`) goes
-        through, and at which M fits 16 bits (logits apart, whose shift is 0).
-        """
-        multiplier, addend = real.factor * slope, real.addend * slope + shift
-        bound, sums = accumulator_bound(self.net, layer), border_sums(self.net, layer)
-        widest = INT32_MAX if target.format == "s32" else 32767
-        reach = None if R is None else magnitude(self.net.tensors[layer.residual])
-        for S in shifts:
-            M = np.rint(multiplier * 2.0**S)
-            if np.abs(M).max() > widest:
-                continue
-            base = addend * 2.0**S
-            if real.mean_acc is not None:
-                # Rounding M moves the mean; B takes that back.
-                base = base + (multiplier * 2.0**S - M) * real.mean_acc
-            B = _rounded(base, S, target.format) + border_constants(sums, M)
-            scaled = None if R is None else np.rint(R * 2.0**S)
-            if requantised_bound(2 * bound, M, B, reach, scaled).max() <= INT32_MAX:
-                return Output(
-                    target.name, B.astype(np.int32), clamp[0], clamp[1], M.astype(np.int32),
-                    None if scaled is None else scaled.astype(np.int32), S,
-                )  # fmt: skip
-        raise SysmolError(
-            f"layer {unit.path}: its scales do not fit 32-bit integers "
-            f"(largest factor {np.abs(multiplier).max():.3g}): "
-            "train longer or give the layer another precision"
-        )
+    def _wanted(
+        self, layer: Layer, target: Tensor, real: Real, slope: Array, shift: Array, clamp: tuple[int, int]
+    ) -> Wanted:
+        """``floor(slope * real + shift)`` as what integers are to be found for."""
+        residual = self.net.tensors[layer.residual] if layer.residual else None
+        return Wanted(
+            target.name, target.format, clamp, real.factor * slope, real.addend * slope + shift,
+            accumulator_bound(self.net, layer), border_sums(self.net, layer), real.mean_acc,
+            None if real.residual is None else slope * real.residual,
+            None if residual is None else magnitude(residual), "" if residual is None else residual.format,
+        )  # fmt: skip
 
     def _logits(self, unit: Unit, layer: Layer, real: Real, target: Tensor) -> Output:
         """Logits as 32-bit integers without a shift, in the finest real unit that provably fits."""
-        R = real.residual
-        reach = None if R is None else magnitude(self.net.tensors[layer.residual])
-        total = requantised_bound(2 * accumulator_bound(self.net, layer), real.factor, real.addend, reach, R)
-        unit_value = max(float(total.max()), 1e-30) / (INT32_MAX * 0.98)
-        # Rounding M adds at most half a step per accumulator step: coarsen the unit until the proof holds.
-        while True:
-            slope, half = np.full(target.channels, 1 / unit_value), np.full(target.channels, 0.5)
-            steps = None if R is None else R / unit_value
-            try:
-                out = self._integers(unit, layer, target, real, slope, half, steps, RANGES["s32"], range(1))
-            except SysmolError:
-                unit_value *= 1.1
-                continue
-            self.net.provenance["logit_scale"] = unit_value
-            return out
+        bound, where = accumulator_bound(self.net, layer), f"layer {unit.path}"
+        check_sums(bound, where)
+        total = 2 * bound * np.abs(real.factor) + np.abs(real.addend)
+        if real.residual is not None:
+            total = total + 32768 * real.residual
+        finest = max(float(total.max()), 1e-30) / (INT32_MAX * 0.98)
+        for how in CHOICES:
+            # Rounding M adds at most half a step per accumulator step: coarsen the unit until the proof holds.
+            for unit_value in finest * 1.1 ** np.arange(80):
+                slope, half = np.full(target.channels, 1 / unit_value), np.full(target.channels, 0.5)
+                wanted = self._wanted(layer, target, real, slope, half, RANGES["s32"])
+                out = best(wanted, how, (0,))
+                if out is not None:
+                    self.net.provenance["logit_scale"] = float(unit_value)
+                    return out
+        raise SysmolError(f"{where}: no 32-bit logits hold its scales: train longer")
 
 
-def _rounded(base: Array, shift: int, form: str) -> Array:
-    """Biases as whole numbers: multiples of a power of two that leaves 16 bits of them, where that moves an output by
-    at most 1/256 of a code (of a 16-bit stream: half a step)."""
-    spare = shift if form == "s16" else shift - 7
-    zeros = next(z for z in range(64) if np.abs(np.rint(base / 2.0**z)).max() <= 32767)
-    zeros = zeros if zeros <= spare else 0
-    return np.rint(base / 2.0**zeros) * 2.0**zeros
+def _value(unit: Unit) -> Value:
+    assert unit.input is not None
+    return unit.input
 
 
 def _norm(unit: Unit) -> nn.BatchNorm2d:

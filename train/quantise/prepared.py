@@ -9,6 +9,7 @@ from torch import nn
 
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
+from sysmol.network import Normalisation
 from sysmol.patterns.selection import Demand, tensor_demand
 from sysmol.patterns.slots import Cover
 from sysmol.train.frontend.equivalence import as_float, check_equal
@@ -19,6 +20,7 @@ from sysmol.train.quantise.calibration import calibrate
 from sysmol.train.quantise.forward import ForwardPass
 from sysmol.train.quantise.modes import FROZEN, NOISE, OFFSET
 from sysmol.train.quantise.quantiser import nearest_precision, precision_of
+from sysmol.train.quantise.structure import USUAL
 
 
 class Prepared(ForwardPass):
@@ -123,18 +125,23 @@ def prepare(
     policy: Policy | str = "mixed",
     pattern_set: str | Sequence[int] = "P4",
     grid: str = OFFSET,
+    normalisation: Normalisation | tuple[Sequence[float], Sequence[float]] = USUAL,
 ) -> Prepared:
     """Make a module ready for SMOL; the module itself is not changed, its weights are copied.
 
     ``example_input`` is a real image batch ``[n, C, H, W]`` (:func:`sysmol.train.frontend.data.to_real`), ``policy`` a
     :class:`Policy` or one of mixed, w4, w2, w1, int8, fp32, ``pattern_set`` the patterns that the hardware supports:
-    P4, P8, P45 or ids, ``grid`` one of :data:`sysmol.train.quantise.modes.GRIDS`. A layer that cannot be exported
+    P4, P8, P45 or ids, ``grid`` one of :data:`sysmol.train.quantise.modes.GRIDS`. ``normalisation`` says how the real
+    images come from pixels x, ``(x - mean[c]) * scale[c]``: a :class:`sysmol.network.Normalisation`, or its mean and
+    scale, of one number or one per channel each. A layer that cannot be exported
     raises one :class:`SysmolError` that names it, and so does a module whose logits on the example images the prepared
     network does not have in full precision.
     """
     graph = trace(model, example_input)
     bits = named_policy(policy).bits(graph)
-    prepared = Prepared(graph, bits, resolve_patterns(pattern_set), grid)
+    if not isinstance(normalisation, Normalisation):
+        normalisation = Normalisation(*(tuple(float(v) for v in each) for each in normalisation))
+    prepared = Prepared(graph, bits, resolve_patterns(pattern_set), grid, normalisation)
     training = prepared.training
     check_equal(as_float(model), prepared.eval(), example_input, graph.dropped)
     return prepared.train(training)

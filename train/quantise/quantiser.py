@@ -152,6 +152,10 @@ CONSTANT_SCALE = 2.0**-8
 """Scale of a constant tensor's grid, in parts of the constant: codes err by an eighth of it, 0.05 percent."""
 
 
+MOST_VALUES = 5_000
+"""Values of a tensor that its grid is fitted to."""
+
+
 def sample(x: torch.Tensor, count: int) -> torch.Tensor:
     """At most ``count`` of a tensor's values, flat: drawn at random from a fixed seed, since every k-th value can be
     the same column of every image.
@@ -169,7 +173,7 @@ def fit_range(values: torch.Tensor, precision: int, centred: bool = False) -> tu
     ``centred``: the offset is 0. Values that are all the same number, but for a :data:`SPREAD` of it, get it exactly:
     as the offset, with a scale that is small beside it, or as the grid's end where there is no offset.
     """
-    x = sample(values, 5_000).float()
+    x = sample(values, MOST_VALUES).float()
     low, high = float(x.min()), float(x.max())
     levels = smol_levels(torch.tensor(precision))
     largest = max(abs(low), abs(high))

@@ -9,13 +9,25 @@ from typing import Any
 from torch import nn
 
 from sysmol.errors import SysmolError
+from sysmol.network import Normalisation
 from sysmol.pattern import UNIFORM
 from sysmol.patterns.slots import cover, vector_instructions
-from sysmol.train.frontend.data import PIXEL_SCALE
 from sysmol.train.frontend.graph import Graph, Unit, Value
 from sysmol.train.frontend.policy import LEARNED, Bits
 from sysmol.train.quantise.modes import FLOAT, GRIDS, OFFSET
 from sysmol.train.quantise.modules import Activation, Convolution, Domain, Key
+
+USUAL = Normalisation()
+
+
+def byte_grid(normalisation: Normalisation, channels: int) -> tuple[float, float]:
+    """Scale and offset of the signed bytes that an image is stored as: exact where all channels have one scale and
+    mean, else one grid over what all of them can be."""
+    mean, scale = normalisation.of_channels(channels)
+    low = min(-m * s for m, s in zip(mean, scale, strict=True))
+    high = max((255 - m) * s for m, s in zip(mean, scale, strict=True))
+    step = (high - low) / 255
+    return step, low + 128 * step
 
 
 class Structure(nn.Module):
@@ -23,11 +35,21 @@ class Structure(nn.Module):
     the forward pass computes (:mod:`sysmol.train.quantise.modes`); ``supported`` are the pattern ids of the hardware.
     """
 
-    def __init__(self, graph: Graph, bits: dict[str, Bits], supported: Sequence[int], grid: str = OFFSET) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        bits: dict[str, Bits],
+        supported: Sequence[int],
+        grid: str = OFFSET,
+        normalisation: Normalisation = USUAL,
+    ) -> None:
         super().__init__()
         if grid not in GRIDS:
             raise SysmolError(f"unknown activation grid '{grid}': choose one of {', '.join(GRIDS)}")
         self.grid = grid
+        self.normalisation = normalisation
+        self.image_channels = next(iter(graph.units.values())).shape[0]
+        normalisation.of_channels(self.image_channels)
         self.graph = graph
         self.bits = bits
         self.supported = tuple(supported)
@@ -61,11 +83,17 @@ class Structure(nn.Module):
         for unit in self.graph.units.values():
             if unit.has_weights:
                 need(unit.input, self.input_format(unit))
-            elif unit.operation.requantises:
+            elif unit.operation.requantises and not self.reads_image(unit):
                 need(unit.input, "s16")
             need(unit.residual, "s16")
         order = {name: number for number, name in enumerate(self.graph.units)}
         return sorted(found, key=lambda key: order[key[0]])
+
+    def reads_image(self, unit: Unit) -> bool:
+        """Whether a unit's layer reads the image itself, not what the image's conversion makes of it."""
+        if unit.input is None or unit.input.act != "none" or self.graph.units[unit.input.unit].input is not None:
+            return False
+        return unit.operation.reads_image and not unit.operation.keeps_channels
 
     def key(self, value: Value, form: str) -> Key:
         """The stored tensor behind a value in a format."""
@@ -88,7 +116,8 @@ class Structure(nn.Module):
         order = list(self.graph.units)
         for unit in self.graph.units.values():
             tied = [unit.residual] if unit.residual else []
-            tied += [unit.input] if unit.input and not unit.operation.mixes_channels else []
+            keeps = unit.operation.keeps_channels and not unit.operation.mixes_channels
+            tied += [unit.input] if unit.input and keeps else []
             for value in tied:
                 a, b = sorted((find(unit.name), find(value.unit)), key=order.index)
                 parent[b] = a
@@ -118,7 +147,7 @@ class Structure(nn.Module):
     def _activation(self, key: Key) -> Activation:
         if key[2] == "s8" and self.graph.units[key[0]].input is None:
             fixed = Activation(1, learned=False)
-            fixed.set(0, PIXEL_SCALE, 0.0)
+            fixed.set(0, *byte_grid(self.normalisation, self.image_channels))
             return fixed
         if key[2] == "smol":
             return Activation(3, shifted=self.grid == OFFSET)

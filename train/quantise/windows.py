@@ -20,6 +20,11 @@ def maximum(x: torch.Tensor, unit: Unit) -> torch.Tensor:
     return F.max_pool2d(pad(x, unit.padding, float("-inf")), unit.kernel, unit.stride)
 
 
+def flatten(x: torch.Tensor, unit: Unit) -> torch.Tensor:
+    """All elements ``[n, C, H, W]`` as channels, row by row, pixel by pixel: ``[n, H * W * C, 1, 1]``."""
+    return x.permute(0, 2, 3, 1).reshape(len(x), -1, 1, 1)
+
+
 def pad(x: torch.Tensor, padding: tuple[int, int, int, int], value: float = 0.0) -> torch.Tensor:
     """``x [n, C, H, W]`` with (top, left, bottom, right) elements of ``value`` around it."""
     top, left, bottom, right = padding
@@ -36,5 +41,9 @@ def plain(x: torch.Tensor) -> torch.Tensor:
     return x.clone(memory_format=torch.contiguous_format) if x.shape[1] == 1 else x
 
 
-WINDOWS: dict[str, Callable[[torch.Tensor, Unit], torch.Tensor]] = {"avgpool": average, "maxpool": maximum}
+WINDOWS: dict[str, Callable[[torch.Tensor, Unit], torch.Tensor]] = {
+    "avgpool": average,
+    "maxpool": maximum,
+    "flatten": flatten,
+}
 """By the unit's operation; units without an entry (additions) pass their input on."""

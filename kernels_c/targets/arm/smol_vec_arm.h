@@ -77,6 +77,9 @@ static inline vec v_add(vec a, vec b) { return vaddq_s32(a, b); }
 static inline vec v_mul(vec a, vec b) { return vmulq_s32(a, b); }
 static inline vec v_madd(vec a, vec m, vec b) { return vmlaq_s32(b, a, m); }
 static inline vec v_mla(vec b, vec a, vec m) { return vmlaq_s32(b, a, m); }
+/* Doubling is exact, and nothing saturates: only -2^31 squared would, and m is smaller. */
+static inline vec v_mulh(vec a, vec m) { return vqdmulhq_s32(a, m); }
+#define v_load_high(p) v_load(p)
 /* Compilers interleave a tile's sums with its epilogue, and run out of registers. */
 #define v_settle(a) __asm__ volatile("" : : "w"(a))
 static inline vec v_fresh(const uint8_t *p)

@@ -8,6 +8,7 @@ COSTS = COMMON | {
     "v_clear": {"vload": 1},
     "v_sum4": {"simd": 7},
     "v_load": {"vload": 1, "scalar": 1},
+    "v_load_high": {"vload": 1, "scalar": 1, "simd": 1},
     "v_fresh": {"vload": 1, "scalar": 1},
     "v_low16": {"simd": 1},
     "v_natural_halves": {"simd": 2},

@@ -144,6 +144,14 @@ static inline vec v_mla(vec b, vec a, vec m)
     return b;
 }
 
+/* vmulh keeps what lies above 2^32: factors are doubled as they are loaded. */
+static inline vec v_mulh(vec a, vec m) { SMOL_OP_VV("vmulh.vv", a, m); }
+static inline vec v_load_high(const void *p)
+{
+    const vec m = v_load(p);
+    return v_add(m, m);
+}
+
 /* All operations stay in order as they are. */
 #define v_settle(a) ((void)(a))
 static inline vec v_fresh(const void *p)
