@@ -36,12 +36,10 @@ def sources(results: Path = RESULTS) -> Iterator[Source]:
         table = pd.read_csv(path)
         noted = provenance.read(path)
         whole = noted["rows"].get("")
-        own = [
-            noted["rows"].get(row_name(row)) if set(IDENTITY) <= set(row) else None for row in table.to_dict("records")
-        ]
         groups: dict[tuple[str, str, str, str], int] = {}
-        for row, facts in zip(table.to_dict("records"), own, strict=True):
-            known = facts or whole
+        for record in table.to_dict("records"):
+            row = {str(column): value for column, value in record.items()}
+            known = noted["rows"].get(row_name(row), whole) if set(IDENTITY) <= set(row) else whole
             said = known or {}
             inputs = provenance.verdict(noted["inputs"][known["inputs"]] if known else None)
             command = str(said.get("command") or row.get("command") or UNKNOWN)
