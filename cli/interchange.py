@@ -45,8 +45,14 @@ def export(
 @commands.command("import", rich_help_panel=PANEL)
 def import_network(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="NETWORK", help="Of a QONNX model: write the network file.")
+    ] = None,
 ) -> None:
     """Read another tool's network and tell what became of every operator (docs/interchange.md)."""
+    if out is not None:
+        import_integers(file, out)
+        return
     from sysmol.train.frontend.readers import read_model
 
     network = read_model(file)
@@ -57,6 +63,23 @@ def import_network(
     weights = sum(unit.weight.numel() for unit in units if unit.weight is not None)
     say(f"input: {channels} x {height} x {width}, {describe_input(network)}")
     say(f"layers: {len(units) - 1} with {weights:,} weights, {units[-1].shape[0]} logits")
+
+
+def import_integers(file: Path, out: Path) -> None:
+    """A QONNX model as a network file."""
+    from sysmol.interchange.qonnx_in import read_qonnx
+    from sysmol.network import save
+
+    net = read_qonnx(file)
+    path = save(out, net)
+    rows = []
+    for layer in net.layers:
+        x, written = net.tensors[layer.input], net.tensors[layer.targets[0]]
+        bits = " ".join(map(str, sorted(set(x.precisions)))) if x.format == "smol" else "8"
+        rows.append([layer.name, layer.op, x.channels, written.channels, bits, layer.residual or None])
+    columns = ["layer", "operation", "input channels", "outputs", "bits of input and weights", "adds"]
+    show_table(columns, rows, title=str(file))
+    say(f"wrote {path}: {path.stat().st_size:,} bytes, the model's integers")
 
 
 def describe_input(network: Imported) -> str:

@@ -1,4 +1,4 @@
-"""The generator's tests have networks of all layer kinds; they are used here, too."""
+"""Networks of all layer kinds come from the generator's tests, damaged files from those of training's readers."""
 
 import sys
 from pathlib import Path
@@ -8,4 +8,5 @@ import pytest
 pytest.importorskip("onnx", reason="needs the extra onnx: pip install 'sysmol[onnx]'")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx: pip install 'sysmol[onnx]'")
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "kernels_c"))
+for folder in ("kernels_c", "train"):
+    sys.path.append(str(Path(__file__).parents[1] / folder))
