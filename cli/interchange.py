@@ -84,9 +84,9 @@ def import_integers(file: Path, out: Path) -> None:
 
 def describe_input(network: Imported) -> str:
     """What the file does to its input before the first layer."""
-    means, scales = ([f"{value:g}" for value in dict.fromkeys(values)] for values in (network.mean, network.scale))
-    grid = network.input_grid
+    grid, normalisation = network.input_grid, network.normalisation
     stored = f", stored as {grid.scale:g} * (q {-grid.zero_point:+d})" if grid is not None else ""
-    if set(network.mean) == {0.0} and set(network.scale) == {1.0}:
+    if set(normalisation.mean) == {0.0} and set(normalisation.scale) == {1.0}:
         return f"as it is{stored}"
-    return f"(x - mean) / scale with mean {' '.join(means)}, scale {' '.join(scales)}{stored}"
+    means, scales = (" ".join(f"{value:g}" for value in each) for each in (normalisation.mean, normalisation.scale))
+    return f"(x - mean) * scale with mean {means}, scale {scales}{stored}"

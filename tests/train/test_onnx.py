@@ -140,7 +140,7 @@ def test_a_model_by_hand(tmp_path, seed):
     rng = np.random.default_rng(seed)
     (tmp_path / "a.onnx").write_bytes(small(rng))
     network = read_model(tmp_path / "a.onnx")
-    assert network.mean == (10, 20) and network.scale == (3, 4)
+    assert network.normalisation.mean == (10, 20) and network.normalisation.scale == pytest.approx((1 / 3, 1 / 4))
     x = rng.uniform(0, 30, (3, 2, 4, 4)).astype(np.float32)
     wanted = [ReferenceEvaluator(str(tmp_path / "a.onnx")).run(None, {"x": each[None]})[0][0] for each in x]
     with torch.no_grad():

@@ -16,6 +16,8 @@ from sysmol.train.frontend.data import load
 from sysmol.train.frontend.equivalence import DROPPED
 from sysmol.train.frontend.readers import Imported, read_model
 from sysmol.train.frontend.readers.imported import IntegerLayer
+from sysmol.train.quantise import integer
+from sysmol.train.quantise.export import export
 
 tflite = pytest.importorskip("tflite", reason="needs the extra onnx: pip install 'sysmol[onnx]'")
 
@@ -75,7 +77,8 @@ def test_every_operator(tmp_path, seed):
     (tmp_path / "all.tflite").write_bytes(content)
     network = read_model(tmp_path / "all.tflite")
     assert {step.operator for step in network.steps} >= {"CONV_2D", "PAD", "CONCATENATION", "MEAN", "MAX_POOL_2D"}
-    assert network.scale == pytest.approx((1 / 0.02, 1 / 0.03, 1 / 0.01)) and network.mean[0] == pytest.approx(50)
+    assert network.normalisation.scale == pytest.approx((0.02, 0.03, 0.01))
+    assert network.normalisation.mean == pytest.approx((50, 100 / 3, 100))
     inputs, interpreter = pixels(np.random.default_rng(seed), network, 10), LiteRT(content)
     wanted = np.stack([interpreter.run(x) for x in inputs])
     with torch.no_grad():
@@ -244,6 +247,22 @@ def padding_before(network: Imported, label: str) -> Any:
 def relu_behind(network: Imported, label: str) -> bool:
     node = next(node for node in network.module.graph.nodes if node.target == label)
     return any(str(user.target).startswith("relu") for user in node.users)
+
+
+def test_from_a_file_to_a_network_file(tmp_path, seed):
+    """Without training, in 8 bits: the network file takes pixels, and its logits are about the file's."""
+    (tmp_path / "all.tflite").write_bytes(everything(seed))
+    network = read_model(tmp_path / "all.tflite")
+    inputs = pixels(np.random.default_rng(seed), network, 64)
+    x = network.normalised(planes(inputs))
+    prepared = prepare(network.module, x, policy="int8", normalisation=network.normalisation).eval()
+    prepared.freeze()
+    prepared.calibrate(x)
+    net = export(prepared, "imported", x)
+    assert net.normalisation == network.normalisation
+    found = integer.evaluate(net, inputs.astype(np.uint8)) * net.provenance["logit_scale"]
+    wanted = module_logits(network, inputs)
+    assert np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
 
 
 @needs_models

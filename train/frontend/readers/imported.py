@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from sysmol.errors import SysmolError
+from sysmol.network import Normalisation
 from sysmol.train.frontend.graph import Graph
 from sysmol.train.frontend.trace import trace
 
@@ -56,16 +57,15 @@ class Imported:
     """A network from a file.
 
     ``module`` maps real inputs ``[n, C, H, W]`` to what the file gives, float32 ``[n, classes]``; it can be trained,
-    and ``sysmol.train.prepare`` takes it. Its input is ``(x - mean) / scale`` of the file's input x, both per channel:
-    a normalisation at the head of the file is not part of the module. ``integers``: of 8-bit files, by the module's
+    and ``sysmol.train.prepare`` takes it. Its input is the ``normalisation`` of the file's input: one at the head of
+    the file is not part of the module. ``integers``: of 8-bit files, by the module's
     layer names; ``input_grid`` and ``output_grid`` of their input and output.
     """
 
     source: str
     module: fx.GraphModule
     shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
+    normalisation: Normalisation
     steps: list[Step]
     integers: dict[str, IntegerLayer] = field(default_factory=dict)
     input_grid: Grid | None = None
@@ -73,8 +73,8 @@ class Imported:
 
     def normalised(self, inputs: torch.Tensor) -> torch.Tensor:
         """The module's input for the file's input, both ``[n, C, H, W]``."""
-        mean, scale = (torch.tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.scale))
-        return (inputs.float() - mean) / scale
+        means, scales = self.normalisation.of_channels(self.shape[0])
+        return (inputs.float() - torch.tensor(means).view(1, -1, 1, 1)) * torch.tensor(scales).view(1, -1, 1, 1)
 
     def graph(self) -> Graph:
         """The units of the module (:mod:`sysmol.train.frontend.graph`).

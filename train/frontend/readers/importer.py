@@ -11,6 +11,7 @@ import torch
 from torch import fx
 
 from sysmol.errors import SysmolError
+from sysmol.network import Normalisation
 from sysmol.train.frontend.readers.assembly import Assembly
 from sysmol.train.frontend.readers.imported import DROPPED, FOLDED, KEPT, Imported, Step
 from sysmol.train.frontend.readers.limits import one_line
@@ -58,9 +59,10 @@ class Importer:
         """The network with its input and output; ``facts`` are further fields of :class:`Imported`."""
         channels, height, width = self.assembly.shape(image)
         factor, offset = self._affine or (np.ones(channels), np.zeros(channels))
-        mean, scale = (tuple(map(float, values)) for values in (0 - offset / factor, 1 / factor))
+        # 0 - x, since -x of 0 would be -0.
+        normalisation = Normalisation(*(tuple(map(float, values)) for values in (0 - offset / factor, factor)))
         module = self.assembly.finish(output)
-        return Imported(self.path, module, (channels, height, width), mean, scale, self.steps, **facts)
+        return Imported(self.path, module, (channels, height, width), normalisation, self.steps, **facts)
 
     # --- notes -------------------------------------------------------------------------------------------------------
 
@@ -89,8 +91,8 @@ class Importer:
             node = self.assembly.affine(x, *values, self.alone(key))
             self.note(FOLDED if node is x else KEPT, node)
             return node
-        if not self.alone(key) or not factor.all():
-            raise SysmolError("a normalisation of the input beside which other operators read the input itself")
+        if not self.alone(key) or not (factor > 0).all():
+            raise SysmolError("a normalisation of the input: by positive factors, and nothing else may read the input")
         before = self._affine or (np.ones_like(factor), np.zeros_like(factor))
         self._affine = before[0] * factor, before[1] * factor + offset
         self.note(FOLDED, None, "into the input's mean and scale")
