@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,12 @@ def build(point: Point, library: Library, folder: Path) -> tuple[Netlist, int, s
     top, copies = ("smol_unit", 1) if point.is_smol else PLAIN_TOPS[point.unit]
     parameters = {} if point.is_smol else {f"CUT_{cut}": 1 for cut in point.cuts}
     netlist = synthesis.synthesise(synthesis.Job(tuple(files), top, parameters), library, point.script, folder)
-    return netlist, copies, digest(files)
+    return netlist, copies, digest(hardware)
 
 
-def digest(files: Sequence[Path]) -> str:
-    """SHA-256 of source files without their comments, 64 hexadecimal digits."""
-    text = " ".join(re.sub(r"//.*", "", path.read_text(encoding="utf-8")) for path in files)
+def digest(hardware: Hardware) -> str:
+    """SHA-256 of a unit's sources without their comments, 64 hexadecimal digits."""
+    text = " ".join(re.sub(r"//.*", "", source) for source in sources.sources(hardware).values())
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()
 
 

@@ -17,6 +17,8 @@ from sysmol.rtl.measure import DEPTHS, Point
 FORMAT, VERSION = "sysmol-hwcost", 1
 COMMITTED = Path(__file__).resolve().parent / "results" / "asap7.json"
 SETS = ("P1", "P4", "P8", "P45")
+COMPARED = ("P45", "P4", "P1")
+"""Sets whose whole units, and whose arrays by all scripts, are measured: P8's chunks can hold what P4's can."""
 MAIN_SCRIPT = "balanced"
 WIRE = 0.0
 """fF of wire per driven pin: none, as in ABC's own view of a netlist. Place and route would add some."""
@@ -28,7 +30,7 @@ def chunk_sets() -> dict[str, tuple[int, ...]]:
     """Pattern sets that differ in which precisions how many chunks can have, each with few patterns."""
     four = pattern_id(CHUNKS, 0, 0)
     sets: dict[str, tuple[int, ...]] = {}
-    for count in (2, 4, 8):
+    for count in (4, 8):
         sets[f"{count} chunks of 4, 2"] = (four, pattern_id(CHUNKS - count, count, 0))
         sets[f"{count} chunks of 4, 1"] = (four, pattern_id(CHUNKS - count, 0, count))
         both = (four, pattern_id(CHUNKS - count, count, 0), pattern_id(CHUNKS - count, 0, count))
@@ -44,10 +46,10 @@ def plan() -> list[Point]:
     points = [Point(unit, "", stages, MAIN_SCRIPT) for unit in ("sdot", "smmla", "fma4") for stages in DEPTHS[unit]]
     points += [Point("array", patterns, stages, MAIN_SCRIPT) for stages in (3, 1, 2, 4) for patterns in reversed(SETS)]
     points += [Point(unit, "", stages, MAIN_SCRIPT) for unit in ("mul", "pack") for stages in DEPTHS[unit]]
-    points += [Point("unit", patterns, 3, MAIN_SCRIPT) for patterns in reversed(SETS)]
+    points += [Point("unit", patterns, 3, MAIN_SCRIPT) for patterns in COMPARED]
     for script in (name for name in synthesis.SCRIPTS if name != MAIN_SCRIPT):
         points += [Point("sdot", "", 2, script), Point("smmla", "", 2, script), Point("fma4", "", 3, script)]
-        points += [Point("array", patterns, 3, script) for patterns in reversed(SETS)]
+        points += [Point("array", patterns, 3, script) for patterns in COMPARED]
         points += [Point("mul", "", 2, script), Point("pack", "", 2, script), Point("unit", "P45", 3, script)]
     points += [Point(unit, "P45", 3, MAIN_SCRIPT) for unit in ("vdot", "vmac")]
     for patterns in chunk_sets().values():
@@ -57,11 +59,10 @@ def plan() -> list[Point]:
 
 def wants_energy(point: Point) -> bool:
     """Whether a point's energy is simulated: by all scripts where ratios are formed, else by the main one."""
-    if "," in point.patterns or (point.patterns not in ("", "P45") and point.stages != 3):
+    main_depth = (point.unit, point.stages) == ("array", 3)
+    if point.patterns not in ("", "P45") and not (point.patterns in SETS and main_depth):
         return False
-    if point.unit == "unit":
-        return point.patterns == "P45" and point.script == MAIN_SCRIPT
-    return point.script == MAIN_SCRIPT or (point.patterns in ("", "P45") and point.stages in (2, 3))
+    return point.script == MAIN_SCRIPT or (point.unit, point.patterns) in (("sdot", ""), ("array", "P45"))
 
 
 def empty() -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sysmol.pattern import CHUNK_BITS, CHUNKS
+from sysmol.machine import pattern_set
+from sysmol.pattern import CHUNK_BITS, CHUNKS, PATTERNS, chunk_precisions
 from sysmol.rtl import results
+from sysmol.rtl.hardware import Hardware
 from sysmol.rtl.results import MAIN_SCRIPT, SETS, find
 
 MACS = {"sdot": 16, "smmla": 32, "fma4": 4}
@@ -70,7 +72,7 @@ def costs(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[str], 
         "pJ (4, 2, 1 bits)",
     ]
     order = list(UNIT_NAMES)
-    rows = [row for row in table["points"] if row["script"] == script and "," not in row["patterns"]]
+    rows = [row for row in table["points"] if row["script"] == script and row["patterns"] in ("", *SETS)]
     rows.sort(key=lambda r: (order.index(r["unit"]), SETS.index(r["patterns"]) if r["patterns"] else 0, r["stages"]))
     cells = []
     for row in rows:
@@ -93,8 +95,8 @@ def ratios(table: dict[str, Any]) -> tuple[list[str], Rows]:
     """Logic area and energy relative to sdot's, by each script, at the stages that fit sdot's clock of two stages."""
     scripts = sorted(table["scripts"])
     head = ["logic area of sdot", *scripts, "energy of sdot", *scripts]
-    choices = [("array", name, 3) for name in SETS] + [("mul", "", 2), ("pack", "", 2), ("unit", "P45", 3)]
-    choices += [("smmla", "", 2), ("fma4", "", 3)]
+    choices = [("array", name, 3) for name in reversed(results.COMPARED)]
+    choices += [("mul", "", 2), ("pack", "", 2), ("unit", "P45", 3), ("smmla", "", 2), ("fma4", "", 3)]
     cells = []
     for unit, patterns, stages in choices:
         areas, joules = [], []
@@ -158,18 +160,20 @@ def _line(name: str, bits: str, count: int, area: float, whole: float | None, jo
 
 def chunk_costs(table: dict[str, Any]) -> tuple[list[str], Rows]:
     """What precisions cost: one-stage arrays whose pattern sets differ in what their chunks can hold."""
-    base = find(table, "array", "P1", 1)
-    head = ["patterns", "precisions of the chunks", "logic, um2", "more than P1", "per chunk that has more"]
-    cells = [["P1", "8 chunks of 4", number(base["logic_um2"], 1), "", ""]]
-    for name, patterns in results.chunk_sets().items():
-        row = find(table, "array", ",".join(map(str, sorted(patterns))), 1)
-        more = row["logic_um2"] - base["logic_um2"]
-        count = sum(int(word) for word in name.split() if word.isdigit() and name.startswith(word)) or 8
-        cells.append([str(len(patterns)), name, number(row["logic_um2"], 1), number(more, 1), number(more / count, 1)])
-    for name in SETS[1:]:
-        row = find(table, "array", name, 1)
-        more = row["logic_um2"] - base["logic_um2"]
-        cells.append([name, "8 chunks of 4, 2, 1", number(row["logic_um2"], 1), number(more, 1), number(more / 8, 1)])
+    base = find(table, "array", "P1", 1)["logic_um2"]
+    head = ["patterns", "precisions of the chunks", "all patterns of such chunks", "logic, um2", "more than P1"]
+    head.append("per chunk that has more")
+    cells = [["P1", "8 chunks of 4", "1", number(base, 1), "", ""]]
+    sets = [(", ".join(map(str, sorted(ids))), name, ids) for name, ids in results.chunk_sets().items()]
+    sets += [(name, "8 chunks of 4, 2, 1", pattern_set(name)) for name in SETS[1:]]
+    for title, name, ids in sets:
+        key = title if title in SETS else ",".join(map(str, sorted(ids)))
+        area = find(table, "array", key, 1)["logic_um2"]
+        chunks = Hardware(ids).chunk_precisions()
+        fits = [all(p in c for p, c in zip(chunk_precisions(n), chunks, strict=True)) for n in range(len(PATTERNS))]
+        wider = sum(len(precisions) > 1 for precisions in chunks)
+        per_chunk = number((area - base) / wider, 1) if wider else ""
+        cells.append([title, name, str(sum(fits)), number(area, 1), number(area - base, 1), per_chunk])
     return head, cells
 
 

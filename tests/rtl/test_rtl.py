@@ -1,0 +1,192 @@
+"""SystemVerilog in Verilator, and netlists after synthesis, against the instruction table's meaning.
+
+A million random vectors per instruction, as a stream of one instruction a cycle through all pipeline registers; every
+pair of codes; injected faults. Skipped where the tools of the extra `rtl` are not installed.
+"""
+
+import numpy as np
+import pytest
+
+from sysmol import isa
+from sysmol.machine import PATTERN_SETS
+from sysmol.rtl import liberty, measure, reference, sources, stimulus, synthesis, units, verilator
+from sysmol.rtl.circuit import from_planes, to_planes
+from sysmol.rtl.hardware import CUTS
+
+pytestmark = [pytest.mark.rtl, pytest.mark.slow]
+needs_verilator = pytest.mark.skipif(bool(verilator.missing()), reason=verilator.missing())
+needs_yosys = pytest.mark.skipif(bool(synthesis.missing()), reason=synthesis.missing())
+
+VECTORS = 1_000_000
+FAULTS = 200
+OUTPUTS = {"legal": 1, "result": 128}
+
+
+def delayed(register: np.ndarray, cycles: int, total: int) -> np.ndarray:
+    """A stream of registers that comes ``cycles`` later, with zeros around it."""
+    out = np.zeros((total, register.shape[1]), dtype=np.uint8)
+    out[cycles : cycles + len(register)] = register
+    return out
+
+
+def wrong(model: verilator.Model, unit, batch: units.Batch, name: str) -> int:
+    """Vectors of a batch whose result is wrong: operands follow their instruction, vd comes in the last stage."""
+    decode = int("decode" in unit.cuts)
+    latency = units.latency(unit.cuts, name)
+    count = len(batch.vd)
+    total = count + decode + latency
+    streams = {key: np.full((count, 1), value, np.uint8) for key, value in batch.selectors.items()}
+    streams = {key: delayed(stream, 0, total) for key, stream in streams.items()}
+    streams |= {"vn": delayed(batch.vn, decode, total), "vm": delayed(batch.vm, decode, total)}
+    streams["vd"] = delayed(batch.vd, decode + latency, total)
+    out = model.run(streams)
+    differs = (out["result"][decode + latency :] != batch.expected).any(axis=1)
+    return int((differs | (out["legal"][:count, 0] != 1)).sum())
+
+
+def build(unit, folder, change=None) -> verilator.Model:
+    """The unit in Verilator; ``change`` is a file, a text in it, and what stands there instead."""
+    folder.mkdir(exist_ok=True)
+    files = sources.write(unit, folder / "sv")
+    if change is not None:
+        name, old, new = change
+        path = folder / "sv" / name
+        text = path.read_text()
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+    return verilator.Model(files, "smol_unit", folder, {**units.SELECTORS, **units.REGISTERS}, OUTPUTS)
+
+
+@pytest.fixture(scope="module")
+def pipelined(hardware, tmp_path_factory):
+    """The whole unit with all patterns and all pipeline registers, and its parameters."""
+    unit = hardware(cuts=CUTS)
+    return build(unit, tmp_path_factory.mktemp("unit")), unit
+
+
+@needs_verilator
+@pytest.mark.parametrize("name", [row.name for row in isa.TABLE])
+def test_rtl_of_every_instruction(pipelined, name, rng):
+    model, unit = pipelined
+    checked = 0
+    for batch in units.random_batches(unit, name, rng, VECTORS):
+        assert wrong(model, unit, batch, name) == 0, batch.name
+        checked += len(batch.vd)
+    print(f"{name}: {checked} vectors, 0 differences")
+
+
+@needs_verilator
+def test_rtl_of_every_pair_of_codes(pipelined):
+    model, unit = pipelined
+    for batch in units.pair_batches(unit):
+        name = batch.name.split(".")[0]
+        assert wrong(model, unit, batch, name) == 0, batch.name
+
+
+@needs_verilator
+@pytest.mark.parametrize("patterns", list(PATTERN_SETS))
+def test_no_complaint_of_the_linter(hardware, patterns, tmp_path):
+    assert verilator.lint(sources.write(hardware(patterns), tmp_path), "smol_unit") == ""
+
+
+CHANGES = [
+    ("full_adder.sv", "a & b | either & c", "a & b | either"),
+    ("smol_pack.sv", "{from[28:0], 2'b0}", "{from[27:0], 3'b0}"),
+    ("smol_mul.sv", "lower[8] & is4_1", "lower[8]"),
+    ("smol_array.sv", "{2{lanes[i][BITS-1]}}", "{2{1'b0}}"),
+]
+
+
+@needs_verilator
+@pytest.mark.parametrize("change", CHANGES, ids=[name for name, _, _ in CHANGES])
+def test_faults_in_the_source_are_found(hardware, change, rng, tmp_path):
+    unit = hardware("P4", cuts=("decode",))
+    model = build(unit, tmp_path / "faulty", change)
+    found = 0
+    for row in isa.TABLE:
+        for batch in units.random_batches(unit, row.name, rng, 5_000):
+            found += wrong(model, unit, batch, row.name)
+    assert found > 0
+
+
+@needs_verilator
+@pytest.mark.parametrize("name", list(units.PLAIN_CUTS))
+def test_rtl_of_the_units_to_compare_with(hardware, name, rng, tmp_path):
+    cuts = units.PLAIN_CUTS[name]
+    files = sources.write(hardware("P1"), tmp_path / "sv")
+    parameters = {f"CUT_{cut}": 1 for cut in cuts}
+    model = verilator.Model(files, name, tmp_path, units.REGISTERS, {"result": 128}, parameters=parameters)
+    late = 0 if name == "fma4" else len(cuts)
+    for batch in units.plain_batches(name, rng, VECTORS):
+        total = len(batch.vd) + len(cuts)
+        streams = {"vn": delayed(batch.vn, 0, total), "vm": delayed(batch.vm, 0, total)}
+        out = model.run(streams | {"vd": delayed(batch.vd, late, total)})
+        assert (out["result"][len(cuts) :] == batch.expected).all()
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory):
+    """The whole unit's netlist after synthesis."""
+    point = measure.Point("unit", "P45", 3, "balanced")
+    return measure.build(point, liberty.load(), tmp_path_factory.mktemp("mapped"))[0]
+
+
+@needs_yosys
+@pytest.mark.parametrize("name", [row.name for row in isa.TABLE])
+def test_netlist_of_every_instruction(mapped, hardware, name, rng):
+    checked = 0
+    for batch in units.random_batches(hardware(), name, rng, VECTORS):
+        assert batch.wrong(mapped.evaluate(batch.planes())) == 0, batch.name
+        checked += len(batch.vd)
+    print(f"{name}: {checked} vectors, 0 differences")
+
+
+@needs_yosys
+def test_netlist_of_every_pair_of_codes(mapped, hardware):
+    for batch in units.pair_batches(hardware()):
+        assert batch.wrong(mapped.evaluate(batch.planes())) == 0, batch.name
+
+
+@needs_yosys
+def test_faults_in_a_netlist_are_found(mapped, hardware, rng):
+    batches = [
+        units.smol_batch(fn, field6, *(stimulus.registers(rng, 192) for _ in range(3)))
+        for fn, field6 in units.words(hardware())
+    ]
+    names = {**units.SELECTORS, **units.REGISTERS}
+    planes = {name: np.concatenate([batch.planes()[name] for batch in batches], axis=1) for name in names}
+    expected = np.concatenate([to_planes(batch.expected, 128) for batch in batches], axis=1)
+    found = 0
+    for fault in rng.choice(len(mapped.gates), FAULTS, replace=False):
+        outputs = mapped.evaluate(planes, fault=int(fault))
+        found += bool((outputs["result"] != expected).any() or not outputs["legal"].all())
+    print(f"{found} of {FAULTS} inverted gates found")
+    assert found >= 0.99 * FAULTS  # some gates of a mapped netlist are redundant
+
+
+@needs_yosys
+@pytest.mark.parametrize("script", synthesis.SCRIPTS)
+@pytest.mark.parametrize(("unit", "stages"), [("sdot", 2), ("smmla", 2), ("fma4", 3)])
+def test_netlists_of_the_units_to_compare_with(unit, stages, script, rng, tmp_path):
+    netlist, copies, _ = measure.build(measure.Point(unit, "", stages, script), liberty.load(), tmp_path)
+    vectors = VECTORS if script == "balanced" else VECTORS // 10
+    for batch in units.plain_batches(unit, rng, vectors):
+        planes = batch.planes()
+        if copies > 1:  # one fp32 lane
+            planes = {"a": planes["vn"][:32], "b": planes["vm"][:32], "c": planes["vd"][:32]}
+        found = from_planes(netlist.evaluate(planes)["result"], len(batch.vd))
+        assert (found == batch.expected[:, : found.shape[1]]).all()
+
+
+@needs_yosys
+@pytest.mark.parametrize("script", synthesis.SCRIPTS)
+def test_netlists_of_other_scripts_and_pattern_sets(hardware, script, rng, tmp_path):
+    netlist, _, _ = measure.build(measure.Point("array", "P4", 4, script), liberty.load(), tmp_path)
+    unit = hardware("P4", instructions=("vmac", "vdot"))
+    for name in unit.instructions:
+        for batch in units.random_batches(unit, name, rng, 100_000):
+            assert batch.wrong(netlist.evaluate(batch.planes())) == 0, batch.name
+
+
+def test_reference_knows_every_unit():
+    assert set(reference.PLAIN) == set(units.PLAIN_CUTS)
