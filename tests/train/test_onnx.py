@@ -185,6 +185,12 @@ def test_constants_in_other_files_are_refused(tmp_path):
     assert "lies in another file" in refusal(tmp_path, found.SerializeToString())
 
 
+def test_names_that_are_no_text(tmp_path):
+    content = small(np.random.default_rng(0))
+    assert content.count(b"Squeeze") == 1
+    assert "Sq\ufffdeeze" in refusal(tmp_path, content.replace(b"Squeeze", b"Sq\xffeeze"))
+
+
 def test_damaged_files(tmp_path, seed):
     """Each ends in one line or, where the damage does no harm, in a network; memory stays bounded."""
     rng = np.random.default_rng(seed)

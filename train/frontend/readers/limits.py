@@ -31,8 +31,10 @@ def read_bytes(path: str | Path) -> bytes:
     return data
 
 
-def printable(text: str, length: int = 60) -> str:
-    """Text of a file for messages and tables: one line, no control characters, not too long."""
+def printable(text: str | bytes, length: int = 60) -> str:
+    """Text of a file for messages and tables: one line, no control characters, not too long. Bytes are what parsers
+    give for text that is no UTF-8."""
+    text = text.decode(errors="replace") if isinstance(text, bytes) else text
     clean = re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in text)).strip()
     return clean if len(clean) <= length else "…" + clean[1 - length :]
 
