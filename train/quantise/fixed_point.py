@@ -10,7 +10,7 @@ has :data:`LEAST_BITS` significant bits, or rounding it moves no output that is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,7 @@ def integers(wanted: Wanted, where: str) -> Output:
     """The output's integers. Raises :class:`SysmolError` that begins with ``where``, the layer, if its sums or its
     factors fit no choice."""
     check_sums(wanted.bound, where)
+    wanted = _settled(wanted)
     found = (best(wanted, how) for how in CHOICES)
     out = next((each for each in found if each is not None), None)
     if out is None:
@@ -102,15 +103,34 @@ def check_sums(bound: Array, where: str) -> None:
         raise SysmolError(f"{where}: its sums can reach {int(bound.max()):,}, beyond 32 bits: split the layer")
 
 
+def _settled(wanted: Wanted) -> Wanted:
+    """Channels that are clamped whatever their sums are become the constant that they are clamped to."""
+    reach = 2 * wanted.bound * np.abs(wanted.multiplier)
+    if wanted.residual is not None and wanted.reach is not None:
+        reach = reach + wanted.reach * np.abs(wanted.residual)
+    low, high = wanted.clamp
+    below, above = wanted.addend + reach < low, wanted.addend - reach >= high + 1
+    settled = below | above
+    return replace(
+        wanted,
+        multiplier=np.where(settled, 0.0, wanted.multiplier),
+        addend=np.where(below, low - 0.5, np.where(above, high + 0.5, wanted.addend)),
+        residual=None if wanted.residual is None else np.where(settled, 0.0, wanted.residual),
+    )
+
+
 def best(wanted: Wanted, how: Products, shifts: Sequence[int] = range(31, -1, -1)) -> Output | None:
     """The integers of one choice, at the largest of the ``shifts`` at which they fit; None where they do not, or where
     a factor is not held."""
     if wanted.residual is None and how.residual == HIGH:
         return None
-    for pre in _left_shifts(wanted, how):
-        out = next((o for o in (_rounded(wanted, how, shift, pre) for shift in shifts) if o is not None), None)
-        if out is not None and _is_fine(wanted, out) and _is_held(wanted, out):
-            return out
+    # Factors of high products in 16 bits, as the file stores them shorter, wherever those hold.
+    for short in (True, False) if how.multiply == HIGH and wanted.form != "s32" else (False,):
+        for pre in _left_shifts(wanted, how):
+            found = (_rounded(wanted, how, shift, pre, short) for shift in shifts)
+            out = next((each for each in found if each is not None), None)
+            if out is not None and _is_fine(wanted, out) and _is_held(wanted, out):
+                return out
     return None
 
 
@@ -119,13 +139,14 @@ def _left_shifts(wanted: Wanted, how: Products) -> range:
     return range(1 if how.multiply == LOW else int(INT32_MAX // max(int(wanted.bound.max()), 1)).bit_length())
 
 
-def _rounded(wanted: Wanted, how: Products, shift: int, pre: int) -> Output | None:
-    """The constants at one scale; None where they do not provably fit."""
+def _rounded(wanted: Wanted, how: Products, shift: int, pre: int, short: bool) -> Output | None:
+    """The constants at one scale, M ``short`` or not; None where they do not provably fit."""
     if how.multiply == HIGH and wanted.form == "smol" and shift % 2:
         return None  # vqpk shifts by even numbers
     unit, below = 2.0**shift, _below(how.multiply, pre)
     exact = wanted.multiplier * unit * below
-    M = np.rint(exact)
+    zeros = max(int(np.abs(exact).max()).bit_length() - 15, 0) if short else 0
+    M = np.rint(exact / 2.0**zeros) * 2.0**zeros
     widest = HIGH_FACTOR if how.multiply == HIGH else INT32_MAX if wanted.form == "s32" else how.widest
     if np.abs(M).max() > widest:
         return None

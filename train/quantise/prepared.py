@@ -12,15 +12,16 @@ from sysmol.grid import PRECISIONS
 from sysmol.network import Normalisation
 from sysmol.patterns.selection import Demand, tensor_demand
 from sysmol.patterns.slots import Cover
+from sysmol.train.frontend.data import USUAL
 from sysmol.train.frontend.equivalence import as_float, check_equal
 from sysmol.train.frontend.policy import LEARNED, Policy, named_policy
 from sysmol.train.frontend.trace import trace
 from sysmol.train.quantise.allocate import allocate, learned_scores
 from sysmol.train.quantise.calibration import calibrate
+from sysmol.train.quantise.flattening import flatten_images
 from sysmol.train.quantise.forward import ForwardPass
 from sysmol.train.quantise.modes import FROZEN, NOISE, OFFSET
 from sysmol.train.quantise.quantiser import nearest_precision, precision_of
-from sysmol.train.quantise.structure import USUAL
 
 
 class Prepared(ForwardPass):
@@ -139,6 +140,7 @@ def prepare(
     """
     graph = trace(model, example_input)
     bits = named_policy(policy).bits(graph)
+    graph = flatten_images(graph, bits)
     if not isinstance(normalisation, Normalisation):
         normalisation = Normalisation(*(tuple(float(v) for v in each) for each in normalisation))
     prepared = Prepared(graph, bits, resolve_patterns(pattern_set), grid, normalisation)

@@ -12,12 +12,11 @@ from sysmol.errors import SysmolError
 from sysmol.network import Normalisation
 from sysmol.pattern import UNIFORM
 from sysmol.patterns.slots import cover, vector_instructions
+from sysmol.train.frontend.data import USUAL
 from sysmol.train.frontend.graph import Graph, Unit, Value
 from sysmol.train.frontend.policy import LEARNED, Bits
 from sysmol.train.quantise.modes import FLOAT, GRIDS, OFFSET
 from sysmol.train.quantise.modules import Activation, Convolution, Domain, Key
-
-USUAL = Normalisation()
 
 
 def byte_grid(normalisation: Normalisation, channels: int) -> tuple[float, float]:
