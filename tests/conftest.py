@@ -14,8 +14,10 @@ from sysmol.isas import ISAS
 
 @pytest.fixture(scope="session")
 def seed() -> int:
-    """Seed of everything random in a test: SYSMOL_TEST_SEED, or a new one; printed, so that failures show it."""
-    value = int(os.environ.get("SYSMOL_TEST_SEED", random.randrange(1 << 30)))
+    """Seed of everything random in a test: SYSMOL_TEST_SEED (``new`` draws one), or always the same; printed, so that
+    failures show it."""
+    asked = os.environ.get("SYSMOL_TEST_SEED", "0")
+    value = random.randrange(1 << 30) if asked == "new" else int(asked)
     print(f"SYSMOL_TEST_SEED={value}")
     return value
 

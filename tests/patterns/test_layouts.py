@@ -14,9 +14,29 @@ SETS = {
 }  # fmt: skip
 
 
+ROUNDING = 1e-12
+"""Relative difference of two sums of the same numbers in another order, and then some."""
+
+
 def figures(found: Cover, scores: np.ndarray) -> tuple[float, int, float]:
     """Registers, bits and error of a cover."""
-    return found.registers, int(found.precisions.sum()), round(float((4.0 ** (scores - found.precisions)).sum()), 8)
+    return found.registers, int(found.precisions.sum()), float((4.0 ** (scores - found.precisions)).sum())
+
+
+def worth_having(covers: set[tuple[float, int, float]], slack: float) -> dict[tuple[float, int], float]:
+    """Least errors by registers and bits, without those that no less of anything comes with; an error that is larger
+    by no more than ``slack``, in parts of it, counts as no larger."""
+    least: dict[tuple[float, int], float] = {}
+    for registers, bits, error in covers:
+        least[registers, bits] = min(error, least.get((registers, bits), error))
+    return {
+        key: error
+        for key, error in least.items()
+        if not any(
+            other != key and other[0] <= key[0] and other[1] <= key[1] and least[other] <= error * (1 + slack)
+            for other in least
+        )
+    }
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -33,10 +53,14 @@ def test_all_covers_worth_having(name: str, channels: int, seed: int) -> None:
             asked[order[:at2]] = 2
             asked[order[:at4]] = 4
             covers.add(figures(cover(asked, ids, scores, False), scores))
-    best = {a for a in covers if not any(b != a and all(x <= y for x, y in zip(b, a, strict=True)) for b in covers)}
     table = layouts(scores, ids)
-    listed = set(zip(table.registers.tolist(), table.bits.tolist(), table.error.round(8).tolist(), strict=True))
-    assert listed == best
+    keys = list(zip(table.registers.tolist(), table.bits.tolist(), strict=True))
+    listed = dict(zip(keys, table.error.tolist(), strict=True))
+    assert len(listed) == len(keys)
+    # Sums in another order decide ties otherwise: what is listed lies between both readings of a tie.
+    certain, possible = worth_having(covers, ROUNDING), worth_having(covers, -ROUNDING)
+    assert certain.keys() <= listed.keys() <= possible.keys()
+    assert all(error == pytest.approx(possible[key], rel=ROUNDING) for key, error in listed.items())
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -47,7 +71,9 @@ def test_every_entry_is_its_cover(name: str, channels: int, groups: int, seed: i
     for entry in range(len(table.bits)):
         found = cover(table.requested(entry), SETS[name], scores, False, groups)
         assert np.array_equal(found.precisions, table.requested(entry))
-        assert figures(found, scores) == (table.registers[entry], table.bits[entry], round(table.error[entry], 8))
+        registers, bits, error = figures(found, scores)
+        assert (registers, bits) == (table.registers[entry], table.bits[entry])
+        assert error == pytest.approx(table.error[entry], rel=ROUNDING)
 
 
 def test_many_channels_change_their_precisions_in_steps() -> None:
