@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from sysmol import __version__
-from sysmol.cli import chain, costs, facts, hwcost, installation, interchange, kernels, results, simulation, training
+from sysmol.cli import (
+    chain,
+    costs,
+    facts,
+    hwcost,
+    installation,
+    interchange,
+    kernels,
+    results,
+    simulation,
+    tables,
+    training,
+)
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import remove_empty_folders
 
@@ -49,14 +61,23 @@ for group in (chain, training, kernels, simulation, costs, hwcost, facts, interc
 def fail(message: object, status: int) -> int:
     """One line on the standard error stream, and no folder without content; returns the status."""
     remove_empty_folders()
+    tables.forget()
     print("sysmol: " + " ".join(str(message).split()), file=sys.stderr)
     return status
+
+
+def usage(message: str) -> str:
+    """A usage error in our words."""
+    if "'--gem5' requires" in message:
+        return "--gem5 takes the path of a binary: gem5 is used wherever it is found; --no-gem5 leaves it out"
+    return message.replace("Value error, ", "")
 
 
 def run_command_line(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status. Everything that users can cause becomes one line."""
     try:
         status = app(args=arguments, standalone_mode=False)
+        tables.finish()
         sys.stdout.flush()
         if status == INTERRUPTED:  # the argument parser turns the interrupt into this status itself
             raise KeyboardInterrupt
@@ -80,7 +101,7 @@ def run_command_line(arguments: list[str] | None = None) -> int:
         if message is not None and not message():
             return 2  # no command: the help text has been printed
         if message is not None:
-            return fail(f"{message()} (see sysmol --help)", 2)
+            return fail(f"{usage(message())} (see sysmol --help)", 2)
         raise
 
 

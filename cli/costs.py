@@ -6,19 +6,31 @@ from typing import Annotated, Any
 
 import typer
 
-from sysmol.cli.options import DEFAULT_MACHINE, SMOL_HELP, MachineName, ManifestFile, say
-from sysmol.cli.tables import show_layers, show_table
+from sysmol.cli.file_kinds import expect
+from sysmol.cli.options import (
+    COUNT_HELP,
+    DEFAULT_MACHINE,
+    MachineName,
+    ManifestFile,
+    NetworkFiles,
+    SmolUnit,
+    out_option,
+    some_of,
+)
+from sysmol.cli.tables import AsJson, say, show_layers, show_table
 from sysmol.errors import SysmolError
 
 PANEL = "Estimate and choose"
 commands = typer.Typer()
+METHODS = ("milp", "greedy", "exhaustive")
 
 
 @commands.command("estimate", rich_help_panel=PANEL)
 def estimate_(
     manifest: ManifestFile,
     machine: MachineName = DEFAULT_MACHINE,
-    smol: Annotated[str, typer.Option(help=SMOL_HELP)] = "",
+    smol: SmolUnit = "",
+    as_json: AsJson = False,
 ) -> None:
     """Estimate cycles per layer without gem5."""
     from sysmol.analysis.costs.estimate import estimate
@@ -35,8 +47,12 @@ def estimate_(
 def costs(
     manifest: ManifestFile,
     machine: MachineName = DEFAULT_MACHINE,
-    run: Annotated[Path | None, typer.Option(help="gem5's run folder of it (default: the built-in estimate).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file to write.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="gem5's run folder of it (default: the built-in estimate).", callback=expect("run folder")),
+    ] = None,
+    out: Annotated[Path | None, out_option("JSON file to write.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """What a 128-bit vector of every layer's input costs in cycles (docs/patterns.md)."""
     from sysmol.analysis.costs.vectors import layer_costs
@@ -53,14 +69,24 @@ def costs(
 
 @commands.command(rich_help_panel=PANEL)
 def patterns(
-    networks: Annotated[list[Path], typer.Argument(metavar="NETWORK...", help="Trained .network.safetensors files.")],
+    networks: NetworkFiles,
     costs: Annotated[
         list[Path] | None,
-        typer.Option(help="What `sysmol costs` wrote, once per network (default: SMOL instructions)."),
+        typer.Option(
+            help="What `sysmol costs` wrote, once per network (default: SMOL instructions).", callback=expect("costs")
+        ),
     ] = None,
-    count: Annotated[list[int] | None, typer.Option(min=1, help="Patterns to choose; may be repeated.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="milp, greedy, exhaustive; may be repeated.")] = None,
-    time_limit: Annotated[float, typer.Option(help="Seconds for each programme.")] = 10.0,
+    count: Annotated[list[int] | None, typer.Option(min=1, max=45, help=f"{COUNT_HELP}; may be repeated.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[milp|greedy|exhaustive]",
+            callback=some_of(*METHODS),
+            help="May be repeated (default: the first two).",
+        ),
+    ] = None,
+    time_limit: Annotated[float, typer.Option(min=0, help="Seconds for each programme.")] = 10.0,
+    as_json: AsJson = False,
 ) -> None:
     """Choose the best of the 45 precision patterns for trained networks (docs/patterns.md)."""
     from sysmol.analysis.costs.vectors import read_costs

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from sysmol.cli.options import SMOL_HELP, NetworkFile, say
-from sysmol.cli.tables import show_table
+from sysmol.cli.file_kinds import expect
+from sysmol.cli.options import NetworkFile, SmolUnit, out_option
+from sysmol.cli.tables import AsJson, Share, ask_json, say, share, show_table
 from sysmol.errors import SysmolError
 
 PANEL = "Look up"
@@ -14,7 +15,10 @@ commands = typer.Typer()
 
 
 @commands.command(rich_help_panel=PANEL)
-def info(network: NetworkFile) -> None:
+def info(
+    network: NetworkFile,
+    as_json: AsJson = False,
+) -> None:
     """Describe a network file: layers, formats, patterns, where its bytes go, metrics, provenance."""
     from sysmol.network import load
     from sysmol.network.file import breakdown
@@ -46,20 +50,24 @@ def info(network: NetworkFile) -> None:
     )
     parts = breakdown(net)
     total = sum(parts.values())
-    shares = [[part, size, f"{size / total:.1%}"] for part, size in parts.items()]
-    show_table(["part of the deployment file", "bytes", "share"], [*shares, ["all", total, ""]])
+    shares = [[part, size, Share(size / total)] for part, size in parts.items()]
+    show_table(["part of the deployment file", "bytes", "share"], [*shares, ["all", total, Share(1)]])
     for heading, facts in (("metric", net.metrics), ("provenance", net.provenance)):
         if facts:
-            show_table([heading, "value"], [[key, brief(value)] for key, value in facts.items()])
+            show_table([heading, "value"], [[key, fact(key, value)] for key, value in facts.items()])
 
 
 @commands.command(rich_help_panel=PANEL)
 def strip(
-    network: NetworkFile, out: Annotated[Path, typer.Argument(metavar="OUT", help="The deployment file to write.")]
+    network: NetworkFile,
+    out: Annotated[Path | None, out_option("The deployment file to write.")] = None,
+    old: Annotated[str, typer.Argument(hidden=True)] = "",
 ) -> None:
     """Write the deployment file of a network: only what inference needs (docs/network-format.md)."""
     from sysmol.network import load, save
 
+    if out is None:
+        raise SysmolError(f"name the file to write with --out: sysmol strip {network} --out {old or 'FILE'}")
     before = load(network)
     path = save(out, before, deploy=True)
     say(f"wrote {path}: {path.stat().st_size:,} bytes of {network.stat().st_size:,}")
@@ -67,9 +75,13 @@ def strip(
 
 @commands.command(rich_help_panel=PANEL)
 def machines(
-    name: Annotated[str, typer.Argument(help="Show this one whole (default: list all).")] = "",
-    smol: Annotated[str, typer.Option(help=SMOL_HELP)] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="The machine as a JSON file, parts spelt out.")] = False,
+    name: Annotated[
+        str, typer.Argument(help="Show this one whole (default: list all).", callback=expect("machine"))
+    ] = "",
+    smol: SmolUnit = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The machine as a JSON file, parts spelt out; or the list.")
+    ] = False,
 ) -> None:
     """List the machine descriptions with their sources, or show one with the source of every latency."""
     import json
@@ -77,14 +89,16 @@ def machines(
     from sysmol.cli.machine_table import details, overview
     from sysmol.machine import list_machines, load_machine
 
-    if not name and (smol or as_json):
-        raise SysmolError("--smol and --json are for one machine: name it, as in sysmol machines o3-n1 --json")
+    if not name and smol:
+        raise SysmolError("--smol is for one machine: name it, as in sysmol machines o3-n1 --smol units=2")
     machine = load_machine(name) if name else None
     if machine is not None and smol:
         machine = machine.with_smol(smol)
     if machine is not None and as_json:
         say(json.dumps(machine.to_json(), indent=1))
         return
+    if as_json:
+        ask_json()
     tables = details(machine) if machine is not None else overview([load_machine(each) for each in list_machines()])
     for title, columns, rows in tables:
         show_table(columns, rows, title=title)
@@ -93,6 +107,7 @@ def machines(
 @commands.command(rich_help_panel=PANEL)
 def isa(
     words: Annotated[list[str] | None, typer.Argument(help="Instruction words to decode, e.g. 0x0000000b.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show the SMOL instructions, or decode words on both ISAs."""
     from sysmol import isa as table
@@ -123,6 +138,13 @@ def isa(
             )
             decoded.append([f"{word:#010x}", name, meaning])
     show_table(["word", "ISA", "instruction"], decoded)
+
+
+def fact(name: str, value: object) -> object:
+    """A metric or a note as a table's cell."""
+    if isinstance(value, float) and name.startswith("accuracy"):
+        return share(value)
+    return value if isinstance(value, int | float) else brief(value)
 
 
 def brief(value: object) -> str:

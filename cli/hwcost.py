@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sysmol.cli.options import say
-from sysmol.cli.tables import show_table
+from sysmol.cli.options import out_option
+from sysmol.cli.tables import AsJson, say, show_table
 from sysmol.errors import SysmolError
 
 PANEL = "Estimate and choose"
@@ -18,12 +18,15 @@ def hwcost(
     unit: Annotated[
         str, typer.Argument(help="Measure this unit: array, vdot, vmac, mul, pack, unit, sdot, smmla, fma4.")
     ] = "",
-    patterns: Annotated[str, typer.Option("--patterns", "-p", help="P1, P4, P8, P45, or ids like 0,12,44.")] = "",
+    patterns: Annotated[
+        str, typer.Option("--patterns", "-p", metavar="SET", help="P1, P4, P8, P45, or ids like 0,12,44.")
+    ] = "",
     stages: Annotated[int, typer.Option(help="Pipeline stages.")] = 1,
     script: Annotated[str, typer.Option(help="ABC script: balanced, fast or small.")] = "balanced",
     again: Annotated[bool, typer.Option("--again", help="Compare with the committed point.")] = False,
     rtl: Annotated[Path | None, typer.Option(help="Write the unit's SystemVerilog into this folder.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Measure the whole table into this file.")] = None,
+    out: Annotated[Path | None, out_option("Measure the whole table into this file.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Area, delay and energy of the hardware: the committed table, or points measured anew (docs/hardware-cost.md)."""
     from sysmol.rtl import liberty, measure, results, sources, tables

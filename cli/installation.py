@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sysmol.cli.options import say
-from sysmol.cli.tables import show_table
+from sysmol.cli.tables import say, show_table
 from sysmol.errors import CheckFailed, SysmolError
 
 PANEL = "Installation"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sysmol.cli.options import NetworkFile, say
-from sysmol.cli.tables import show_table
+from sysmol.cli.file_kinds import expect
+from sysmol.cli.options import NetworkFile, out_option
+from sysmol.cli.tables import AsJson, say, show_table
 from sysmol.errors import SysmolError
 
 if TYPE_CHECKING:
@@ -44,10 +45,9 @@ def export(
 
 @commands.command("import", rich_help_panel=PANEL)
 def import_network(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="NETWORK", help="Of a QONNX model: write the network file.")
-    ] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file.", callback=expect("foreign"))],
+    out: Annotated[Path | None, out_option("Of a QONNX model: write the network file.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Read another tool's network and tell what became of every operator (docs/interchange.md)."""
     if out is not None:

@@ -1,13 +1,25 @@
 """Commands that turn networks into programs."""
 
+import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from sysmol.cli.options import DEFAULT_MACHINE, MachineName, ManifestFile, NetworkFile, say
-from sysmol.cli.tables import show_table
-from sysmol.errors import SysmolError
+from sysmol.cli.file_kinds import expect
+from sysmol.cli.options import (
+    DEFAULT_MACHINE,
+    Gem5,
+    Isas,
+    MachineName,
+    ManifestFile,
+    NetworkFile,
+    NoGem5,
+    Targets,
+    moved,
+    out_option,
+)
+from sysmol.cli.tables import AsJson, Share, say, show_table
 
 PANEL = "Generate kernels"
 commands = typer.Typer()
@@ -16,13 +28,13 @@ commands = typer.Typer()
 @commands.command("compile", rich_help_panel=PANEL)
 def compile_(
     network: NetworkFile,
-    isa: Annotated[
-        list[str] | None, typer.Option(help="host, arm or riscv; may be repeated (default: all three).")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for C, executables and manifests.")] = Path("build/bin"),
-    variant: Annotated[str, typer.Option(help="Name of the products (default: from the file's name).")] = "",
+    isa: Targets = None,
+    out: Annotated[Path, out_option("Folder for C, executables and manifests.")] = Path("build/bin"),
+    name: Annotated[str, typer.Option(help="Name of the products (default: from the file's name).")] = "",
     cc: Annotated[str, typer.Option(help="Cross compiler command to use instead of ziglang's.")] = "",
-    mode: Annotated[str, typer.Option(help="se: programs for Linux; baremetal: programs without a system.")] = "se",
+    mode: Annotated[
+        Literal["se", "baremetal"], typer.Option(help="se: programs for Linux; baremetal: programs without a system.")
+    ] = "se",
     schedule: Annotated[
         list[str] | None, typer.Option(metavar="LAYER=NAME", help="Schedule of a layer; may be repeated.")
     ] = None,
@@ -30,9 +42,15 @@ def compile_(
         list[str] | None,
         typer.Option(metavar="FORMAT=STYLE", help="Multiply-accumulate for smol, s8 or f32 inputs; may be repeated."),
     ] = None,
-    schedules: Annotated[Path | None, typer.Option(help="Schedules that `sysmol tune` stored.")] = None,
-    pack: Annotated[str, typer.Option(help="How codes are stored: vqpk (the instruction) or simd.")] = "vqpk",
+    schedules: Annotated[
+        Path | None, typer.Option(help="Schedules that `sysmol tune` stored.", callback=expect("schedules"))
+    ] = None,
+    pack: Annotated[
+        Literal["vqpk", "simd"], typer.Option(help="How codes are stored: by the instruction, or by vector code.")
+    ] = "vqpk",
     machine: MachineName = DEFAULT_MACHINE,
+    variant: Annotated[str | None, moved("--variant", "--name VALUE")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Generate C for a network and compile it; writes a manifest beside each executable and shows its layers."""
     from sysmol.analysis.costs.estimate import estimate
@@ -40,18 +58,23 @@ def compile_(
     from sysmol.kernels_c.plan.heuristic import core_of
     from sysmol.kernels_c.plan.options import Options, parse_schedules, parse_styles
     from sysmol.kernels_c.plan.schedule_file import stored
+    from sysmol.kernels_c.toolchain import first_build
     from sysmol.machine import load_machine
     from sysmol.network import load
 
-    name = variant or network.name.removesuffix(".safetensors").removesuffix(".network")
+    name = name or network.name.removesuffix(".safetensors").removesuffix(".network")
     described = load_machine(machine)
-    for target in isa or (["arm", "riscv"] if mode == "baremetal" else ["host", "arm", "riscv"]):
-        if target not in ("host", "arm", "riscv"):
-            raise SysmolError(f"there is no target {target!r}: choose host, arm or riscv")
+    targets: list[Any] = list(isa or (["arm", "riscv"] if mode == "baremetal" else ["host", "arm", "riscv"]))
+    if note := first_build(targets, cc or None):
+        say(note)
+    for target in targets:
+        say(f"compiling {name} for {target} ...")
+        begin = time.perf_counter()
         chosen = stored(schedules, load(network), target, described.name) if schedules else {}
         schedules_of = chosen | parse_schedules(schedule or [])
         options = Options(schedules_of, parse_styles(style or []), pack=pack, core=core_of(described))
         manifest = compile_network(network, target, out, variant=name, cc=cc or None, options=options, mode=mode)
+        say(f"compiled {name} for {target} in {time.perf_counter() - begin:.1f} s")
         show_regions(manifest, None if target == "host" else estimate(manifest, described), machine)
         say(str(manifest))
 
@@ -59,17 +82,20 @@ def compile_(
 @commands.command(rich_help_panel=PANEL)
 def tune(
     network: NetworkFile,
-    isa: Annotated[list[str] | None, typer.Option(help="arm or riscv; may be repeated (default: both).")] = None,
+    isa: Isas = None,
     machine: MachineName = DEFAULT_MACHINE,
-    out: Annotated[Path, typer.Option(help="JSON file to which the chosen schedules are added.")] = Path(
+    out: Annotated[Path, out_option("JSON file to which the chosen schedules are added.")] = Path(
         "build/schedules.json"
     ),
     folder: Annotated[Path, typer.Option(help="Folder for executables and runs; finished runs are reused.")] = Path(
         "build/tune"
     ),
-    count: Annotated[int, typer.Option(min=1, help="Candidates per layer to simulate.")] = 6,
+    candidates: Annotated[int, typer.Option(min=1, help="Candidates per layer to simulate.")] = 6,
     images: Annotated[int, typer.Option(min=1, help="Images per simulation; the first warms the caches.")] = 2,
-    gem5: Annotated[bool, typer.Option("--gem5/--no-gem5", help="Simulate, or choose by the estimate.")] = True,
+    gem5: Gem5 = None,
+    no_gem5: NoGem5 = False,
+    count: Annotated[str | None, moved("--count", "--candidates VALUE")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Find the best schedule of every convolution: ranked by the estimate, the best few measured in gem5."""
     from sysmol.analysis.costs.estimate import bounds
@@ -82,18 +108,20 @@ def tune(
     from sysmol.workbench.store import Store
 
     described, store_of_runs = load_machine(machine), Store(folder / "store")
+
+    def measure(manifest: Path, _: Any) -> tuple[dict[str, float], str]:
+        return measured_cycles(store_of_runs, manifest, machine, images, gem5)
+
     name = network.name.removesuffix(".safetensors").removesuffix(".network")
     for target in isa or ["arm", "riscv"]:
-        if target not in ("arm", "riscv"):
-            raise SysmolError(f"gem5 simulates arm and riscv, not {target!r}")
         results = search(
             network,
             target,
             described.name,
             folder / f"{name}-{target}-{described.name}",
             lambda region: max(bounds(region, described).values()),
-            (lambda manifest, _: measured_cycles(store_of_runs, manifest, machine, images)) if gem5 else None,
-            count,
+            None if no_gem5 else measure,
+            candidates,
             Options(core=core_of(described)),
             say,
         )
@@ -101,7 +129,7 @@ def tune(
         rows: list[list[Any]] = []
         for result in results:
             own, best = result.cycles(result.heuristic), result.cycles(result.best)
-            rows.append([", ".join(result.layers), result.heuristic, own, result.best, best, f"{own / best - 1:.1%}"])
+            rows.append([", ".join(result.layers), result.heuristic, own, result.best, best, Share(own / best - 1)])
         columns = ["layers", "heuristic", "cycles", "best", "cycles of best", "heuristic over best"]
         source = results[0].source if results else "no convolutions"
         show_table(columns, rows, title=f"{name} on {target}, {described.name} ({source})")

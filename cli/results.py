@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sysmol.cli.options import say
-from sysmol.cli.tables import show_table
+from sysmol.cli.tables import AsJson, say, show_table
 from sysmol.errors import CheckFailed
 
 PANEL = "The whole chain"
@@ -21,6 +20,7 @@ def results(
     check: Annotated[
         bool, typer.Option("--check", help="Exit status 1 where documents or networks differ from the rows.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Every source of figures: command, commit, date, and whether what it depends on is still the same."""
     from dataclasses import astuple

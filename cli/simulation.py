@@ -1,16 +1,42 @@
 """Commands that simulate in gem5 and prepare what it needs."""
 
-import os
+from __future__ import annotations
+
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sysmol.cli.options import DEFAULT_MACHINE, SMOL_HELP, ClusterAddress, MachineName, ManifestFile, say
-from sysmol.cli.tables import show_layers, show_table
+from sysmol.cli.file_kinds import expect
+from sysmol.cli.options import (
+    DEFAULT_MACHINE,
+    MOST_SEED,
+    PROCESSORS,
+    ClusterAddress,
+    Cpu,
+    Cpus,
+    Gem5,
+    Isa,
+    Isas,
+    Jobs,
+    MachineName,
+    ManifestFile,
+    Patterns,
+    Seed,
+    SmolUnit,
+    out_option,
+)
+from sysmol.cli.tables import AsJson, say, show_layers, show_table
+from sysmol.configs_gem5.request import HELP
 from sysmol.errors import CheckFailed, SysmolError
+from sysmol.isas import ISAS
+
+if TYPE_CHECKING:
+    from sysmol.configs_gem5.request import Simulation
+
+Mode = Literal["se", "baremetal", "linux"]
 
 PANEL = "Simulate in gem5"
 commands = typer.Typer()
@@ -19,61 +45,88 @@ commands = typer.Typer()
 @commands.command("run", rich_help_panel=PANEL)
 def run_(
     manifest: ManifestFile,
-    isa: Annotated[str, typer.Option(help="arm or riscv (default: the manifest's).")] = "",
-    cpu: Annotated[str, typer.Option(help="o3, timing, minor or atomic.")] = "o3",
+    isa: Annotated[Isa | None, typer.Option(help=HELP["isa"])] = None,
+    cpu: Annotated[Cpu, typer.Option(help=HELP["cpu"])] = "o3",
     machine: MachineName = DEFAULT_MACHINE,
-    out: Annotated[Path | None, typer.Option(help="Run folder (default: build/runs/<executable>-<cpu>).")] = None,
-    images: Annotated[int, typer.Option(min=1, help="Test images.")] = 1,
-    patterns: Annotated[str, typer.Option(help="P4, P8, P45 or a list of patterns (default: the machine's).")] = "",
-    smol: Annotated[str, typer.Option(help=SMOL_HELP)] = "",
+    patterns: Patterns = "",
+    smol: SmolUnit = "",
+    out: Annotated[Path | None, out_option("Run folder (default: build/runs/<executable>-<cpu>).")] = None,
+    images: Annotated[int, typer.Option(min=1, help=HELP["images"])] = 1,
+    images_file: Annotated[Path | None, typer.Option(help=HELP["images_file"])] = None,
+    seed: Seed = 0,
+    no_roi: Annotated[bool, typer.Option("--no-roi", help=HELP["no_roi"])] = False,
+    stock_decoder: Annotated[bool, typer.Option("--stock-decoder", help=HELP["stock_decoder"])] = False,
+    mode: Annotated[Mode | None, typer.Option(help=HELP["mode"])] = None,
+    boot: Annotated[Path | None, typer.Option(metavar="FOLDER", help=HELP["boot"], callback=expect("boot"))] = None,
     linux: Annotated[
-        Path | None, typer.Option(help="Run under the Linux of this folder (`sysmol linux`), booted where needed.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", callback=expect("linux folder"),
+            help="Run under the Linux of this folder (`sysmol linux`), booted where needed: --mode and --boot in one.",
+        ),
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="With --linux: how many run at the same time.")] = 1,
-) -> None:
+    processes: Annotated[int, typer.Option(min=1, help=HELP["processes"])] = 1,
+    gem5: Gem5 = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
     """Simulate an executable in gem5 and compare its logits; leaves a run folder."""
-    from sysmol.analysis.runs import load_run, totals
     from sysmol.configs_gem5.launch import boot_linux, run_gem5
     from sysmol.configs_gem5.request import Simulation
     from sysmol.manifest import load_manifest
 
+    if linux and (boot or mode not in (None, "linux")):
+        raise SysmolError("--linux stands for --mode linux and --boot: leave these out")
     facts = load_manifest(manifest)
     target = isa or facts["isa"]
-    if target not in ("arm", "riscv"):
+    if target not in ISAS:
         raise SysmolError(
             f"{manifest} is built for {target}, which gem5 does not simulate: compile it for arm or riscv"
         )
-    mode = "linux" if linux else str(facts.get("mode", "se"))
-    folder = out or Path("build/runs") / f"{facts['variant']}-{target}{'' if mode == 'se' else '-' + mode}-{cpu}"
-    boot = boot_linux(linux, machine=machine) if linux else None
+    beneath = "linux" if linux else mode or str(facts.get("mode", "se"))
+    name = f"{facts['variant']}-{target}{'' if beneath == 'se' else '-' + beneath}-{cpu}"
+    folder = out or Path("build/runs") / name
+    if linux:
+        boot = boot_linux(linux, machine=machine, gem5=gem5)
     simulation = Simulation(
-        target, cpu, machine, patterns or None, smol or None, images=images, mode=mode, boot=boot, processes=processes
-    )
-    found = run_gem5(manifest, folder, simulation)
-    if processes > 1:
+        isa=target, cpu=cpu, machine=machine, patterns=patterns or None, smol=smol or None, images=images,
+        images_file=images_file, seed=seed, roi=not no_roi, stock_decoder=stock_decoder, mode=beneath, boot=boot,
+        processes=processes,
+    )  # fmt: skip
+    show_run(folder, run_gem5(manifest, folder, simulation, gem5=gem5), simulation)
+
+
+def show_run(folder: Path, found: dict[str, Any], simulation: Simulation) -> None:
+    """What a finished simulation measured: its layers, its processes, or the program as a whole."""
+    from sysmol.analysis.runs import load_run, totals
+
+    agree = "no reference logits" if found["logits_match"] is None else "logits as expected"
+    if simulation.processes > 1:
         rows = [[number, *process.values()] for number, process in enumerate(found["processes"])]
         show_table(["process", *(key.replace("_", " ") for key in found["processes"][0])], rows)
-        say(f"{folder}: logits of all {processes} processes as expected")
-        return
-    layers = load_run(folder)
-    show_layers(layers)
-    cycles = totals(layers)["cycles"].iloc[0]
-    what = "no cycles: this CPU does not model time" if cycles != cycles else f"{cycles:,.0f} cycles per image"
-    say(f"{folder}: logits as expected; {what} ({layers['source'].iloc[0]})")
+        say(f"{folder}: {agree}, in all {simulation.processes} processes")
+    elif not simulation.roi:
+        say(f"{folder}: {agree}; {found['sim_insts']:,} instructions of the whole program, statistics in stats.txt")
+    else:
+        layers = load_run(folder)
+        show_layers(layers)
+        cycles = totals(layers)["cycles"].iloc[0]
+        what = "no cycles: this CPU does not model time" if cycles != cycles else f"{cycles:,.0f} cycles per image"
+        say(f"{folder}: {agree}; {what} ({layers['source'].iloc[0]})")
 
 
 @commands.command("sweep", rich_help_panel=PANEL)
 def sweep_(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A TOML or JSON file (docs/sweeps.md).")],
+    spec: Annotated[
+        Path, typer.Argument(metavar="SPEC", help="A TOML or JSON file (docs/sweeps.md).", callback=expect("sweep"))
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the ledger and all products (default: build/sweeps/<spec>).")
+        Path | None, out_option("Folder of the ledger and all products (default: build/sweeps/<spec>).")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Simulations at a time (default: all processors).")] = (
-        os.cpu_count() or 1
-    ),
+    jobs: Jobs = PROCESSORS,
     retry: Annotated[bool, typer.Option("--retry", help="Run points again that did not end well.")] = False,
-    gem5: Annotated[Path | None, typer.Option(help="A gem5 binary (default: the newest with the plug-in).")] = None,
+    gem5: Gem5 = None,
     cluster: ClusterAddress = "",
+    as_json: AsJson = False,
 ) -> None:
     """Simulate networks x ISAs x machines x pattern sets; runs only what the ledger lacks, goes on after a kill."""
     from sysmol.analysis.page import render
@@ -103,18 +156,19 @@ def sweep_(
 
 @commands.command("verify-gem5", rich_help_panel=PANEL)
 def verify_gem5(
-    isa: Annotated[list[str] | None, typer.Option(help="arm or riscv; may be repeated (default: both).")] = None,
-    cpu: Annotated[
-        list[str] | None, typer.Option(help="atomic, timing, minor or o3; may be repeated (default: all four).")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the first batch of programs; the next ones count up.")] = 1,
+    isa: Isas = None,
+    cpu: Cpus = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Seed of the first batch of programs; the next ones count up.")
+    ] = 1,
     instructions: Annotated[int, typer.Option(min=1, help="SMOL instructions per ISA over all core models.")] = 100_000,
     batches: Annotated[int, typer.Option(min=0, help="That many batches instead (0: by --instructions).")] = 0,
     programs: Annotated[int, typer.Option(min=1, help="Programs per batch.")] = 40,
     machine: MachineName = DEFAULT_MACHINE,
-    gem5: Annotated[Path | None, typer.Option(help="A gem5 binary (default: the newest with the plug-in).")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="ISAs checked at once.")] = 2,
-    out: Annotated[Path, typer.Option(help="Folder for programs, runs and verify.json.")] = Path("build/verify"),
+    gem5: Gem5 = None,
+    jobs: Jobs = 2,
+    out: Annotated[Path, out_option("Folder for programs, runs and verify.json.")] = Path("build/verify"),
+    as_json: AsJson = False,
 ) -> None:
     """Random programs in gem5 against the Python model, whole state; exit status 1 where a core model differs."""
     from sysmol.verify.campaign import CPUS, ISAS, Settings, run_campaign, summary, totals
@@ -145,7 +199,7 @@ def linux_(
     source: Annotated[
         Path | None, typer.Option(help="Linux source tree to build the kernel from (default: initramfs only).")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Compiler processes.")] = 1,
+    jobs: Jobs = 1,
     cross: Annotated[str, typer.Option(help="Prefix of the cross compiler.")] = "aarch64-linux-gnu-",
 ) -> None:
     """Build a small Linux for AArch64 that runs networks in gem5: `sysmol run --linux FOLDER`."""

@@ -6,8 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-from sysmol.cli.options import DATASET_HELP, MODEL_HELP, PRESET_HELP, ClusterAddress, say
-from sysmol.cli.tables import show_table
+from sysmol.cli.file_kinds import expect
+from sysmol.cli.options import (
+    DATASET_HELP,
+    MOST_SEED,
+    PRESET_HELP,
+    ClusterAddress,
+    Device,
+    ModelName,
+    Seed,
+    Threads,
+    check_dataset,
+    out_option,
+    use_threads,
+)
+from sysmol.cli.tables import AsJson, say, share, show_table
 
 PANEL = "Train"
 commands = typer.Typer()
@@ -15,33 +28,53 @@ commands = typer.Typer()
 
 @commands.command(rich_help_panel=PANEL)
 def train(
-    dataset: Annotated[str, typer.Argument(help=DATASET_HELP)] = "digits",
-    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "digits_net",
-    out: Annotated[Path, typer.Option(help="Folder for networks and checkpoints.")] = Path("build/train"),
+    dataset: Annotated[str, typer.Argument(help=DATASET_HELP, callback=check_dataset)] = "digits",
+    model: ModelName = "digits_net",
+    out: Annotated[Path, out_option("Folder for networks and checkpoints.")] = Path("build/train"),
     preset: Annotated[str, typer.Option(help=f"{PRESET_HELP}.")] = "demo",
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    seed: Seed = 0,
     variant: Annotated[
         list[str] | None,
         typer.Option(help="What to make, such as w2 or P4-1.5; may be repeated (default: fp32, int8, w4, mixed)."),
     ] = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Train a network in full precision and, from there, in other variants; export each."""
+    from sysmol.train.recipes.pipeline import VARIANTS
     from sysmol.workbench.steps import train as step
     from sysmol.workbench.training import train_into
 
-    task = step.task(dataset, model, preset, seed, variant) if variant else step.task(dataset, model, preset, seed)
+    use_threads(threads)
+    task = step.task(dataset, model, preset, seed, variant or VARIANTS, device)
     metrics = train_into(out, task)
-    keys = ["accuracy_fp32", "accuracy_float", "accuracy_integer", "bits_per_parameter", "compression"]
-    show_table(["network", *keys], [[name, *(values.get(key) for key in keys)] for name, values in metrics.items()])
+    columns = ["network", "accuracy (fp32)", "accuracy (float)", "accuracy (integers)", "bits/parameter"]
+    accuracies = ("accuracy_fp32", "accuracy_float", "accuracy_integer")
+    rows = [
+        [
+            name,
+            *(share(values.get(key)) for key in accuracies),
+            values.get("bits_per_parameter"),
+            values.get("compression"),
+        ]
+        for name, values in metrics.items()
+    ]
+    show_table([*columns, "times smaller"], rows)
 
 
 @commands.command(rich_help_panel=PANEL)
 def experiments(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A TOML file (docs/training.md).")],
-    out: Annotated[Path, typer.Option(help="Folder of all products.")] = Path("build/experiments"),
-    seed: Annotated[list[int] | None, typer.Option(help="Only this seed; may be repeated.")] = None,
+    spec: Annotated[
+        Path, typer.Argument(metavar="SPEC", help="A TOML file (docs/training.md).", callback=expect("experiments"))
+    ],
+    out: Annotated[Path, out_option("Folder of all products.")] = Path("build/experiments"),
+    seed: Annotated[
+        list[int] | None, typer.Option(min=0, max=MOST_SEED, help="Only this seed; may be repeated.")
+    ] = None,
     only: Annotated[str, typer.Option(help="Only variants whose name this regular expression finds.")] = "",
-    threads: Annotated[int, typer.Option(min=0, help="Threads of PyTorch (0: its own choice).")] = 0,
+    device: Device = "auto",
+    threads: Threads = 0,
     again: Annotated[bool, typer.Option("--again", help="Export and measure anew, from the checkpoints.")] = False,
     take: Annotated[Path | None, typer.Option(help="Train nothing: put the finished rows into this CSV file.")] = None,
     table: Annotated[bool, typer.Option("--table", help="Train nothing: print means over seeds in Markdown.")] = False,
@@ -69,13 +102,19 @@ def experiments(
         show_accuracy(checked, out, rows, plot, table, start)
     if take is not None or table or plot is not None:
         return
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
+    use_threads(threads)
     command = " ".join(["sysmol", *sys.argv[1:]])
     made = run_experiments(
-        checked, out, say, command, seeds=seed or (), only=only, again=again, cluster=cluster, starts=start
+        checked,
+        out,
+        say,
+        command,
+        seeds=seed or (),
+        only=only,
+        again=again,
+        cluster=cluster,
+        starts=start,
+        device=device,
     )
     say(f"{len(made)} new rows below {out}")
 

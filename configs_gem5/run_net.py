@@ -30,7 +30,7 @@ from sysmol.configs_gem5.checked_run import Run, check_request
 from sysmol.configs_gem5.fullsystem import keep_console
 from sysmol.configs_gem5.inputs import Job
 from sysmol.configs_gem5.linux import build_linux_run, collect_processes
-from sysmol.configs_gem5.request import CPUS, Simulation
+from sysmol.configs_gem5.request import CPUS, HELP, MODES, Simulation
 from sysmol.configs_gem5.results import check_blocks, compare
 from sysmol.configs_gem5.run_record import Measured, describe_run
 from sysmol.configs_gem5.simulation import last_lines, redirect, report_errors
@@ -52,24 +52,20 @@ FAILED = "m5_fail instruction encountered"
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run a compiled network in gem5", allow_abbrev=False)
     parser.add_argument("--net", required=True, metavar="MANIFEST", help="NAME.<isa>.json beside the executable")
-    parser.add_argument("--isa", choices=ISAS, help="refuse a manifest of the other ISA")
-    parser.add_argument("--cpu", choices=CPUS, default=DEFAULT.cpu)
-    parser.add_argument("--machine", default=DEFAULT.machine, help=f"name or JSON file (default {DEFAULT.machine})")
-    parser.add_argument(
-        "--patterns", help="patterns that the hardware supports: P1, P4, P8, P45 or a list (default: the machine's)"
-    )
-    parser.add_argument("--mode", choices=tuple(FINISHED), help="what lies beneath the program (default: manifest's)")
-    parser.add_argument("--boot", metavar="FOLDER", help="for --mode linux: what boot_linux.py left")
-    parser.add_argument("--processes", type=int, default=1, help="for --mode linux: how many run at the same time")
-    parser.add_argument(
-        "--smol", help="another SMOL unit than the machine's: units=2,vdot=4,share=no, shared ... (docs/machines.md)"
-    )
-    parser.add_argument("--images", type=int, default=1, help="number of images to run (default 1)")
-    parser.add_argument("--images-file", help="other images than the manifest's (u8 HWC, concatenated)")
+    parser.add_argument("--isa", choices=ISAS, help=HELP["isa"])
+    parser.add_argument("--cpu", choices=CPUS, default=DEFAULT.cpu, help=HELP["cpu"])
+    parser.add_argument("--machine", default=DEFAULT.machine, help=f"{HELP['machine']} (default {DEFAULT.machine})")
+    parser.add_argument("--patterns", help=HELP["patterns"])
+    parser.add_argument("--mode", choices=MODES, help=HELP["mode"])
+    parser.add_argument("--boot", metavar="FOLDER", help=HELP["boot"])
+    parser.add_argument("--processes", type=int, default=1, help=HELP["processes"])
+    parser.add_argument("--smol", help=HELP["smol"])
+    parser.add_argument("--images", type=int, default=1, help=f"{HELP['images']} (default 1)")
+    parser.add_argument("--images-file", help=HELP["images_file"])
     parser.add_argument("--outdir", default="m5out", help="run folder (default m5out)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of gem5's random numbers (default 0)")
-    parser.add_argument("--no-roi", action="store_true", help="one block of statistics for the whole program")
-    parser.add_argument("--stock-decoder", action="store_true", help="gem5's own decoder: SMOL words are then illegal")
+    parser.add_argument("--seed", type=int, default=0, help=f"{HELP['seed']} (default 0)")
+    parser.add_argument("--no-roi", action="store_true", help=HELP["no_roi"])
+    parser.add_argument("--stock-decoder", action="store_true", help=HELP["stock_decoder"])
     return parser.parse_args()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sysmol import environment
 from sysmol.errors import SysmolError
-from sysmol.kernels_c.targets import Target
+from sysmol.kernels_c.targets import TARGETS, Target
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror=implicit-function-declaration")
 COMMON = ("-std=gnu11", "-O2", "-ffp-contract=off", "-fno-math-errno")
@@ -71,6 +71,18 @@ def compiler_command(target: Target, cc: str | None = None) -> tuple[str, ...]:
             f"in {variable}"
         )
     return sys.executable, "-m", "ziglang", "cc", "-target", target.triple
+
+
+def first_build(targets: Sequence[str], cc: str | None = None) -> str:
+    """One line of patience where a compiler of the package ziglang has yet to build its C library for a target of
+    these; empty where its cache holds something."""
+    cross = [TARGETS[name] for name in targets if not TARGETS[name].is_host]
+    if not any("ziglang" in compiler_command(target, cc) for target in cross):
+        return ""
+    cache = Path(environment.read("ZIG_GLOBAL_CACHE_DIR", str(Path.home() / ".cache" / "zig")))
+    if (cache / "o").is_dir():
+        return ""
+    return "the compiler builds its C library for each instruction set first: minutes, once"
 
 
 def flags(target: Target, compiler: Compiler) -> list[str]:

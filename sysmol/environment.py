@@ -15,10 +15,11 @@ VARIABLES = {
     "SYSMOL_CC_ARM": "cross compiler for AArch64, a command with its options (default: ziglang's clang)",
     "SYSMOL_CC_RISCV": "cross compiler for RISC-V, a command with its options (default: ziglang's clang)",
     "SYSMOL_DATA": "folder of the MNIST and CIFAR-10 files",
+    "ZIG_GLOBAL_CACHE_DIR": "where ziglang's compiler keeps the C libraries that it has built (default: its own choice)",
     "OMP_NUM_THREADS": "threads of PyTorch, on which the order of its sums depends (default: all processors)",
 }
 """Every variable, and what it says."""
-PLACES = ("GEM5_ROOT", "SYSMOL_DATA")
+PLACES = ("GEM5_ROOT", "SYSMOL_DATA", "ZIG_GLOBAL_CACHE_DIR")
 """Variables that name a place: results depend on the files found there, not on its path."""
 
 _reads: ContextVar[set[str] | None] = ContextVar("reads", default=None)

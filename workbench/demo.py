@@ -42,12 +42,14 @@ class Chain:
         machine: str,
         use_gem5: bool,
         images: int,
+        gem5: Path | None = None,
         say: Callable[[str], None],
         jobs: int = 0,
         cluster: str = "",
     ):
         self.out = make_folder(out).resolve()
         self.seed, self.machine, self.use_gem5, self.images = seed, machine, use_gem5, images
+        self.gem5 = gem5
         self.say = say
         self.jobs, self.cluster = jobs or os.cpu_count() or 1, cluster
         load_machine(machine)
@@ -75,17 +77,19 @@ class Chain:
     def check_tools(self) -> None:
         """A missing compiler is better known before the training than after it."""
         from sysmol.kernels_c.targets import TARGETS as BY_NAME
-        from sysmol.kernels_c.toolchain import find_compiler
+        from sysmol.kernels_c.toolchain import find_compiler, first_build
 
         for isa in TARGETS:
             find_compiler(BY_NAME[isa], None)
+        if note := first_build(TARGETS):
+            self.say(note)
 
-    def demo(self, preset: str) -> dict[str, Any]:
+    def demo(self, preset: str, device: str = "auto") -> dict[str, Any]:
         """All steps, the training of the demo's networks first; returns the content of ``summary.json``."""
         from sysmol.workbench.steps import train
 
         self.check_tools()
-        task = train.task("digits", "digits_net", preset, self.seed, VARIANTS)
+        task = train.task("digits", "digits_net", preset, self.seed, VARIANTS, device)
         with self.store.alone(self.out):
             with open_executor(1, self.cluster) as executor:
                 self.make({"train": task}, executor)
@@ -138,7 +142,7 @@ class Chain:
         """Atomic, which judges the time, and then O3; logits must be the stored ones."""
         from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
 
-        simulators = {isa: find_gem5(isa) if self.use_gem5 else None for isa in ISAS}
+        simulators = {isa: (self.gem5 or find_gem5(isa)) if self.use_gem5 else None for isa in ISAS}
         for isa, gem5 in simulators.items():
             if gem5 is None:
                 why = why_no_gem5(isa) if self.use_gem5 else "gem5 is not wanted"

@@ -42,7 +42,7 @@ from sysmol.train.quantise.modes import FLOAT
 from sysmol.train.quantise.prepared import Prepared
 from sysmol.train.quantise.trainer import accuracy, settle_statistics
 from sysmol.train.recipes.pipeline import Trained, build_pipeline, schedule_of
-from sysmol.train.recipes.variants import Variant
+from sysmol.train.recipes.variants import Variant, variant
 from sysmol.workbench import provenance
 from sysmol.workbench.key import Step, Task
 from sysmol.workbench.steps.train import subject_options, users_code
@@ -62,12 +62,12 @@ STEP = Step("codesign", 1, f"{__name__}:Loop", resumes=("rounds",))
 
 def training(settings: Settings, gem5: Path | None) -> Task:
     """Everything that the course of a run depends on."""
-    names = ("dataset", "model", "machine")
+    names = ("dataset", "model", "machine", "device")
     options = {name: value for name, value in asdict(settings).items() if name not in names}
     isas = (HOST, settings.isa)
     return Task(
         STEP,
-        options=options | subject_options(settings.dataset, settings.model),
+        options=options | subject_options(settings.dataset, settings.model, settings.device),
         reads=(*source_files(settings.dataset), *machine_files(settings.machine)),
         code=users_code(settings.model),
         tools={} if gem5 is None else {"gem5": gem5},
@@ -117,18 +117,28 @@ def hold_out(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
 class Loop:
     """A run in one folder; :meth:`rows` yields every network as soon as it is measured."""
 
-    def __init__(self, folder: Path, settings: Settings, say: Callable[[str], None], quiet: bool = False) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, say: Callable[[str], None], quiet: bool = False,
+        gem5: Path | None = None,
+    ) -> None:  # fmt: skip
         self.folder = make_folder(folder).resolve()
         self.settings, self.say = settings, say
         self.store = Store(self.folder / "store")
         self.view = View(self.store, self.folder)
-        self.bench = Bench(self.store, self.view, settings, say)
+        self.bench = Bench(self.store, self.view, settings, say, gem5)
         self.data, self.validation = hold_out(load(settings.dataset), settings.held_out, settings.seed)
         self.task = training(settings, self.bench.gem5)
         checkpoints = make_folder(self.store.resume_folder(self.task))
         self.pipeline = build_pipeline(
-            self.data, settings.model, schedule_of(settings.schedule), settings.seed, checkpoints, quiet=quiet
+            self.data,
+            settings.model,
+            schedule_of(settings.schedule),
+            settings.seed,
+            checkpoints,
+            quiet=quiet,
+            device=settings.device,
         )
+        self.pipeline.check([variant("mixed")])
         self.pipeline.facts["codesign"] = self.task.resumes_at
         self.goal = 0.0
         self.best: Row | None = None

@@ -18,17 +18,21 @@ from sysmol.workbench.view import View
 class Bench:
     """Measures network files; whatever stands in the store is not done again."""
 
-    def __init__(self, store: Store, view: View, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: Store, view: View, settings: Settings, say: Callable[[str], None], gem5: Path | None = None
+    ) -> None:
         from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
         from sysmol.kernels_c.targets import TARGETS
-        from sysmol.kernels_c.toolchain import find_compiler
+        from sysmol.kernels_c.toolchain import find_compiler, first_build
         from sysmol.machine import load_machine
 
         self.store, self.view, self.settings, self.say = store, view, settings, say
         self.machine = load_machine(settings.machine)
+        if note := first_build([settings.isa]):
+            say(note)
         for isa in (HOST, settings.isa):  # better missing now than after the training
             find_compiler(TARGETS[isa], None)
-        self.gem5 = find_gem5(settings.isa) if settings.use_gem5 else None
+        self.gem5 = (gem5 or find_gem5(settings.isa)) if settings.use_gem5 else None
         if self.gem5 is None:
             why = why_no_gem5(settings.isa) if settings.use_gem5 else "gem5 is not wanted"
             say(f"cycles come from the built-in estimate: {why}")
@@ -42,7 +46,7 @@ class Bench:
         self._make(f"check-{variant}", check.on_host(manifests[HOST]))
         manifest, run = manifests[self.settings.isa], None
         if self.gem5 is not None:
-            run = simulated(self.store, manifest, self.settings.machine, self.settings.images)
+            run = simulated(self.store, manifest, self.settings.machine, self.settings.images, self.gem5)
         return layer_costs(manifest, self.machine, run)
 
     def _make(self, name: str, task: Task) -> Entry:

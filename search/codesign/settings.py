@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sysmol.errors import SysmolError
+from sysmol.isas import ISAS
 from sysmol.train.frontend.user_files import is_own
 
 
@@ -14,7 +15,8 @@ class Settings:
     the hardware has. ``drop``: percentage points of validation accuracy that may be lost against full precision.
     ``noise_epochs``, ``tune_epochs``: of every round. ``images``: test images per simulation. ``held_out``: share of
     the training images that decisions are made on. ``preset``: training of full precision and uniform networks
-    (:data:`sysmol.train.recipes.pipeline.PRESETS`; empty: the data set's, where it is a built-in one).
+    (:data:`sysmol.train.recipes.pipeline.PRESETS`; empty: the data set's, where it is a built-in one). ``device``:
+    where training computes.
     """
 
     dataset: str = "digits"
@@ -31,8 +33,11 @@ class Settings:
     images: int = 2
     held_out: float = 0.2
     preset: str = ""
+    device: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.isa not in ISAS:
+            raise SysmolError(f"there is no instruction set {self.isa!r}: choose {' or '.join(ISAS)}")
         if not 1 <= self.patterns <= 45:
             raise SysmolError(f"{self.patterns} patterns: hardware has between 1 and 45")
         if self.rounds < 1 or self.noise_epochs < 1 or self.tune_epochs < 1:

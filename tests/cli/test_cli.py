@@ -14,6 +14,7 @@ import pytest
 import safetensors.numpy
 
 from sysmol.files import atomic_write_text, sha256_file
+from sysmol.manifest import HEADER
 from sysmol.network import load, save
 from sysmol.network.builder import Builder, random_network
 from sysmol.network.file import breakdown
@@ -21,6 +22,11 @@ from sysmol.network.reference import evaluate
 from sysmol.workbench.steps.check import compare
 
 Run = Callable[..., tuple[int, str, str]]
+MANIFEST = HEADER | {
+    "name": "net", "variant": "w4", "isa": "arm", "patterns": [], "regions": [],
+    "network": {"path": "net", "sha256": "0" * 64}, "elf": {"path": "net.arm", "sha256": "0" * 64},
+}  # fmt: skip
+"""Fields of a manifest that every reader asks for."""
 
 
 @pytest.fixture
@@ -110,15 +116,15 @@ def test_info(run: Run, network: Path) -> None:
 
 
 def test_strip(run: Run, network: Path, tmp_path: Path) -> None:
-    status, out, err = run("strip", network, tmp_path / "deploy.safetensors")
+    status, out, err = run("strip", network, "--out", tmp_path / "deploy.safetensors")
     stripped = load(tmp_path / "deploy.safetensors")
     size = (tmp_path / "deploy.safetensors").stat().st_size
     assert status == 0 and err == "" and f"{size:,}" in out
     assert stripped.samples is None and size == sum(breakdown(stripped).values()) < network.stat().st_size
     images = load(network).samples.images[:1]  # type: ignore[union-attr]
     assert np.array_equal(evaluate(stripped, images), evaluate(load(network), images))
-    assert_one_line(run("strip", tmp_path / "absent", tmp_path / "out"), 2, "absent")
-    assert_one_line(run("strip", network, network / "below"), 2, str(network))
+    assert_one_line(run("strip", tmp_path / "absent", "--out", tmp_path / "out"), 2, "absent")
+    assert_one_line(run("strip", network, "-o", network / "below"), 2, str(network))
 
 
 @pytest.mark.parametrize("command", ["info", "compile"])
@@ -145,7 +151,7 @@ def test_network_of_a_newer_version(run: Run, network: Path, tmp_path: Path, com
 def test_other_safetensors_file(run: Run, tmp_path: Path, network: Path) -> None:
     other = tmp_path / "other.safetensors"
     safetensors.numpy.save_file(safetensors.numpy.load_file(str(network)), str(other))
-    assert_one_line(run("info", other), 2, "no sysmol network")
+    assert_one_line(run("info", other), 2, "a safetensors file of another program")
 
 
 def test_missing_cross_compiler(run: Run, network: Path, tmp_path: Path) -> None:
@@ -171,7 +177,7 @@ def test_compile_and_verify_on_the_host(run: Run, tmp_path: Path) -> None:
     (x,) = builder.layer("rescale", "image", [[4, 1]])
     builder.classifier(x, classes=3)
     network, out = save(tmp_path / "small.safetensors", builder.finish()), tmp_path / "out"
-    status, said, err = run("compile", network, "--isa", "host", "--out", out, "--variant", "tiny")
+    status, said, err = run("compile", network, "--isa", "host", "--out", out, "--name", "tiny")
     assert status == 0, err
     assert said.strip().splitlines()[-1] == str(out / "tiny.host.json")
     status, _, err = run("verify", out / "tiny.host.json")
@@ -206,14 +212,14 @@ def test_unwritable_output_folder(run: Run, network: Path, tmp_path: Path) -> No
 def test_missing_gem5(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEM5_ROOT", str(tmp_path / "nowhere"))
     manifest = tmp_path / "net.arm.json"
-    manifest.write_text(json.dumps({"format": "sysmol-manifest", "version": 1, "variant": "w4", "isa": "arm"}))
+    manifest.write_text(json.dumps(MANIFEST | {"isa": "arm"}))
     assert_one_line(run("run", manifest, "--out", tmp_path / "out"), 2, "gem5", "GEM5_ROOT")
     assert not (tmp_path / "out").exists()
 
 
 def test_host_executables_are_not_simulated(run: Run, tmp_path: Path) -> None:
     manifest = tmp_path / "net.host.json"
-    manifest.write_text(json.dumps({"format": "sysmol-manifest", "version": 1, "variant": "w4", "isa": "host"}))
+    manifest.write_text(json.dumps(MANIFEST | {"isa": "host"}))
     assert_one_line(run("run", manifest), 2, "built for host")
 
 

@@ -132,7 +132,7 @@ class Trainer:
         self.seed = seed
         self.folder = folder
         self.quiet = quiet
-        self.device = _device(device)
+        self.device = device_named(device)
         self.amp = self.device.type != "cpu" if amp is None else amp
         self.images = torch.from_numpy(dataset.train_images).to(self.device)
         self.labels = torch.from_numpy(dataset.train_labels).to(self.device)
@@ -283,7 +283,8 @@ def _content(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """The device of a name, ``auto`` being a GPU where PyTorch finds one; :class:`SysmolError` where it has none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import math
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from sysmol.train.quantise.allocate import (
     learned_scores,
     random_scores,
     sensitivity,
+    least_limits,
     sensitivity_scores,
     stored_bits,
     uniform_cost,
@@ -45,6 +47,9 @@ VARIANTS = ("fp32", "int8", "w4", "mixed")
 
 @dataclass(frozen=True)
 class Schedule:
+Real = float  # a phase of a schedule has the type's name
+
+
     """Phases of a run. ``calibration`` training images set first scales and the ranges of 16-bit streams,
     ``statistics`` images settle batch normalisation and measure sensitivity, ``samples`` test images go into the
     network files.
@@ -61,6 +66,7 @@ class Schedule:
 
 
 def _schedule(base: Phase, epochs: Sequence[int], size_weight: float, **fields: Any) -> Schedule:
+    bits: Real | None = None
     """One schedule from a common phase and the epochs of its five phases."""
     fp32, int8, uniform, noise, tune = epochs
     return Schedule(
@@ -76,10 +82,12 @@ def _schedule(base: Phase, epochs: Sequence[int], size_weight: float, **fields: 
 _DIGITS = Phase("", 0, lr=4e-3, batch=64, shift=1)
 _MNIST = Phase("", 0, lr=4e-3, batch=128, shift=2)
 _CIFAR = Phase("", 0, lr=4e-3, batch=128, shift=4, flip=True)
+DIGITS_BITS = 2.5
+"""Bits per parameter that no uniform layout has: digits_net's channels then differ within a tensor."""
 
 PRESETS = {
-    "demo": _schedule(_DIGITS, (16, 4, 10, 12, 16), size_weight=1.0),
-    "quick": _schedule(_DIGITS, (4, 1, 2, 3, 3), size_weight=1.0),
+    "demo": _schedule(_DIGITS, (16, 4, 10, 12, 16), size_weight=1.0, bits=DIGITS_BITS),
+    "quick": _schedule(_DIGITS, (4, 1, 2, 3, 3), size_weight=1.0, bits=DIGITS_BITS),
     "mnist": _schedule(_MNIST, (5, 1, 8, 2, 6), size_weight=1.0),
     "cifar10": _schedule(_CIFAR, (12, 2, 6, 4, 6), size_weight=2.0),
     "cifar10-short": _schedule(_CIFAR, (5, 1, 1, 1, 2), size_weight=2.0),
@@ -110,6 +118,7 @@ def run(
 ) -> dict[str, dict[str, Any]]:
     """Train a named network and write ``out_dir/VARIANT.network.safetensors``; returns the metrics per variant.
 
+    device: str = "auto",
     ``variants`` are names as :func:`sysmol.train.recipes.variants.variant` reads them, all of networks that can be
     exported. Checkpoints, by default under ``out_dir/checkpoints``, let a killed run go on where it stood;
     ``resume=False`` starts anew.
@@ -118,7 +127,7 @@ def run(
     schedule = schedule_of(preset) if isinstance(preset, str) else preset
     folder = make_folder(out_dir)
     kept = make_folder(checkpoints or folder / "checkpoints")
-    pipeline = build_pipeline(load(dataset), model, schedule, seed, kept, pattern_set, resume, quiet)
+    pipeline = build_pipeline(load(dataset), model, schedule, seed, kept, pattern_set, resume, quiet, device)
     pipeline.check(wanted)
     metrics: dict[str, dict[str, Any]] = {}
     for each in wanted:
@@ -130,14 +139,14 @@ def run(
 
 def build_pipeline(
     data: Dataset, model: str, schedule: Schedule, seed: int, checkpoints: Path,
-    pattern_set: str | Sequence[int] = "P4", resume: bool = True, quiet: bool = False,
+    pattern_set: str | Sequence[int] = "P4", resume: bool = True, quiet: bool = False, device: str = "auto",
 ) -> Pipeline:  # fmt: skip
     """The pipeline of a named network, built-in or in a file (:mod:`sysmol.train.frontend.user_files`); ``seed``
-    decides first weights and all randomness.
+    decides first weights and all randomness, ``device`` where training computes.
     """
     torch.manual_seed(seed)
     module = build(model, data.shape[2], len(data.classes))
-    pipeline = Pipeline(data, module, schedule, Trainer(data, seed, checkpoints, quiet), pattern_set, resume)
+    pipeline = Pipeline(data, module, schedule, Trainer(data, seed, checkpoints, quiet, device), pattern_set, resume)
     pipeline.name = f"{label(model)}-{data.name}"
     pipeline.facts = {"dataset": data.name, "source": data.source, "model": label(model), "seed": seed}
     pipeline.identity = identity(model)
@@ -191,7 +200,11 @@ class Pipeline:
         self.calibration = to_real(data.train_images[: schedule.calibration])
         # A layer that cannot be exported is refused here, before any training.
         for policy in VARIANTS:
-            prepare(module, self.calibration[:1], policy, pattern_set)
+            prepared = prepare(module, self.calibration[:1], policy, pattern_set)
+        outputs = int(prepared.graph.convolutions[-1].shape[0])
+        if outputs < len(data.classes):
+            raise SysmolError(f"the network has {outputs} outputs, {data.name} has {len(data.classes)} classes")
+        self.learns = bool(prepared.learned_domains())
         self.fp32_accuracy: float | None = None
         self._fp32_phase: dict[str, Any] = {}
         self._noise: dict[str, tuple[Prepared, dict[str, Any]]] = {}
@@ -221,8 +234,13 @@ class Pipeline:
         return copy.deepcopy(prepared), phase
 
     def check(self, wanted: Iterable[Variant]) -> None:
-        """Refuse variants whose limits no layout can meet, before any training."""
-        for chosen in wanted:
+        """Refuse variants whose limits no layout can meet, or that have nothing to learn, before any training."""
+        for chosen in map(self.limited, wanted):
+            if chosen.policy == "mixed" and not self.learns:
+                raise SysmolError(
+                    f"variant {chosen.name}: the network has no layer between the first and the last, which stay at 8 "
+                    "bits, whose precision could be learned; choose fp32 and int8, for example"
+                )
             if chosen.policy == "mixed" and chosen.shared:
                 prepared = prepare(self.module, self.calibration[:1], "mixed", self._patterns(chosen))
                 try:
@@ -232,7 +250,17 @@ class Pipeline:
 
     def train(self, wanted: str | Variant) -> Trained:
         """One variant, trained, rounded, its batch normalisation settled."""
-        chosen = variant(wanted) if isinstance(wanted, str) else wanted
+        chosen = self.limited(variant(wanted) if isinstance(wanted, str) else wanted)
+    def limited(self, chosen: Variant) -> Variant:
+        """The variant, under the schedule's limit of bits, or the least that the network allows, where it names no
+        limit and no patterns of its own."""
+        free = chosen.bits is None and chosen.cycles is None and not chosen.pattern_set
+        if self.schedule.bits is None or chosen.policy != "mixed" or not free or not self.learns:
+            return chosen
+        patterns = self._patterns(chosen)
+        least, _ = least_limits(prepare(self.module, self.calibration[:1], "mixed", patterns), patterns)
+        return replace(chosen, bits=max(self.schedule.bits, math.ceil(100 * least) / 100))
+
         self.fp32()
         if chosen.longer:
             before = self.train(chosen.shorter)

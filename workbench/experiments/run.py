@@ -30,6 +30,7 @@ from sysmol.workbench.view import View
 def run_experiments(
     spec: Spec, out: str | Path, say: Callable[[str], None], command: str, seeds: Sequence[int] = (), only: str = "",
     again: bool = False, quiet: bool = False, cluster: str = "", starts: Path | None = None,
+    device: str = "auto",
 ) -> list[Row]:  # fmt: skip
     """Make the rows that are missing, those of ``seeds`` (default: all) and of variants whose name the regular
     expression ``only`` matches; returns the new ones.
@@ -44,7 +45,7 @@ def run_experiments(
     store = Store(Path(out) / "store")
     chains = []
     for seed in seeds or spec.seeds:
-        tasks = [_task(spec, chosen, seed, command, starts, quiet) for chosen in wanted]
+        tasks = [_task(spec, chosen, seed, command, starts, quiet, device) for chosen in wanted]
         chains.append([task for task in tasks if again or store.find(task) is None])
     chains = [chain for chain in chains if chain]
     for chain in chains[:1]:  # what limits can be met does not depend on the seed
@@ -100,17 +101,18 @@ class _Claims:
 
 
 def _task(
-    spec: Spec, chosen: Variant, seed: int, command: str = "", starts: Path | None = None, quiet: bool = False
-) -> Task:
+    spec: Spec, chosen: Variant, seed: int, command: str = "", starts: Path | None = None, quiet: bool = False,
+    device: str = "auto",
+) -> Task:  # fmt: skip
     own = None if starts is None else seed_folder(spec, starts, seed) / experiment.PHASES
-    return experiment.task(spec.dataset, spec.model, spec.schedule, chosen, seed, command, own, quiet)
+    return experiment.task(spec.dataset, spec.model, spec.schedule, chosen, seed, command, own, quiet, device)
 
 
 def _check(spec: Spec, store: Store, task: Task, variants: Sequence[Variant], quiet: bool) -> None:
     """Refuse variants whose limits no layout can meet, before any training."""
     pipeline = experiment.pipeline_of(
         spec.dataset, spec.model, spec.schedule, task.options["seed"], store.resume_folder(task), task.given["starts"],
-        quiet,
+        quiet, task.options["device"],
     )  # fmt: skip
     pipeline.check(variants)
 

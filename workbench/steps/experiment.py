@@ -31,14 +31,14 @@ Row = dict[str, Any]
 
 def task(
     dataset: str, model: str, schedule: Schedule, variant: Variant, seed: int, command: str = "",
-    starts: Path | None = None, quiet: bool = False,
+    starts: Path | None = None, quiet: bool = False, device: str = "auto",
 ) -> Task:  # fmt: skip
     """Train and export a variant. ``starts``: ends of phases that were made elsewhere, to go on from."""
     own = sorted(starts.glob(f"*{phase_file.SUFFIX}")) if starts is not None else []
     return Task(
         STEP,
         options={
-            "variant": variant, "seed": seed, "schedule": schedule, **subject_options(dataset, model),
+            "variant": variant, "seed": seed, "schedule": schedule, **subject_options(dataset, model, device),
             "starts_at": {path.name: digest(path) for path in own},
         },
         reads=source_files(dataset),
@@ -54,21 +54,22 @@ def _data(name: str, *_: str) -> Dataset:
 
 @functools.lru_cache(maxsize=1)
 def pipeline_of(
-    dataset: str, model: str, schedule: Schedule, seed: int, resume: Path, starts: Path | None, quiet: bool
-) -> Pipeline:
+    dataset: str, model: str, schedule: Schedule, seed: int, resume: Path, starts: Path | None, quiet: bool,
+    device: str = "auto",
+) -> Pipeline:  # fmt: skip
     """The pipeline whose unfinished work is in ``resume``; kept for the next variant."""
     contents = [digest(path) for path in source_files(dataset)]
-    pipeline = build_pipeline(_data(dataset, *contents), model, schedule, seed, resume, quiet=quiet)
+    pipeline = build_pipeline(_data(dataset, *contents), model, schedule, seed, resume, quiet=quiet, device=device)
     pipeline.ends, pipeline.starts = resume / PHASES, starts
     return pipeline
 
 
 def run(
     folder: Path, dataset: str, model: str, schedule: Schedule, variant: Variant, seed: int, command: str, resume: Path,
-    starts: Path | None, quiet: bool, **_: Any,
+    starts: Path | None, quiet: bool, device: str, **_: Any,
 ) -> None:  # fmt: skip
     """Fill ``folder``."""
-    pipeline = pipeline_of(dataset, model, schedule, seed, resume, starts, quiet)
+    pipeline = pipeline_of(dataset, model, schedule, seed, resume, starts, quiet, device)
     trained = pipeline.train(variant)
     row = _row(pipeline, trained, folder, seed, command)
     atomic_write_json(folder / f"{variant.name}.row.json", row)

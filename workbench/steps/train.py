@@ -12,6 +12,7 @@ import torch
 
 from sysmol.train.frontend.data import source_files
 from sysmol.train.frontend.user_files import is_data, is_module, label
+from sysmol.train.quantise.trainer import device_named
 from sysmol.train.recipes import pipeline
 from sysmol.train.recipes.variants import exportable, variant
 from sysmol.workbench.key import Step, Task
@@ -19,7 +20,9 @@ from sysmol.workbench.key import Step, Task
 STEP = Step("train", 1, f"{__name__}:run", resumes=())
 
 
-def task(dataset: str, model: str, preset: str, seed: int, variants: Sequence[str] = pipeline.VARIANTS) -> Task:
+def task(
+    dataset: str, model: str, preset: str, seed: int, variants: Sequence[str] = pipeline.VARIANTS, device: str = "auto"
+) -> Task:
     """Train the variants of a network; arguments as in :func:`sysmol.train.recipes.pipeline.run`. Raises
     :class:`~sysmol.errors.SysmolError` for variants that cannot be exported."""
     for name in variants:
@@ -27,18 +30,22 @@ def task(dataset: str, model: str, preset: str, seed: int, variants: Sequence[st
     options = {"schedule": asdict(pipeline.schedule_of(preset)), "seed": seed, "variants": list(variants)}
     return Task(
         STEP,
-        options=options | subject_options(dataset, model),
+        options=options | subject_options(dataset, model, device),
         reads=source_files(dataset),
         code=users_code(model),
         given={"dataset": dataset, "model": model, "preset": preset},
     )
 
 
-def subject_options(dataset: str, model: str) -> dict[str, Any]:
-    """What counts of data and network beside their files, and the number of threads, on which sums depend."""
+def subject_options(dataset: str, model: str, device: str = "auto") -> dict[str, Any]:
+    """What counts of data and network beside their files, and the device and number of threads, on which sums depend.
+
+    Raises :class:`~sysmol.errors.SysmolError` where PyTorch lacks the device.
+    """
     return {
         "dataset_name": dataset if not is_data(dataset) else "own",
         "model_name": model if not is_module(model) else label(model),
+        "device": str(device_named(device)),
         "threads": torch.get_num_threads(),
     }
 
@@ -49,9 +56,11 @@ def users_code(model: str) -> tuple[Path, ...]:
 
 
 def run(
-    folder: Path, dataset: str, model: str, preset: str, seed: int, variants: Sequence[str], resume: Path, **_: Any
-) -> None:
+    folder: Path, dataset: str, model: str, preset: str, seed: int, variants: Sequence[str], device: str, resume: Path,
+    **_: Any,
+) -> None:  # fmt: skip
     """Fill ``folder``."""
     pipeline.run(
-        dataset=dataset, model=model, out_dir=folder, preset=preset, seed=seed, variants=variants, checkpoints=resume
-    )
+        dataset=dataset, model=model, out_dir=folder, preset=preset, seed=seed, variants=variants, checkpoints=resume,
+        device=device,
+    )  # fmt: skip
