@@ -26,9 +26,9 @@ from sysmol.train.frontend.user_files import identity, label
 from sysmol.train.quantise import integer, phase_file
 from sysmol.train.quantise.allocate import (
     learned_scores,
+    least_limits,
     random_scores,
     sensitivity,
-    least_limits,
     sensitivity_scores,
     stored_bits,
     uniform_cost,
@@ -45,11 +45,11 @@ VARIANTS = ("fp32", "int8", "w4", "mixed")
 """The networks of one run, in the order in which they are made; all but fp32 start from fp32's weights."""
 
 
-@dataclass(frozen=True)
-class Schedule:
 Real = float  # a phase of a schedule has the type's name
 
 
+@dataclass(frozen=True)
+class Schedule:
     """Phases of a run. ``calibration`` training images set first scales and the ranges of 16-bit streams,
     ``statistics`` images settle batch normalisation and measure sensitivity, ``samples`` test images go into the
     network files.
@@ -63,10 +63,10 @@ Real = float  # a phase of a schedule has the type's name
     calibration: int = 512
     statistics: int = 5000
     samples: int = 32
+    bits: Real | None = None
 
 
 def _schedule(base: Phase, epochs: Sequence[int], size_weight: float, **fields: Any) -> Schedule:
-    bits: Real | None = None
     """One schedule from a common phase and the epochs of its five phases."""
     fp32, int8, uniform, noise, tune = epochs
     return Schedule(
@@ -79,11 +79,11 @@ def _schedule(base: Phase, epochs: Sequence[int], size_weight: float, **fields: 
     )
 
 
+DIGITS_BITS = 2.5
+"""Bits per parameter that no uniform layout has: digits_net's channels then differ within a tensor."""
 _DIGITS = Phase("", 0, lr=4e-3, batch=64, shift=1)
 _MNIST = Phase("", 0, lr=4e-3, batch=128, shift=2)
 _CIFAR = Phase("", 0, lr=4e-3, batch=128, shift=4, flip=True)
-DIGITS_BITS = 2.5
-"""Bits per parameter that no uniform layout has: digits_net's channels then differ within a tensor."""
 
 PRESETS = {
     "demo": _schedule(_DIGITS, (16, 4, 10, 12, 16), size_weight=1.0, bits=DIGITS_BITS),
@@ -115,10 +115,10 @@ def run(
     variants: Sequence[str] = VARIANTS,
     quiet: bool = False,
     checkpoints: Path | None = None,
+    device: str = "auto",
 ) -> dict[str, dict[str, Any]]:
     """Train a named network and write ``out_dir/VARIANT.network.safetensors``; returns the metrics per variant.
 
-    device: str = "auto",
     ``variants`` are names as :func:`sysmol.train.recipes.variants.variant` reads them, all of networks that can be
     exported. Checkpoints, by default under ``out_dir/checkpoints``, let a killed run go on where it stood;
     ``resume=False`` starts anew.
@@ -248,9 +248,6 @@ class Pipeline:
                 except SysmolError as error:
                     raise SysmolError(f"variant {chosen.name}: {error}") from None
 
-    def train(self, wanted: str | Variant) -> Trained:
-        """One variant, trained, rounded, its batch normalisation settled."""
-        chosen = self.limited(variant(wanted) if isinstance(wanted, str) else wanted)
     def limited(self, chosen: Variant) -> Variant:
         """The variant, under the schedule's limit of bits, or the least that the network allows, where it names no
         limit and no patterns of its own."""
@@ -261,6 +258,9 @@ class Pipeline:
         least, _ = least_limits(prepare(self.module, self.calibration[:1], "mixed", patterns), patterns)
         return replace(chosen, bits=max(self.schedule.bits, math.ceil(100 * least) / 100))
 
+    def train(self, wanted: str | Variant) -> Trained:
+        """One variant, trained, rounded, its batch normalisation settled."""
+        chosen = self.limited(variant(wanted) if isinstance(wanted, str) else wanted)
         self.fp32()
         if chosen.longer:
             before = self.train(chosen.shorter)
