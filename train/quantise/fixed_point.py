@@ -34,7 +34,7 @@ LEAST_BITS = 12
 """Significant bits of a factor that rounds as well as a real one."""
 STEP = 1 / 32
 """Part of an output's step by which rounding a factor may always move it: the step itself rounds by up to a half."""
-FRACTION = {"s16": 1, "s32": 0}
+FRACTION = {"s16": 2, "s32": 0}
 """Bits below an output's step that high products keep at least, by the output's format."""
 USUAL_FRACTION = 5
 
@@ -215,9 +215,16 @@ def _is_held(wanted: Wanted, out: Output) -> bool:
     for number, (factor, below, real, size) in enumerate(terms):
         most = np.minimum(size, (ends + sum(sizes) - sizes[number]) / np.maximum(np.abs(real), 1e-300))
         moved = np.abs(factor / (below * 2.0**out.shift) - real) * most
-        if not ((np.abs(factor.astype(np.int64)) >= 1 << (LEAST_BITS - 1)) | (moved <= STEP)).all():
+        if not ((_bits(factor) >= LEAST_BITS) | (moved <= STEP)).all():
             return False
     return True
+
+
+def _bits(factor: Array) -> Array:
+    """Significant bits of every factor, in units of the power of two that divides all of them."""
+    sizes = np.abs(factor.astype(np.int64))
+    common = int(np.bitwise_or.reduce(sizes))
+    return np.ceil(np.log2(sizes // max(common & -common, 1) + 1))
 
 
 def _short(base: Array, shift: int, form: str) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from sysmol.network.checks import check_geometry, check_tensor
 from sysmol.network.file.container import Arrays, Description
 from sysmol.network.model import Array, Layer, Network, Output, Samples, Tensor, need
+from sysmol.network.operations import operation
 
 Kind = TypeVar("Kind")
 
@@ -59,6 +60,8 @@ def assemble(description: Description, arrays: Arrays, source: Source) -> Networ
         check_geometry(net, layer, known)
         known.update(layer.targets)
         layer.weight = source.weight(net, layer, row)
+        missing = layer.weight is None and operation(layer).has_weights
+        need(not missing, f"layer {layer.name} has no weights")
         for place, out in enumerate(row.get("outputs", [])):
             source.constants(net, layer, place, out)
         net.layers.append(layer)

@@ -11,7 +11,7 @@ import numpy as np
 from sysmol.network.file.arrays import Reader, as_int32, take_constant
 from sysmol.network.file.container import PARTS, Arrays, Description
 from sysmol.network.geometry import layer_classes
-from sysmol.network.model import Array, Layer, Network
+from sysmol.network.model import Array, Layer, Network, need
 from sysmol.network.operations import weighted
 from sysmol.network.sums import border_constants, border_sums
 from sysmol.packing import restore_fillers, stored_bytes
@@ -63,6 +63,7 @@ class Version2:
         if t.format == "f32":
             out.B = base.reshape(1, 1, -1)
         else:
+            need(out.M is not None, f"layer {layer.name}, output {out.tensor} has no M")
             assert out.M is not None
             out.B = as_int32(base + border_constants(border_sums(net, layer), out.M, out.multiply, out.pre))
 
