@@ -17,14 +17,14 @@ from typing import Any
 
 import pandas as pd
 
-from sysmol.analysis.checks import CHECK_FORMAT, CHECK_VERSION
+from sysmol.analysis.checks import read_check
 from sysmol.analysis.costs.estimate import SOURCE as ESTIMATE
 from sysmol.analysis.costs.estimate import estimate
-from sysmol.analysis.runs import RUN_FORMAT, RUN_VERSION, load_run
+from sysmol.analysis.runs import load_run, read_record
 from sysmol.errors import SysmolError
-from sysmol.files import read_json, sha256_file
+from sysmol.files import sha256_file
 from sysmol.isas import ISAS
-from sysmol.machine import load_machine
+from sysmol.machine import load_machine, parse_machine
 from sysmol.manifest import load_manifest
 from sysmol.network import Network, load
 
@@ -96,15 +96,16 @@ def collect(folder: str | Path, machine: str | None = None) -> Results:
     executables = {str(manifest["elf"]["sha256"]) for manifest in manifests}
     runs, tables, stale = [], [], []
     for path in sorted(folder.glob("runs/*/run.json")):
-        run = read_json(path, RUN_FORMAT, RUN_VERSION)
+        run = read_record(path, compared=True)
         if run["elf_sha256"] in executables:
+            parse_machine(run["machine"], str(path))
             runs.append(run | {"folder": path.parent.name})
             tables.append(load_run(path.parent))
         else:
             stale.append(path.parent.relative_to(folder).as_posix())
     checks = []
     for path in sorted(folder.glob("checks/*.json")):
-        check = read_json(path, CHECK_FORMAT, CHECK_VERSION)
+        check = read_check(path)
         if check["network_sha256"] in hashes.values() and check["elf_sha256"] in executables | {""}:
             checks.append(check)
         else:

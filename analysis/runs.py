@@ -46,21 +46,53 @@ import pandas as pd
 
 from sysmol.analysis.stats import COUNTS, EVENTS, SMOL_COUNTS, block_counts, read_stats
 from sysmol.errors import SysmolError
-from sysmol.files import read_json, sha256_file
-from sysmol.manifest import load_manifest
+from sysmol.files import check_fields, read_json, sha256_file
+from sysmol.manifest import load_counted
+from sysmol.typed import anything, entries, flag, many, number, or_null, table, text, whole
 
 RUN_FORMAT, RUN_VERSION = "sysmol-run", 1
+MOST_BLOCKS = 10_000_000
+"""Of statistics in a run."""
+
+_SMOL = table({"functions": entries(table({"class": text}))})
+_FIELDS = table(
+    {
+        **dict.fromkeys(("name", "variant", "isa", "cpu", "elf_sha256"), text),
+        "machine": table({"name": text, "smol": _SMOL}),
+        "manifest": table({"path": text, "sha256": text}),
+        "images": whole(1, MOST_BLOCKS),
+        "gem5": table({"version": text}),
+    },
+    {
+        "logits_match": or_null(flag),
+        "mismatches": whole(),
+        "seed": whole(),
+        "network_sha256": text,
+        "mode": text,
+        "processes": many(entries(number())),
+    },
+)
+_COMPARED = table({"logits_match": anything, "mismatches": anything})
+
+
+def read_record(path: Path, *, compared: bool = False) -> dict[str, Any]:
+    """A ``run.json``; :class:`SysmolError` where it cannot be read or a field is not what belongs there. ``compared``:
+    it must also say whether the logits were the expected ones."""
+    found = read_json(path, RUN_FORMAT, RUN_VERSION, _FIELDS)
+    if compared:
+        check_fields(path, RUN_FORMAT, found, _COMPARED)
+    return found
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """``(run.json, manifest)`` of a run folder; :class:`SysmolError` where one is absent or they do not match."""
     if not (folder / "run.json").is_file():
         raise SysmolError(f"{folder} has no run.json: the run did not finish (or this is no run folder); run it again")
-    run = read_json(folder / "run.json", RUN_FORMAT, RUN_VERSION)
+    run = read_record(folder / "run.json")
     path = folder / run["manifest"]["path"]
     if not path.is_file():  # the products were moved: as `sysmol demo` lays them out, runs/ and bin/ are neighbours
         path = folder.parent.parent / "bin" / path.name
-    manifest = load_manifest(path)
+    manifest = load_counted(path)
     if sha256_file(path) != run["manifest"]["sha256"] and manifest["elf"]["sha256"] != run["elf_sha256"]:
         raise SysmolError(f"{path} changed since {folder} was simulated: simulate it again")
     return run, manifest
@@ -146,11 +178,11 @@ def smol_breakdown(folder: str | Path) -> pd.DataFrame:
     if not blocks or not any(key.endswith(".smol.units") for key in blocks[0]):
         raise SysmolError(f"{folder}: this run's gem5 counted no SMOL instructions: build it again, simulate again")
     counts: dict[tuple[int, str, str], float] = {}
-    for number, block in enumerate(blocks):
+    for at, block in enumerate(blocks):
         for key, value in block.items():
             found = re.search(r"\.smol\.(v\w{3})::(?!total$)(.+)$", key)
             if found:
-                where = (number % len(regions), found.group(1), found.group(2))
+                where = (at % len(regions), found.group(1), found.group(2))
                 counts[where] = counts.get(where, 0.0) + value / images
     rows = [(index, regions[index]["name"], *where, count) for (index, *where), count in sorted(counts.items())]
     return pd.DataFrame(rows, columns=["index", "layer", "function", "selector", "count"])

@@ -13,7 +13,7 @@ from typing import Any
 
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
-from sysmol.manifest import load_manifest
+from sysmol.manifest import beside, load_runnable
 
 ELF_MACHINES = {"arm": 183, "riscv": 243}
 """``e_machine`` of the ELF header: EM_AARCH64, EM_RISCV."""
@@ -64,35 +64,28 @@ def load_job(path: str, isa: str | None, images_file: str | None) -> Job:
     manifest = Path(path).resolve()
     if not manifest.is_file():
         raise SysmolError(f"there is no manifest {path}: make one with 'make kernels' or 'sysmol compile'")
-    data = load_manifest(manifest)
-    try:
-        found = data["isa"]
-        if found not in ELF_MACHINES:
-            raise SysmolError(
-                f"{path} is of an executable for {found!r}, which gem5 does not simulate: compile for arm or riscv"
-            )
-        if isa is not None and isa != found:
-            raise SysmolError(f"{path} is of an executable for {found}, not {isa}: drop --isa or compile for {isa}")
-        elf = manifest.parent / data["elf"]["path"]
-        check_elf(elf, found)
-        if sha256_file(elf) != data["elf"]["sha256"]:
-            raise SysmolError(f"{elf} is not the file that its manifest describes (SHA-256 differs): compile again")
-        height, width, channels = (int(n) for n in data["input"]["shape"])
-        reference = data.get("reference") or {}
-        if images_file is None and not reference:
-            raise SysmolError(f"{path} names no images: give some with --images-file")
-        images = Path(images_file).resolve() if images_file else manifest.parent / reference["images"]
-        logits = None if images_file else manifest.parent / reference["logits"]
-        available = file_size(images) // (height * width * channels)
-        if logits is not None:
-            size = available * int(data["output"]["classes"]) * 4
-            if file_size(logits) < size:
-                raise SysmolError(f"{logits} is shorter than {available} rows of logits: compile again")
-        if data["output"]["dtype"] not in ("int32", "float32"):
-            raise SysmolError(f"{path}: logits of type {data['output']['dtype']!r} are unknown: update sysmol")
-        data["regions"] = list(data["regions"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise SysmolError(f"{path} is no complete manifest ({error!r}): compile again") from None
+    data = load_runnable(manifest)
+    found = data["isa"]
+    if found not in ELF_MACHINES:
+        raise SysmolError(
+            f"{path} is of an executable for {found!r}, which gem5 does not simulate: compile for arm or riscv"
+        )
+    if isa is not None and isa != found:
+        raise SysmolError(f"{path} is of an executable for {found}, not {isa}: drop --isa or compile for {isa}")
+    elf = beside(manifest, data["elf"]["path"], None)
+    check_elf(elf, found)
+    if sha256_file(elf) != data["elf"]["sha256"]:
+        raise SysmolError(f"{elf} is not the file that its manifest describes (SHA-256 differs): compile again")
+    reference = data.get("reference") or {}
+    if images_file is not None:
+        images, logits = Path(images_file).resolve(), None
+    elif reference:
+        images, logits = (beside(manifest, reference[k], reference.get(f"{k}_sha256")) for k in ("images", "logits"))
+    else:
+        raise SysmolError(f"{path} names no images: give some with --images-file")
+    available = file_size(images) // math.prod(data["input"]["shape"])
+    if logits is not None and file_size(logits) < available * data["output"]["classes"] * 4:
+        raise SysmolError(f"{logits} is shorter than {available} rows of logits: compile again")
     return Job(manifest, data, found, elf, images, logits, available)
 
 
@@ -120,11 +113,8 @@ def check_elf(path: Path, isa: str) -> None:
             f"{path} is an ELF for {names.get(machine, f'machine {machine}')}, not for {isa}: compile for {isa}"
         )
     table, size, count = struct.unpack_from("<Q", content, 32)[0], *struct.unpack_from("<HH", content, 54)
-    kinds = [
-        struct.unpack_from("<I", content, table + i * size)[0]
-        for i in range(count)
-        if table + i * size + 4 <= len(content)
-    ]
+    places = (table + i * size for i in range(count))
+    kinds = [struct.unpack_from("<I", content, place)[0] for place in places if place + 4 <= len(content)]
     if PT_INTERP in kinds:
         raise SysmolError(
             f"{path} is dynamically linked; gem5's system-call emulation wants a static one: link with -static"

@@ -33,7 +33,7 @@ from sysmol.kernels_c.plan.options import DEFAULT, Options
 from sysmol.kernels_c.program import Program, generate
 from sysmol.kernels_c.targets import TARGETS, Target
 from sysmol.kernels_c.toolchain import Compiler, compile_c, find_compiler
-from sysmol.manifest import HEADER, load_manifest
+from sysmol.manifest import FLOATS, HEADER, INTEGERS, beside, load_runnable
 from sysmol.network import Network, load
 
 FLOAT_TOLERANCE = 1e-4
@@ -94,7 +94,14 @@ def _reference(net: Network, name: str, folder: Path) -> dict[str, Any] | None:
     atomic_write_bytes(folder / images, np.ascontiguousarray(net.samples.images).tobytes())
     atomic_write_bytes(folder / logits, np.ascontiguousarray(net.samples.logits.astype(kind)).tobytes())
     tolerance = FLOAT_TOLERANCE if net.is_float else 0
-    return {"images": images, "logits": logits, "count": len(net.samples.images), "tolerance": tolerance}
+    return {
+        "images": images,
+        "images_sha256": sha256_file(folder / images),
+        "logits": logits,
+        "logits_sha256": sha256_file(folder / logits),
+        "count": len(net.samples.images),
+        "tolerance": tolerance,
+    }
 
 
 def compile_network(
@@ -148,7 +155,7 @@ def compile_network(
         "dataflow": ", ".join(sorted({region.schedule for region in program.regions if region.schedule})),
         "patterns": list(net.patterns),
         "input": {"shape": list(image.shape), "bytes": image.height * image.width * image.channels},
-        "output": {"classes": net.classes, "dtype": "float32" if net.is_float else "int32"},
+        "output": {"classes": net.classes, "dtype": FLOATS if net.is_float else INTEGERS},
         "regions": [asdict(region) for region in program.regions],
         "memory": {"arena": program.memory.arena, "unplanned": program.memory.unplanned},
         "reference": _reference(net, variant, folder),
@@ -164,18 +171,19 @@ def _portable(part: str) -> str:
 
 
 def run_host(manifest_path: str | Path, images: npt.NDArray[np.uint8], count: int) -> npt.NDArray[Any]:
-    """Logits ``[count, classes]`` (int32 or float32) that a host executable gives for ``images[:count]``, uint8 HWC."""
-    manifest = load_manifest(manifest_path)
+    """Logits ``[count, classes]`` (int32 or float32) that a host executable gives for ``images[:count]``, uint8 HWC.
+
+    Nothing runs but the file of the manifest's own folder that has its SHA-256; :class:`SysmolError` elsewhere.
+    """
+    manifest = load_runnable(manifest_path)
     if manifest["isa"] != "host":
         raise SysmolError(f"{manifest_path} is for {manifest['isa']}; only host executables run here")
     if len(images) < count or list(images.shape[1:]) != manifest["input"]["shape"]:
         raise SysmolError(
             f"{count} images of shape {manifest['input']['shape']} are needed, not an array {images.shape}"
         )
-    elf = Path(manifest_path).parent / manifest["elf"]["path"]
-    return run_executable(
-        [str(elf.resolve())], images[:count], manifest["output"]["classes"], manifest["output"]["dtype"]
-    )
+    elf = beside(manifest_path, manifest["elf"]["path"], manifest["elf"]["sha256"])
+    return run_executable([str(elf)], images[:count], manifest["output"]["classes"], manifest["output"]["dtype"])
 
 
 def run_executable(command: Sequence[str], images: npt.NDArray[np.uint8], classes: int, dtype: str) -> npt.NDArray[Any]:
@@ -192,4 +200,6 @@ def run_executable(command: Sequence[str], images: npt.NDArray[np.uint8], classe
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise SysmolError(f"{Path(command[-1]).name} ended with status {done.returncode}: {lines[-1]}")
+        if not result.is_file() or result.stat().st_size != 4 * len(images) * classes:
+            raise SysmolError(f"{Path(command[-1]).name} wrote no {len(images)} x {classes} logits: compile it again")
         return np.frombuffer(result.read_bytes(), dtype=np.dtype(dtype).newbyteorder("<")).reshape(-1, classes)

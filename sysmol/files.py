@@ -8,12 +8,17 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sysmol.errors import SysmolError
+from sysmol.typed import Check, Wrong, shown
+
+MOST_TEXT = 8 << 20
+"""Largest JSON or TOML file that is read, in bytes: what it becomes in memory is some 25 times as large."""
 
 PACKAGE = Path(__file__).resolve().parent
 """The package's folder. Every room lies below it: in a clone by relative links, in a wheel as a folder."""
@@ -104,35 +109,81 @@ def atomic_write_json(path: str | os.PathLike[str], data: Any) -> Path:
     return atomic_write_text(path, json.dumps(data, indent=1) + "\n")
 
 
-def read_json(path: str | os.PathLike[str], form: str, version: int) -> dict[str, Any]:
-    """Read a versioned JSON file: ``{"format": form, "version": <= version, ...}``.
+def read_json(path: str | os.PathLike[str], form: str, version: int, fields: Check | None = None) -> dict[str, Any]:
+    """Read a versioned JSON file: ``{"format": form, "version": <= version, ...}``; ``fields`` checks what it holds.
 
-    Raises :class:`SysmolError` where the file is absent, truncated, of another format, or newer than ``version``.
+    Raises :class:`SysmolError` where the file is absent, truncated, of another format, or newer than ``version``, and
+    where a name stands twice in one table.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SysmolError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
+        data = json.loads(read_text(path), object_pairs_hook=_once)
+    except Wrong as error:
+        raise SysmolError(f"{path}: {error}") from None
+    except (ValueError, RecursionError):
         raise SysmolError(f"{path} is no JSON, or was cut short: make it again") from None
     if not isinstance(data, dict) or data.get("format") != form:
         raise SysmolError(f'{path} is no {form} file (its "format" field says otherwise)')
     check_version(path, form, data.get("version"), version)
+    if fields is not None:
+        check_fields(path, form, data, fields)
     return data
+
+
+def check_fields(path: str | os.PathLike[str], form: str, data: Any, fields: Check) -> None:
+    """Refuse what a file holds where ``fields`` does not take it."""
+    try:
+        fields(data, "")
+    except Wrong as error:
+        raise SysmolError(f"{path} is no whole {form} file ({error}): make it again") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Wrong(f"{twice[:60]!a} stands twice in one table")
+    return found
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A text file in UTF-8; :class:`SysmolError` where it cannot be read, is no file or larger than
+    :data:`MOST_TEXT`, ValueError where it is no UTF-8.
+    """
+    check_file(path)
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(MOST_TEXT + 1)
+    except OSError as error:
+        raise SysmolError(f"cannot read {path}: {error.strerror}") from None
+    if len(content) > MOST_TEXT:
+        raise SysmolError(f"{path} has more than {MOST_TEXT >> 20} MiB: no file of this kind is as large")
+    return content.decode()
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """:class:`SysmolError` where there is no file at ``path``; a pipe or a device, which may never end, is none."""
+    try:
+        kind = os.stat(path).st_mode
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise SysmolError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    if not stat.S_ISREG(kind):
+        raise SysmolError(f"cannot read {path}: {'Is a directory' if stat.S_ISDIR(kind) else 'it is no file'}")
 
 
 def check_version(path: str | os.PathLike[str], form: str, found: Any, known: int) -> None:
     """Refuse a file whose version this program does not understand."""
-    if not isinstance(found, int) or found < 1:
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise SysmolError(f"{path}: {form} file without a valid version")
     if found > known:
         raise SysmolError(
-            f"{path} has {form} version {found}, newer than version {known} that this sysmol reads: update sysmol"
+            f"{path} has {form} version {shown(found)}, newer than version {known} that this sysmol reads: update it"
         )
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's content, 64 hexadecimal digits."""
+    check_file(path)
     try:
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

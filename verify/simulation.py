@@ -33,8 +33,8 @@ def simulate(batch: Batch, cpu: str, machine: str, gem5: Path, folder: Path) -> 
 
 
 def program_manifest(isa: str, elf: Path, record: int, result: int, *, mode: str = "se") -> dict[str, Any]:
-    """Manifest of a program that is no network: its "images" are records of ``record`` bytes, its "logits" results of
-    ``result`` bytes; it has no regions and no reference."""
+    """Manifest, to be written beside ``elf``, of a program that is no network: its "images" are records of ``record``
+    bytes, its "logits" results of ``result`` bytes; it has no regions and no reference."""
     return {
         **MANIFEST_HEADER,
         "name": elf.name,
@@ -42,7 +42,7 @@ def program_manifest(isa: str, elf: Path, record: int, result: int, *, mode: str
         "isa": isa,
         "mode": mode,
         "network": {"path": "", "sha256": ""},
-        "elf": {"path": str(elf.resolve()), "sha256": sha256_file(elf)},
+        "elf": {"path": elf.name, "sha256": sha256_file(elf)},
         "patterns": [],
         "input": {"shape": [1, 1, record], "bytes": record},
         "output": {"classes": result // 4, "dtype": "int32"},
@@ -69,7 +69,7 @@ def run_program_file(
     results = folder / "logits.bin"
     results.unlink(missing_ok=True)
     manifest = program_manifest(isa, elf, 1, size, mode=mode)
-    path = atomic_write_json(folder / "manifest.json", manifest)
+    path = atomic_write_json(elf.with_name(f"{elf.name}.{mode}.json"), manifest)
     started = time.monotonic()
     trouble, instructions = "", 0
     simulation = Simulation(isa, cpu, machine, patterns, images_file=nothing, roi=False)

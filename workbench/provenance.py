@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sysmol import environment
+from sysmol import environment, typed
 from sysmol.errors import SysmolError
 from sysmol.files import PACKAGE, atomic_write_json, content_key, read_json
 from sysmol.workbench import closure
@@ -22,6 +22,12 @@ FORMAT, VERSION = "sysmol-sources", 1
 KINDS = ("code", "files", "tools", "packages", "variables")
 DIGITS = 16
 """Hexadecimal digits of hashes; enough to see that a file is another one."""
+_FIELDS = typed.table(
+    {
+        "rows": typed.entries(typed.table({}, {"inputs": typed.text})),
+        "inputs": typed.entries(typed.table({}, dict.fromkeys(KINDS, typed.entries(typed.or_null(typed.text))))),
+    }
+)
 
 
 def path_of(table: Path) -> Path:
@@ -60,7 +66,7 @@ def write(table: Path, inputs: Iterable[Inputs], rows: Mapping[str, Mapping[str,
 def read(table: Path) -> dict[str, Any]:
     """``rows`` and ``inputs`` of a table; empty where nothing is noted."""
     path = path_of(table)
-    return read_json(path, FORMAT, VERSION) if path.is_file() else {"rows": {}, "inputs": {}}
+    return read_json(path, FORMAT, VERSION, _FIELDS) if path.is_file() else {"rows": {}, "inputs": {}}
 
 
 def changed(inputs: Inputs) -> list[str]:

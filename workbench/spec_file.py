@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sysmol.errors import SysmolError
+from sysmol.files import read_text
 
 
 class Table(BaseModel):
@@ -48,12 +49,10 @@ def read(path: str | Path, page: str) -> dict[str, Any]:
     file = Path(path)
     kind = "JSON" if file.suffix == ".json" else "TOML"
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         data = json.loads(text) if kind == "JSON" else tomllib.loads(text)
-    except OSError as error:
-        raise SysmolError(f"cannot read the spec {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise SysmolError(f"{path} is no {kind}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise SysmolError(f"{path} is no {kind}: {ascii(str(error)[:200])[1:-1]}") from None
     if not isinstance(data, dict):
         raise SysmolError(f"{path}: a spec is a table of fields, see {page}")
     return data

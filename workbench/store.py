@@ -34,10 +34,21 @@ from filelock import FileLock, Timeout
 from sysmol import __version__, environment
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import PACKAGE, atomic_write_json, make_folder, read_json, sha256_file
+from sysmol.typed import anything, entries, number, or_null, passage, table, text
 from sysmol.workbench.key import Task
 
 FORMAT, VERSION = "sysmol-result", 1
 RECORD = "record.json"
+_FIELDS = table(
+    {
+        "seconds": number(0),
+        "date": text,
+        "products": entries(text),
+        "inputs": entries(anything),
+        "error": or_null(table({"kind": text, "text": passage})),
+    },
+    {"key": text, "step": text, "given": entries(anything)},
+)
 HOST = socket.gethostname().replace("/", "-")
 
 
@@ -197,9 +208,8 @@ def _read(folder: Path) -> dict[str, Any] | None:
     if not (folder / RECORD).is_file():
         return None
     try:
-        record = read_json(folder / RECORD, FORMAT, VERSION)
-        return record if isinstance(record["products"], dict) else None
-    except (SysmolError, KeyError):
+        return read_json(folder / RECORD, FORMAT, VERSION, _FIELDS)
+    except SysmolError:
         return None
 
 

@@ -34,14 +34,17 @@ from sysmol.analysis.costs.protocol import CostModel
 from sysmol.analysis.costs.quantity import Quantity
 from sysmol.analysis.costs.workload import Workload
 from sysmol.analysis.moved import moved_from
-from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json, read_json
 from sysmol.machine import Machine
 from sysmol.network.operations import operation
 from sysmol.pattern import registers
 from sysmol.schedule import Schedule, style_of
+from sysmol.typed import entries, number, or_null, table, text
 
 FORMAT, VERSION = "sysmol-costs", 1
+_TEXTS = ("name", "variant", "isa", "machine", "source")
+_FIGURES = {"cycles": number(0), "vectors": number(0), "cycles_per_vector": or_null(number(0))}
+_FIELDS = table({**dict.fromkeys(_TEXTS, text), "layers": entries(table(_FIGURES))})
 
 
 @dataclass(frozen=True)
@@ -86,22 +89,12 @@ class Costs:
 
 def read_costs(path: str | Path) -> Costs:
     """The inverse of :meth:`Costs.write`; :class:`SysmolError` where the file is bad."""
-    data = read_json(path, FORMAT, VERSION)
-    try:
-        layers = {
-            str(name): VectorCost(
-                float(row["cycles"]),
-                float(row["vectors"]),
-                None if row["cycles_per_vector"] is None else float(row["cycles_per_vector"]),
-            )
-            for name, row in data["layers"].items()
-        }
-        name, variant, isa, machine, source = (
-            str(data[key]) for key in ("name", "variant", "isa", "machine", "source")
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SysmolError(f"{path} lacks or garbles {error}: write it with `sysmol costs`") from None
-    return Costs(name, variant, isa, machine, source, layers)
+    data = read_json(path, FORMAT, VERSION, _FIELDS)
+    layers = {
+        name: VectorCost(*(None if row[key] is None else float(row[key]) for key in _FIGURES))
+        for name, row in data["layers"].items()
+    }
+    return Costs(**{key: data[key] for key in _TEXTS}, layers=layers)
 
 
 def layer_costs(manifest_path: str | Path, machine: Machine, run: str | Path | None = None) -> Costs:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.errors import SysmolError
-from sysmol.files import sha256_file
 from sysmol.isas import ISAS
 from sysmol.machine import Machine
-from sysmol.manifest import load_manifest
+from sysmol.manifest import load_counted, load_manifest, network_of
 from sysmol.network import Network, load
 
 
@@ -34,7 +33,7 @@ class Workload:
         """The executable's manifest; :class:`SysmolError` where nothing has been compiled."""
         if self.manifest_path is None:
             raise SysmolError(f"{self.network_path} is not compiled yet: run `sysmol compile` first, give its manifest")
-        return load_manifest(self.manifest_path)
+        return load_counted(self.manifest_path, mix=True)
 
     @cached_property
     def network(self) -> Network:
@@ -42,11 +41,7 @@ class Workload:
         if self.manifest_path is None:
             assert self.network_path is not None
             return load(self.network_path)
-        facts = self.manifest["network"]
-        file = self.manifest_path.parent / facts["path"]
-        if sha256_file(file) != facts["sha256"]:
-            raise SysmolError(f"{file} changed since {self.manifest_path} was made: compile it again")
-        return load(file)
+        return load(network_of(self.manifest_path, self.manifest))
 
     def check_runs_on(self, machine: Machine) -> None:
         """:class:`SysmolError` where the executable's ISA has no machines, or this one lacks a pattern that it uses."""

@@ -1,5 +1,6 @@
 """Machine files: those that come with the package, and the user's."""
 
+import os
 from pathlib import Path
 
 from sysmol.errors import SysmolError
@@ -29,7 +30,7 @@ def machine_path(name: str | Path) -> Path:
     path = Path(name)
     if path.suffix != ".json":
         path = MACHINE_FOLDER / f"{name}.json"
-        if not path.is_file():
+        if not os.path.isfile(path):  # of names too long as well
             known = ", ".join(list_machines())
             raise SysmolError(f"there is no machine {str(name)!r}: choose from {known}, or give a JSON file")
     return path

@@ -29,7 +29,7 @@ class Latency:
 
 def check_class(reader: Reader, name: Any, what: str) -> str:
     """An operation class that gem5 has."""
-    if name not in OP_CLASSES:
+    if not isinstance(name, str) or name not in OP_CLASSES:
         raise reader.error(f"{what}: gem5 has no operation class {name!r}")
     return str(name)
 

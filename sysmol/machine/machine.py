@@ -12,8 +12,12 @@ from sysmol.machine.pattern_sets import pattern_set_name
 from sysmol.machine.reader import Reader
 from sysmol.machine.smol_option import change_smol
 from sysmol.machine.smol_unit import SmolUnit, read_smol, with_default_functions
+from sysmol.typed import shown
 
 FIELDS = {"name", "description", "sources", "clock_ghz", "core", "units", "latencies", "smol", "caches", "memory"}
+
+FASTEST_GHZ = 1000
+"""gem5 counts time in picoseconds."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,6 @@ def read_isas(reader: Reader, data: Any) -> tuple[str, ...]:
 
 def read_clock(reader: Reader, data: Any) -> float:
     """The field ``clock_ghz``."""
-    if not isinstance(data, int | float) or isinstance(data, bool) or data <= 0:
-        raise reader.error(f"clock_ghz {data!r} is no positive number")
+    if not isinstance(data, int | float) or isinstance(data, bool) or not 0 < data <= FASTEST_GHZ:
+        raise reader.error(f"clock_ghz {shown(data)} is no number above 0 and up to {FASTEST_GHZ}")
     return float(data)

@@ -4,6 +4,7 @@ Works on JSON objects; :mod:`sysmol.machine.machine` checks what comes out.
 """
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def compose(data: dict[str, Any], where: str, folder: Path) -> dict[str, Any]:
 def read_part(name: str, where: str, folder: Path) -> dict[str, Any]:
     """The JSON object of one part."""
     path = part_path(name, folder)
-    if not name.endswith(".json") and not path.is_file():
+    if not name.endswith(".json") and not os.path.isfile(path):
         known = ", ".join(sorted(p.stem for p in PARTS_FOLDER.glob("*.json")))
         raise SysmolError(f"machine {where}: there is no part {name!r}: choose from {known}, or give a JSON file")
     return read_json(path, PART_FORMAT, PART_VERSION)
@@ -59,6 +60,8 @@ def add_part(whole: dict[str, Any], part: dict[str, Any], name: str, where: str)
         if key in ("format", "version"):
             continue
         if key == "sources":
+            if not isinstance(value, dict) or not isinstance(whole["sources"], dict):
+                raise SysmolError(f"machine {where}: the sources of it or of part {name} are no table")
             for source, text in value.items():
                 if whole["sources"].setdefault(source, text) != text:
                     raise SysmolError(f"machine {where}: part {name} has another source {source!r}: rename one of them")

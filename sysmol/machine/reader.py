@@ -4,6 +4,10 @@ import dataclasses
 from typing import Any, get_type_hints
 
 from sysmol.errors import SysmolError
+from sysmol.typed import shown
+
+LARGEST = 2**31 - 1
+"""Of every count; gem5 takes no more."""
 
 
 class Reader:
@@ -27,12 +31,14 @@ class Reader:
 
     def typed(self, value: Any, kind: type, what: str) -> Any:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self.error(f"{what}: {value!r} is no {kind.__name__}")
+            raise self.error(f"{what}: {shown(value)} is no {kind.__name__}")
         return value
 
     def positive(self, value: Any, what: str) -> int:
         if self.typed(value, int, what) < 1:
-            raise self.error(f"{what}: {value} is not positive")
+            raise self.error(f"{what}: {shown(value)} is not positive")
+        if value > LARGEST:
+            raise self.error(f"{what}: {shown(value)} is more than {LARGEST}")
         return int(value)
 
     def cite(self, source: Any, what: str) -> None:

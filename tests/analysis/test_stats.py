@@ -72,7 +72,17 @@ def write_run(folder: Path, cycles: list[int], images: int, cpu: str = "o3") -> 
         }
         for name, macs in (("conv1", 4000), ("conv2", 8000))
     ]
-    manifest = {"format": "sysmol-manifest", "version": 1, "regions": regions, "elf": {"sha256": "e" * 64}}
+    manifest = {
+        "format": "sysmol-manifest",
+        "version": 1,
+        "name": "net",
+        "variant": "mixed",
+        "isa": "arm",
+        "network": {"path": "net.safetensors", "sha256": ""},
+        "patterns": [],
+        "regions": regions,
+        "elf": {"path": "mixed.arm", "sha256": "e" * 64},
+    }
     path = folder.parent / "mixed.arm.json"
     path.write_text(json.dumps(manifest))
     run = {

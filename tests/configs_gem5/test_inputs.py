@@ -84,7 +84,7 @@ def test_newer_manifest(manifest: Path) -> None:
 
 def test_incomplete_manifest(manifest: Path) -> None:
     change(manifest, output={})
-    assert "no complete manifest" in refused(manifest)
+    assert "output.classes is missing" in refused(manifest)
 
 
 def test_other_isa(manifest: Path) -> None:
@@ -109,7 +109,7 @@ def test_no_elf(manifest: Path) -> None:
     (manifest.parent / "net.arm").write_bytes(b"#!/bin/sh\n" * 20)
     assert "is no ELF executable" in refused(manifest)
     (manifest.parent / "net.arm").unlink()
-    assert "cannot read the executable" in refused(manifest)
+    assert "cannot read" in refused(manifest)
 
 
 def test_changed_elf(manifest: Path) -> None:

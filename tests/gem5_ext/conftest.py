@@ -161,7 +161,7 @@ def run_job(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         count = len(inputs) // record
         (tmp_path / "inputs.bin").write_bytes(inputs)
         (tmp_path / "expected.bin").write_bytes(expected if expected is not None else bytes(count * result))
-        manifest = program_manifest(isa, elf, record, result)
+        manifest = program_manifest(isa, Path(shutil.copy(elf, tmp_path)), record, result)
         manifest["regions"] = [{"name": f"region{i}", "op": "test"} for i in range(regions)]
         manifest["reference"] = {"images": "inputs.bin", "logits": "expected.bin", "count": count, "tolerance": 0}
         path = tmp_path / f"test.{isa}.json"

@@ -206,4 +206,4 @@ def bare_manifest(elf: Path, isa: str, folder: Path) -> dict:
     (folder / "in.bin").write_bytes(one_word(0, 0))
     (folder / "out.bin").write_bytes(bytes(16))
     reference = {"images": "in.bin", "logits": "out.bin", "count": 1, "tolerance": 0}
-    return {**program_manifest(isa, elf, 64, 16), "reference": reference}
+    return {**program_manifest(isa, Path(shutil.copy(elf, folder)), 64, 16), "reference": reference}

@@ -268,7 +268,7 @@ def test_toml_and_broken_files(folder: Path) -> None:
     path.write_text("networks = [")
     with pytest.raises(SysmolError, match="is no TOML"):
         load_spec(path)
-    with pytest.raises(SysmolError, match="cannot read the spec"):
+    with pytest.raises(SysmolError, match="cannot read"):
         load_spec(folder / "absent.toml")
     with pytest.raises(SysmolError, match="holds no sweep"):
         load(folder)

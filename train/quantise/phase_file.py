@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sysmol.files import atomic_write_bytes
+from sysmol.train.quantise.states import is_log, is_state_of
 
 FORMAT = "sysmol-phase-1"
 SUFFIX = ".phase.pt"
@@ -48,12 +49,16 @@ def _halved(value: Any) -> Any:
     return half if bool(half.isfinite().all()) else value
 
 
-def read(path: Path, course: str) -> End | None:
-    """The end of a phase of that course; None where the file is absent, damaged or of another course."""
+def read(path: Path, course: str, module: nn.Module) -> End | None:
+    """The end of a phase of that course; None where the file is absent, damaged, of another course, or of another
+    module than ``module``."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch.load raises many kinds on a damaged file
         return None
     if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("course") != course:
         return None
-    return End(found["model"], list(found["log"]))
+    log = found.get("log")
+    if not isinstance(log, list) or not is_log(log, len(log)) or not is_state_of(module, found.get("model")):
+        return None
+    return End(found["model"], log)

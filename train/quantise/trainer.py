@@ -27,6 +27,7 @@ from sysmol.train.frontend.data import PIXEL_ZERO, Dataset, to_real
 from sysmol.train.quantise.modes import NOISE
 from sysmol.train.quantise.modules import Activation, Convolution, Domain
 from sysmol.train.quantise.prepared import Prepared
+from sysmol.train.quantise.states import is_log, is_optimiser_state, is_state_of
 
 CHECKPOINT = "sysmol-checkpoint-1"
 LATER = ("distil", "floor_bits")
@@ -262,9 +263,12 @@ class Trainer:
             return 0, []
         if not isinstance(state, dict) or state.get("format") != CHECKPOINT or state.get("fingerprint") != fingerprint:
             return 0, []
+        whole = is_log(state.get("log"), state.get("epochs")) and is_state_of(model, state.get("model"))
+        if not whole or not is_optimiser_state(optimiser, state.get("optimiser")):
+            return 0, []
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-        return int(state["epochs"]), list(state["log"])
+        return state["epochs"], state["log"]
 
     @contextlib.contextmanager
     def _bar(self, phase: Phase, done: int, steps: int) -> Iterator[Callable[[str], None]]:

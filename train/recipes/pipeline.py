@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import nn
 
-from sysmol.errors import SysmolError
+from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import content_key, make_folder, sha256_file
+from sysmol.interchange import evaluation
 from sysmol.network import Network, Samples, save
 from sysmol.train.frontend.data import Dataset, load, to_real
 from sysmol.train.frontend.models import build
@@ -50,9 +52,10 @@ Real = float  # a phase of a schedule has the type's name
 
 @dataclass(frozen=True)
 class Schedule:
-    """Phases of a run. ``calibration`` training images set first scales and the ranges of 16-bit streams,
-    ``statistics`` images settle batch normalisation and measure sensitivity, ``samples`` test images go into the
-    network files.
+    """Phases of a run. ``bits``: the largest number of stored bits per parameter of learned precisions whose variant
+    names no limit of its own (None: none). ``calibration`` training images set first scales and the ranges of 16-bit
+    streams, ``statistics`` images settle batch normalisation and measure sensitivity, ``samples`` test images go into
+    the network files.
     """
 
     float: Phase
@@ -318,7 +321,7 @@ class Pipeline:
     def _fit(self, module: nn.Module, phase: Phase) -> dict[str, Any]:
         course = self._course(phase)
         for folder in (self.ends, self.starts):
-            found = None if folder is None else phase_file.read(phase_file.path_of(folder, phase.name), course)
+            found = None if folder is None else phase_file.read(phase_file.path_of(folder, phase.name), course, module)
             if found is not None:
                 module.load_state_dict(found.state)
                 log = found.log
@@ -364,7 +367,8 @@ class Pipeline:
         chosen, prepared = exportable(trained.variant), trained.prepared
         network = export(prepared, f"{self.name}-{chosen.name}", self.calibration, chosen.description)
         images, labels = self.data.test_images, self.data.test_labels
-        logits = integer.evaluate(network, images)
+        count = min(self.schedule.samples, len(images))
+        logits = all_logits(network, images, count)
         network.metrics = {
             **self.measure(trained),
             "accuracy_integer": float((logits.argmax(1) == labels).mean()),
@@ -378,7 +382,6 @@ class Pipeline:
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
         }
-        count = min(self.schedule.samples, len(images))
         network.samples = Samples(images[:count].copy(), labels[:count].copy(), logits[:count].copy())
         found = network.metrics
         self.console.print(
@@ -403,3 +406,17 @@ class Pipeline:
     def _parameters(prepared: Prepared) -> int:
         """Weights and one bias per output channel (batch normalisation folded)."""
         return sum(prepared.convolution(u.name).weight.numel() + u.shape[0] for u in prepared.graph.convolutions)
+
+
+def all_logits(network: Network, images: np.ndarray, samples: int) -> np.ndarray:
+    """Logits ``[n, classes]`` of images uint8 ``[n, H, W, C]`` by PyTorch's integers; where onnxruntime is installed
+    only of the first ``samples``, and of all by it, many times faster.
+
+    Raises :class:`CheckFailed` where the two differ on the samples.
+    """
+    if network.is_float or not evaluation.available():
+        return integer.evaluate(network, images)
+    logits = evaluation.evaluate(network, images)
+    if not np.array_equal(logits[:samples], integer.evaluate(network, images[:samples])):
+        raise CheckFailed(f"{network.name}: onnxruntime and PyTorch give other logits: please report it")
+    return logits

@@ -13,6 +13,7 @@ import pandas as pd
 
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json, atomic_write_text, content_key, make_folder, read_json
+from sysmol.typed import either, number, or_null, passage, table, text, whole
 
 RECORD_FORMAT, RECORD_VERSION = "sysmol-sweep-record", 1
 
@@ -30,6 +31,12 @@ COLUMNS = (
     "machine_sha256", "network_sha256", "elf_sha256", "run", "last_lines",
 )  # fmt: skip
 """Columns of ``ledger.csv``; ``status``: ok, failed, time limit, unsupported."""
+_TEXTS = dict.fromkeys(("key", *IDENTITY[:6], "status"), text)
+_COUNTS = dict.fromkeys(IDENTITY[6:], whole())
+_OTHERS = or_null(either(number(), passage))
+_FIELDS = table(
+    {**_TEXTS, **_COUNTS}, {**dict.fromkeys(set(COLUMNS) - {*_TEXTS, *_COUNTS}, _OTHERS), "run": or_null(text)}
+)
 
 
 def point_key(inputs: Mapping[str, Any]) -> str:
@@ -55,7 +62,7 @@ class Ledger:
     def find(self, key: str) -> dict[str, Any] | None:
         """The record of a point, or ``None``."""
         path = self.path(key)
-        return read_json(path, RECORD_FORMAT, RECORD_VERSION) if path.is_file() else None
+        return _read(path) if path.is_file() else None
 
     def add(self, key: str, record: Mapping[str, Any]) -> None:
         """Keep a record; a later one of the same key replaces it."""
@@ -63,13 +70,17 @@ class Ledger:
 
     def frame(self) -> pd.DataFrame:
         """All records, a row each, sorted by what they are about."""
-        rows = [read_json(path, RECORD_FORMAT, RECORD_VERSION) for path in sorted(self.records.glob("*.json"))]
-        table = pd.DataFrame([{column: row.get(column) for column in COLUMNS} for row in rows], columns=list(COLUMNS))
-        return table.sort_values([*IDENTITY[1:], "key"], ignore_index=True)
+        rows = [_read(path) for path in sorted(self.records.glob("*.json"))]
+        found = pd.DataFrame([{column: row.get(column) for column in COLUMNS} for row in rows], columns=list(COLUMNS))
+        return found.sort_values([*IDENTITY[1:], "key"], ignore_index=True)
 
     def write_table(self) -> Path:
         """Bring ``ledger.csv`` up to date."""
         return atomic_write_text(self.table, self.frame().to_csv(index=False))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path, RECORD_FORMAT, RECORD_VERSION, _FIELDS)
 
 
 def load(folder: str | Path) -> pd.DataFrame:
@@ -87,7 +98,7 @@ def load_layers(folder: str | Path) -> pd.DataFrame:
 
     tables = []
     for row in load(folder).to_dict("records"):
-        if row["status"] == "ok" and os.path.isdir(Path(folder) / row["run"]):
+        if row["status"] == "ok" and isinstance(row["run"], str) and os.path.isdir(Path(folder) / row["run"]):
             layers = load_run(Path(folder) / row["run"])
             layers.insert(0, "key", row["key"])
             layers.insert(1, "patterns", row["patterns"])

@@ -17,6 +17,7 @@ field            meaning (all but ``networks`` may be left out)
 """
 
 import itertools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -133,8 +134,11 @@ def _machine(name: str, folder: Path, path: str | Path) -> str:
 def _networks(names: tuple[str, ...], folder: Path, path: str | Path) -> tuple[Path, ...]:
     found: dict[Path, None] = {}
     for name in names:
-        matches = sorted(folder.glob(name)) if not Path(name).is_absolute() else [Path(name)]
-        matches = [match for match in matches if match.is_file()]
+        try:
+            matches = sorted(folder.glob(name)) if not Path(name).is_absolute() else [Path(name)]
+        except (ValueError, OSError, IndexError, NotImplementedError):  # of '', '**a', names too long
+            matches = []
+        matches = [match for match in matches if os.path.isfile(match)]
         if not matches:
             raise SysmolError(f"{path}: networks: no file matches {name!r} in {folder}")
         found.update(dict.fromkeys(matches))

@@ -1,0 +1,169 @@
+"""Damage of files, as transfer, editors and people who mean harm do it. Everything follows from the generator given."""
+
+import copy
+import io
+import json
+import random
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+NAMES = (
+    '*/ int main(void) { system("touch hostile-was-here"); } /*',
+    "<script>document.title='hostile'</script>",
+    "../x",
+    "../../usr/bin/touch",
+    "/etc/passwd",
+    "/dev/zero",
+    "$(touch hostile-was-here)",
+    "a\nb",
+    "a\0b",
+    "\ud800",
+    "\u202e gnp",
+    "",
+    ".",
+    "x" * 100_000,
+    "%s%n",
+    "__class__",
+)
+"""Texts that mean something to C, HTML, a shell, a file system or a terminal."""
+NUMBERS = (
+    0, -1, 1, 2**31, 2**63, 2**64, -(2**63), 10**400, 300_000_000, 0.5, -0.0, 1e308, 1e-320,
+    float("nan"), float("inf"), float("-inf"),
+)  # fmt: skip
+OTHERS = (None, True, False, [], {}, [[]], {"": None}, [None], "text", "1")
+
+
+def value(rng: random.Random) -> Any:
+    """A value of any type."""
+    return copy.deepcopy(rng.choice((*NAMES, *NUMBERS, *OTHERS)))
+
+
+def places(data: Any) -> Iterator[tuple[Any, Any]]:
+    """All ``(container, key)`` of a JSON value."""
+    pairs = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, inner in list(pairs):
+        yield data, key
+        yield from places(inner)
+
+
+def change_json(rng: random.Random, data: Any) -> Any:
+    """A copy with one to three values replaced, removed, doubled or renamed."""
+    made = copy.deepcopy(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        found = list(places(made))
+        if not found:
+            break
+        container, key = rng.choice(found)
+        kind = rng.randrange(8)
+        if kind == 0:
+            del container[key]
+        elif kind == 1 and isinstance(container, dict):
+            container[rng.choice(NAMES)] = container.pop(key)
+        elif kind == 2 and isinstance(container[key], list):
+            container[key] = container[key] * rng.choice((0, 2, 50))
+        elif kind == 3 and isinstance(container[key], int | float):
+            container[key] = rng.choice(NUMBERS)
+        elif kind == 4 and isinstance(container[key], str):
+            container[key] = rng.choice(NAMES)
+        elif kind == 5:
+            other, name = rng.choice(found)
+            if name in other if isinstance(other, dict) else name < len(other):
+                container[key] = copy.deepcopy(other[name])
+        else:
+            container[key] = value(rng)
+    return made
+
+
+def damage_json(rng: random.Random, content: bytes) -> bytes:
+    """JSON whose values are others, whose keys stand twice, that is nested deeply; or damaged bytes."""
+    kind = rng.randrange(10)
+    if kind == 0:
+        return damage_bytes(rng, content)
+    if kind == 1:
+        depth = rng.choice((50, 2_000, 100_000))
+        nested = "[" * depth + "]" * depth if rng.random() < 0.5 else '{"a":' * depth + "1" + "}" * depth
+        data = json.loads(content)
+        container, key = rng.choice(list(places(data)))
+        container[key] = "NESTED"
+        return json.dumps(data).replace('"NESTED"', nested).encode()
+    if kind == 2:
+        text = json.dumps(json.loads(content))
+        at = rng.choice([i for i, c in enumerate(text) if c == "{"]) + 1
+        first = text[at:].split(":")[0]
+        second = '"format": "sysmol-manifest"' if "}" in first else f"{first}: {json.dumps(value(rng))}"
+        return (text[:at] + second + ", " + text[at:]).encode()
+    return json.dumps(change_json(rng, json.loads(content))).encode()
+
+
+def damage_bytes(rng: random.Random, content: bytes) -> bytes:
+    """Cut, with flipped bits, a part removed or doubled, words of extreme values, or with text in its middle."""
+    data = bytearray(content)
+    if not data:
+        return bytes(rng.randbytes(10))
+    kind = rng.randrange(6)
+    at = rng.randrange(len(data))
+    if kind == 0:
+        return bytes(data[:at])
+    if kind == 1:
+        for _ in range(rng.choice((1, 8, 64))):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    elif kind == 2:
+        del data[at : at + rng.choice((1, 16, 256))]
+    elif kind == 3:
+        data[at:at] = data[at : at + rng.choice((1, 16, 256))]
+    elif kind == 4:
+        form, word = rng.choice((("<I", 2**32 - 1), ("<Q", 2**63 - 1), ("<I", 2**31), ("<Q", 0), ("<I", 300_000_000)))
+        data[at : at + struct.calcsize(form)] = struct.pack(form, word)
+    else:
+        data[at:at] = rng.choice(NAMES).encode(errors="surrogatepass")
+    return bytes(data)
+
+
+def damage_lines(rng: random.Random, content: bytes) -> bytes:
+    """Text whose lines are removed, doubled, exchanged, or have another word; or damaged bytes."""
+    if rng.random() < 0.3:
+        return damage_bytes(rng, content)
+    lines = content.decode(errors="replace").split("\n")
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        at = rng.randrange(len(lines))
+        kind = rng.randrange(4)
+        if kind == 0:
+            del lines[at]
+        elif kind == 1:
+            lines.insert(at, lines[rng.randrange(len(lines))])
+        else:
+            words = lines[at].split(" ")
+            words[rng.randrange(len(words))] = str(rng.choice((*NAMES, *NUMBERS)))[:5000]
+            lines[at] = " ".join(words)
+        lines = lines or [""]
+    return "\n".join(lines).encode(errors="surrogatepass")
+
+
+def damage_zip(rng: random.Random, content: bytes) -> bytes:
+    """An archive one of whose members is damaged, under a right checksum; or damaged bytes."""
+    if rng.random() < 0.3:
+        return damage_bytes(rng, content)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    chosen = rng.choice(list(members))
+    kind = rng.randrange(6)
+    if kind == 0:
+        members[chosen] = members[chosen] + bytes(rng.choice((1, 100 << 20)))
+    elif kind == 1:
+        del members[chosen]
+    elif kind == 2:
+        members[rng.choice(NAMES[:6])] = members.pop(chosen)
+    else:  # headers lie at the beginning
+        head = damage_bytes(rng, members[chosen][:128]) if kind < 5 else damage_lines(rng, members[chosen][:128])
+        members[chosen] = head + members[chosen][128:]
+    method = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED if kind == 0 else method) as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return buffer.getvalue()
+
+
+Damage = Callable[[random.Random, bytes], bytes]
