@@ -19,8 +19,10 @@ def info(
     network: NetworkFile,
     as_json: AsJson = False,
 ) -> None:
-    """Describe a network file: layers, formats, patterns, where its bytes go, metrics, provenance."""
-    from sysmol.network import load
+    """Describe a network file: layers, formats, patterns, where its bytes go, metrics, provenance. Outputs marked high
+    multiply with the upper half of 64-bit products (docs/network-format.md).
+    """
+    from sysmol.network import HIGH, load
     from sysmol.network.file import breakdown
     from sysmol.pattern import pattern_name
 
@@ -30,7 +32,9 @@ def info(
         tensor = net.tensors[layer.input]
         patterns = " ".join(pattern_name(number) for number in tensor.patterns)
         size = None if layer.weight is None else int(layer.weight.nbytes)
-        targets = ", ".join(f"{name}:{net.tensors[name].format}" for name in layer.targets)
+        high = {out.tensor for out in layer.outputs if HIGH in (out.multiply, out.residual_multiply)}
+        written = ((f"{name}:{net.tensors[name].format}", name in high) for name in layer.targets)
+        targets = ", ".join(f"{text} high" if is_high else text for text, is_high in written)
         shape = "x".join(str(side) for side in tensor.shape)
         rows.append(
             [

@@ -66,28 +66,29 @@ def batch_statistics(module: nn.Module, own: bool = True) -> Iterator[None]:
             norm.training, norm.track_running_stats = training, True
 
 
-MEMORY = 1 << 30
+MEMORY = 800 << 20
 """Bytes of activations, float32, that a batch of calibration images may take: the results of all units, and as much
 again behind their activation functions."""
 
 
-def batches(prepared: ForwardPass, count: int) -> list[slice]:
-    """Slices, about equal, of so many images, each of whose activations take at most :data:`MEMORY`."""
+def batches(prepared: ForwardPass, count: int, share: int = 1) -> list[slice]:
+    """Slices, about equal, of so many images, each of whose activations take at most :data:`MEMORY` over ``share``."""
     each = sum(2 * 4 * math.prod(unit.shape) for unit in prepared.graph.units.values())
-    number = -(-count * each // MEMORY) if count > 1 else 1
+    number = -(-count * each * share // MEMORY) if count > 1 else 1
     number = min(number, max(count // 2, 1))  # batch statistics need two images
     ends = [count * n // number for n in range(number + 1)]
     return [slice(a, b) for a, b in pairwise(ends)]
 
 
-def in_batches(prepared: ForwardPass, images: torch.Tensor) -> Iterator[dict[str, torch.Tensor]]:
-    """The results of all units (:meth:`ForwardPass.results`), batch after batch of real ``images [n, C, H, W]``.
+def in_batches(prepared: ForwardPass, images: torch.Tensor, share: int = 1) -> Iterator[dict[str, torch.Tensor]]:
+    """The results of all units (:meth:`ForwardPass.results`), batch after batch of real ``images [n, C, H, W]``;
+    ``share`` as in :func:`batches`.
 
     Raises :class:`SysmolError` that names the first layer whose results are no finite numbers.
     """
     if not bool(images.isfinite().all()):
         raise SysmolError("the calibration images hold NaN or infinite numbers")
-    for part in batches(prepared, len(images)):
+    for part in batches(prepared, len(images), share):
         results = prepared.results(images[part])
         for name, result in results.items():
             if not bool(result.isfinite().all()):

@@ -117,7 +117,8 @@ class _Exporter:
         training = self.prepared.training
         self.prepared.eval()
         largest = {key: 0.0 for key in self.prepared.keys if key[2] == "s16"}
-        for results in in_batches(self.prepared, calibration):
+        # Rounded codes take memory of their own, and batches of any size give the same.
+        for results in in_batches(self.prepared, calibration, share=4):
             for key, value in largest.items():
                 # Behind an activation function that leaves nothing, what is in front of it says what is small.
                 bare = float(results[key[0]].abs().max()) * DEAD
