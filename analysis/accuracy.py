@@ -14,9 +14,8 @@ from sysmol.analysis.intervals import accuracy_interval
 from sysmol.analysis.markdown import number
 from sysmol.analysis.markdown import table as markdown_table
 from sysmol.analysis.page.values import thousands
-from sysmol.analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION
+from sysmol.analysis.summary import read_summary
 from sysmol.errors import SysmolError
-from sysmol.files import read_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +37,7 @@ def measured(row: Mapping[str, Any], summary: Path) -> dict[str, Any]:
     summary, or where the network has been exported anew since; :class:`SysmolError` where logits differ."""
     if not summary.is_file():
         return {}
-    found = read_json(summary, SUMMARY_FORMAT, SUMMARY_VERSION)
+    found = read_summary(summary)
     if found["networks"].get(row["variant"], {}).get("sha256") != row["network_sha256"]:
         return {}
     return simulated(found, row["variant"], summary)

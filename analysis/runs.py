@@ -48,7 +48,7 @@ from sysmol.analysis.stats import COUNTS, EVENTS, SMOL_COUNTS, block_counts, rea
 from sysmol.errors import SysmolError
 from sysmol.files import check_fields, read_json, sha256_file
 from sysmol.manifest import load_counted
-from sysmol.typed import anything, entries, flag, many, number, or_null, table, text, whole
+from sysmol.typed import anything, entries, file_name, flag, many, number, or_null, table, text, whole
 
 RUN_FORMAT, RUN_VERSION = "sysmol-run", 1
 MOST_BLOCKS = 10_000_000
@@ -57,7 +57,8 @@ MOST_BLOCKS = 10_000_000
 _SMOL = table({"functions": entries(table({"class": text}))})
 _FIELDS = table(
     {
-        **dict.fromkeys(("name", "variant", "isa", "cpu", "elf_sha256"), text),
+        **dict.fromkeys(("name", "elf_sha256"), text),
+        **dict.fromkeys(("variant", "isa", "cpu"), file_name),
         "machine": table({"name": text, "smol": _SMOL}),
         "manifest": table({"path": text, "sha256": text}),
         "images": whole(1, MOST_BLOCKS),

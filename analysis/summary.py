@@ -3,6 +3,7 @@
 import math
 import platform
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,8 +13,19 @@ from sysmol.analysis import runs
 from sysmol.analysis.intervals import accuracy_interval
 from sysmol.analysis.moved import moved_from
 from sysmol.analysis.products import Results
+from sysmol.files import read_json
+from sysmol.typed import entries, many, number, or_null, table, text, whole
 
 SUMMARY_FORMAT, SUMMARY_VERSION = "sysmol-summary", 1
+
+_CHECK = table({**dict.fromkeys(("what", "variant", "isa"), text), "images": whole(), "mismatches": whole()})
+_CYCLES = table({**dict.fromkeys(("variant", "isa", "cpu", "machine", "source"), text), "cycles": or_null(number(0))})
+_FIELDS = table({"networks": entries(table({"sha256": text})), "agreement": many(_CHECK), "cycles": many(_CYCLES)})
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """A ``summary.json``; :class:`SysmolError` where it cannot be read or a field is not what belongs there."""
+    return read_json(path, SUMMARY_FORMAT, SUMMARY_VERSION, _FIELDS)
 
 
 def agreement(results: Results) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sysmol.errors import SysmolError
 from sysmol.files import check_fields, check_file, read_json, sha256_file
-from sysmol.typed import anything, entries, many, number, one_of, or_null, table, text, whole
+from sysmol.typed import anything, entries, file_name, many, number, one_of, or_null, table, text, whole
 
 FORMAT, VERSION = "sysmol-manifest", 1
 HEADER = {"format": FORMAT, "version": VERSION}
@@ -25,8 +25,8 @@ _SIZES = ("macs", "bytes_weights", "bytes_in", "bytes_out")
 _FIELDS = table(
     {
         "name": text,
-        "variant": text,
-        "isa": text,
+        "variant": file_name,
+        "isa": file_name,
         "network": table({"path": text, "sha256": text}, {"metrics": entries(anything)}),
         "elf": table({"path": text, "sha256": text}),
         "patterns": many(whole(0, 44)),

@@ -34,6 +34,13 @@ def text(value: Any, where: str) -> None:
         raise Wrong(f"{where} is {shown(value)}, no text of one line and at most {LONGEST} characters")
 
 
+def file_name(value: Any, where: str) -> None:
+    """A text that files are named by, which leads to no other folder."""
+    text(value, where)
+    if not value or len(value) > 200 or "/" in value or value.startswith("."):
+        raise Wrong(f"{where} is {shown(value)}, no part of a file's name")
+
+
 def passage(value: Any, where: str) -> None:
     """A text of any number of lines."""
     if not isinstance(value, str) or len(value.encode(errors="replace")) > 1 << 20:

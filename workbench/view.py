@@ -4,7 +4,8 @@ import contextlib
 import json
 from pathlib import Path
 
-from sysmol.files import atomic_write_json
+from sysmol.files import atomic_write_json, read_text
+from sysmol.typed import many, text
 from sysmol.workbench.key import Inputs
 from sysmol.workbench.store import Entry, Store, show
 
@@ -34,10 +35,19 @@ class View:
 
     def finish(self) -> None:
         """Take away what another run put here; the store keeps it."""
-        before = json.loads(self.listed.read_text()) if self.listed.is_file() else []
-        for name in set(before) - self.names:
+        for name in self._before() - self.names:
             path = self.folder / name
             path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # it holds something else
                 path.parent.rmdir()
         atomic_write_json(self.listed, sorted(self.names))
+
+    def _before(self) -> set[str]:
+        """What another run named; nothing where its list is damaged, or names what lies outside of the folder."""
+        try:
+            found = json.loads(read_text(self.listed)) if self.listed.is_file() else []
+            many(text)(found, "the list")
+        except (ValueError, RecursionError):
+            return set()
+        folder = self.folder.resolve()
+        return {name for name in found if name and (folder / name).parent.resolve().is_relative_to(folder)}

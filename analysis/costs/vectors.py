@@ -34,6 +34,7 @@ from sysmol.analysis.costs.protocol import CostModel
 from sysmol.analysis.costs.quantity import Quantity
 from sysmol.analysis.costs.workload import Workload
 from sysmol.analysis.moved import moved_from
+from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json, read_json
 from sysmol.machine import Machine
 from sysmol.network.operations import operation
@@ -90,10 +91,7 @@ class Costs:
 def read_costs(path: str | Path) -> Costs:
     """The inverse of :meth:`Costs.write`; :class:`SysmolError` where the file is bad."""
     data = read_json(path, FORMAT, VERSION, _FIELDS)
-    layers = {
-        name: VectorCost(*(None if row[key] is None else float(row[key]) for key in _FIGURES))
-        for name, row in data["layers"].items()
-    }
+    layers = {name: VectorCost(**{key: row[key] for key in _FIGURES}) for name, row in data["layers"].items()}
     return Costs(**{key: data[key] for key in _TEXTS}, layers=layers)
 
 
@@ -107,11 +105,14 @@ def layer_costs(manifest_path: str | Path, machine: Machine, run: str | Path | N
     workload.check_runs_on(machine)
     model: CostModel = Estimate() if run is None else Gem5(Path(run))
     net, found = workload.network, model.cost(workload, machine)
+    inputs = {layer.name: net.tensors[layer.input] for layer in net.layers}
     costs = {}
     for region, cost in zip(workload.manifest["regions"], found.layers, strict=True):
         assert isinstance(cost.cycles, Quantity)  # both models give cycles or refuse
         cycles = cost.cycles.value
-        x = net.tensors[next(layer for layer in net.layers if layer.name == region["name"]).input]
+        if region["name"] not in inputs:
+            raise SysmolError(f"{manifest_path} has a region {region['name']!r}, the network none: compile it again")
+        x = inputs[region["name"]]
         if x.format != "smol":
             costs[cost.layer] = VectorCost(cycles, 0, None)
             continue

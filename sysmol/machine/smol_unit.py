@@ -8,6 +8,7 @@ from sysmol.isa import BY_UNIT, Instruction
 from sysmol.machine.functional_units import Latency, Unit, check_class, read_latency
 from sysmol.machine.pattern_sets import pattern_set
 from sysmol.machine.reader import Reader
+from sysmol.typed import shown
 
 SMOL_FUNCTIONS = tuple(row.name for row in BY_UNIT)
 """Names of the instructions."""
@@ -60,8 +61,8 @@ def read_smol(reader: Reader, data: Any, units: tuple[Unit, ...]) -> SmolUnit:
         raise reader.error('smol: give either "share" (units whose issue slots it uses) or "count" (units of its own)')
     share = tuple(reader.typed(fields.get("share", []), list, "smol: share"))
     for name in share:
-        if name not in {unit.name for unit in units}:
-            raise reader.error(f"smol: share names {name!r}, which is no unit")
+        if name not in [unit.name for unit in units]:
+            raise reader.error(f"smol: share names {shown(name)}, which is no unit")
     if "share" in fields and not share:
         raise reader.error('smol: "share" is empty')
     functions = read_functions(reader, fields["functions"])

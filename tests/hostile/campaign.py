@@ -90,6 +90,8 @@ def run(name: str, count: int, seed: int, base: Path) -> dict[str, Any]:
         file, damage = reader.files[number % len(reader.files)]
         content = damage(rng, (whole / file).read_bytes())
         (folder / file).write_bytes(content)
+        if reader.seal is not None and not file.endswith(".json") and rng.random() < 0.7:
+            reader.seal(folder)
         told = outcome(reader, folder)
         if told in ("read", "refused"):
             result[told] += 1

@@ -151,7 +151,7 @@ def damage_zip(rng: random.Random, content: bytes) -> bytes:
     chosen = rng.choice(list(members))
     kind = rng.randrange(6)
     if kind == 0:
-        members[chosen] = members[chosen] + bytes(rng.choice((1, 100 << 20)))
+        members[chosen] = members[chosen] + bytes(rng.choice((1, 1 << 20, 70 << 20)))
     elif kind == 1:
         del members[chosen]
     elif kind == 2:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from harm import Damage, damage_bytes, damage_json, damage_lines, damage_zip
 
+from sysmol.analysis.accuracy import measured
 from sysmol.analysis.checks import write_check
 from sysmol.analysis.costs.vectors import layer_costs, read_costs
 from sysmol.analysis.products import collect
@@ -26,6 +27,7 @@ from sysmol.machine import load_machine
 from sysmol.manifest import load_manifest
 from sysmol.network import load, save
 from sysmol.network.builder import random_network
+from sysmol.schedule import Schedule
 from sysmol.train.frontend.data import load_npz
 from sysmol.train.quantise import phase_file
 from sysmol.train.quantise.trainer import Phase, Trainer
@@ -43,6 +45,8 @@ class Reader:
     make: Callable[[Path], None]
     files: tuple[tuple[str, Damage], ...]
     read: Callable[[Path], object]
+    seal: Callable[[Path], None] | None = None
+    """Writes the right hash of a damaged file, so that what stands behind the hash is reached."""
     share: float = 1.0
     """Of the inputs that readers get by default."""
 
@@ -127,6 +131,14 @@ system.cpu.smol.vdot::p0 6400 # (Count)
 ---------- End Simulation Statistics   ----------
 """
     return "".join(block.format(3000 + 100 * number) for number in range(blocks))
+
+
+def seal_arm(folder: Path) -> None:
+    """The executable's hash, where the manifest was left alone."""
+    manifest = folder / "bin/mixed.arm.json"
+    facts = json.loads(manifest.read_bytes())
+    facts["elf"]["sha256"] = sha256_file(folder / "bin/mixed.arm")
+    manifest.write_text(json.dumps(facts))
 
 
 def read_host(folder: Path) -> None:
@@ -237,6 +249,18 @@ def make_costs(folder: Path) -> None:
     facts = {"name": "n", "variant": "v", "isa": "arm", "machine": "o3-n1", "source": "estimate"}
     head = {"format": "sysmol-costs", "version": 1}
     (folder / "c.json").write_text(json.dumps({**head, **facts, "layers": {"a": row, "b": row}}))
+
+
+def make_summary(folder: Path) -> None:
+    check = {"what": "gem5 24 o3", "variant": "v", "isa": "arm", "images": 2, "mismatches": 0, "worst": None}
+    row = {"variant": "v", "isa": "arm", "cpu": "o3", "machine": "o3-n1", "source": "gem5 24 o3", "cycles": 5000}
+    head = {"format": "sysmol-summary", "version": 1, "networks": {"v": {"sha256": "0123"}}}
+    (folder / "summary.json").write_text(json.dumps({**head, "agreement": [check], "cycles": [row]}))
+
+
+def read_schedules(folder: Path) -> None:
+    for entry in schedule_file.read(folder / "s.json").values():
+        Schedule.parse(str(entry["schedule"]))
 
 
 def make_schedules(folder: Path) -> None:
@@ -380,7 +404,7 @@ RUN_JSON = "runs/mixed-arm-o3/run.json"
 READERS = {
     "manifest, verify": Reader(make_products, (("bin/mixed.host.json", damage_json),), read_host),
     "manifest, run": Reader(make_products, (("bin/mixed.arm.json", damage_json), ("bin/mixed.arm", damage_bytes)),
-                            read_arm),
+                            read_arm, seal_arm),
     "run folder": Reader(make_products, ((RUN_JSON, damage_json), ("runs/mixed-arm-o3/stats.txt", damage_lines)),
                          read_run),
     "products": Reader(make_products, tuple((name, damage_json) for name in (
@@ -394,11 +418,12 @@ READERS = {
     "experiment spec": Reader(lambda folder: void((folder / "e.toml").write_text(EXPERIMENT)),
                               (("e.toml", damage_lines),), lambda folder: experiment_spec.load_spec(folder / "e.toml")),
     "costs": Reader(make_costs, (("c.json", damage_json),), lambda folder: read_costs(folder / "c.json")),
-    "schedules": Reader(make_schedules, (("s.json", damage_json),), 
-                        lambda folder: schedule_file.read(folder / "s.json")),
+    "schedules": Reader(make_schedules, (("s.json", damage_json),),  read_schedules),
+    "summary": Reader(make_summary, (("summary.json", damage_json),), lambda folder: measured(
+        {"variant": "v", "network_sha256": "0123"}, folder / "summary.json")),
     "provenance": Reader(make_provenance, (("t.source.json", damage_json),), read_provenance),
     "npz": Reader(make_npz, (("d.npz", damage_zip),), lambda folder: load_npz(folder / "d.npz")),
-    "checkpoint": Reader(make_checkpoint, (("fp32.checkpoint.pt", damage_pickle),), fit, share=0.3),
+    "checkpoint": Reader(make_checkpoint, (("fp32.checkpoint.pt", damage_pickle),), fit, share=0.1),
     "phase file": Reader(make_phase, (("fp32.phase.pt", damage_pickle),), read_phase),
     "store": Reader(make_store, (("store/train/0123/record.json", damage_json),), read_store),
     "ledger": Reader(make_ledger, (("sweep/records/0123.json", damage_json),), read_ledger),

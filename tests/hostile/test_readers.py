@@ -25,8 +25,10 @@ from sysmol.files import sha256_file
 from sysmol.machine import load_machine
 from sysmol.train.frontend.data import load_npz
 from sysmol.workbench.steps.check import verify_on_host
+from sysmol.workbench.store import Store
+from sysmol.workbench.view import View
 
-INPUTS = int(os.environ.get("SYSMOL_TEST_INPUTS", "320"))
+INPUTS = int(os.environ.get("SYSMOL_FUZZ", "320"))
 """Of all readers together; ``make fuzz`` asks for more."""
 
 
@@ -171,6 +173,29 @@ def test_the_page_shows_names_as_text(products: Path) -> None:
     change(run, "machine", "description", to=evil)
     change(products / "checks/mixed-host.json", "what", to=evil)
     readers.read_page(products)
+
+
+@pytest.mark.parametrize("variant", ("../x", "/tmp/x", ".hidden", ""))
+def test_no_name_leads_to_another_folder(products: Path, variant: str) -> None:
+    """Run folders and checks are named by the variant."""
+    change(products / "bin/mixed.host.json", "variant", to=variant)
+    refused(verify(products), "no part of a file's name")
+
+
+@pytest.mark.parametrize("listed", ('["../precious"]', '["inner/../../precious"]', "[1]", '{"a": 1}', "[" * 50_000))
+def test_a_damaged_list_removes_nothing_elsewhere(tmp_path: Path, listed: str) -> None:
+    """An output folder remembers what the run before put there, and takes it away."""
+    view = View(Store(tmp_path / "out/store"), tmp_path / "out")
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "out/inner").mkdir()
+    (tmp_path / "out/old").write_text("goes")
+    view.listed.parent.mkdir()
+    view.listed.write_text(listed)
+    view.finish()
+    assert (tmp_path / "precious").exists() and (tmp_path / "out/old").exists()
+    view.listed.write_text('["old"]')
+    view.finish()
+    assert not (tmp_path / "out/old").exists()
 
 
 # --- numbers and nesting ----------------------------------------------------------------------------------------

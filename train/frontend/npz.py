@@ -18,6 +18,8 @@ from sysmol.files import check_file
 MOST_TIMES = 20
 """Unpacked arrays are at most so many times as large as their file, where they are larger than :data:`FREE` bytes."""
 FREE = 64 << 20
+PIECE = 1 << 20
+"""Bytes that are unpacked at a time."""
 KINDS = "biufSU"
 """Kinds of arrays that are read: numbers and texts, no objects."""
 
@@ -66,10 +68,9 @@ def _read(archive: zipfile.ZipFile, member: str) -> np.ndarray:
             raise ValueError(f"{member} does not hold the {size} bytes that its header claims")
         content = np.empty(size, np.uint8)
         done = 0
-        while done < size:
-            count = stream.readinto(memoryview(content)[done:])
-            if not count:
-                raise ValueError(f"{member} is cut short")
-            done += count
-        stream.read(1)  # at its end, the checksum is compared
+        while part := stream.read(min(PIECE, size - done)):
+            content[done : done + len(part)] = np.frombuffer(part, np.uint8)
+            done += len(part)
+        if done < size or stream.read(1):  # at its end, the checksum is compared
+            raise ValueError(f"{member} is cut short")
     return content.view(dtype).reshape(shape, order="F" if fortran else "C")
