@@ -95,6 +95,7 @@ def in_batches(prepared: ForwardPass, images: torch.Tensor, share: int = 1) -> I
                 path = prepared.graph.units[name].path or name
                 raise SysmolError(f"layer {path} gives NaN or infinite numbers on the calibration images")
         yield results
+        results.clear()  # before the next batch: who reads them may hold them still
 
 
 class _Samples:
