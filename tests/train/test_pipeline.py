@@ -9,7 +9,7 @@ import pytest
 
 from sysmol.errors import SysmolError
 from sysmol.network import load, reference
-from sysmol.train.recipes.pipeline import PRESETS, VARIANTS, Schedule, run
+from sysmol.train.recipes.pipeline import DIGITS_BITS, PRESETS, VARIANTS, Schedule, run
 
 
 def tiny() -> Schedule:
@@ -37,7 +37,9 @@ def test_four_networks_from_one_training(tmp_path: Path) -> None:
             assert isinstance(metrics[key], float) and net.metrics[key] == metrics[key]
         assert net.provenance["dataset"] == "digits" and net.provenance["seed"] == 0
     bits = [first[variant]["bits_per_parameter"] for variant in VARIANTS]
-    assert bits[0] == 32 and bits[1] == 8 and bits[1] > bits[2] >= bits[3]
+    assert bits[0] == 32 and bits[1] == 8 and bits[1] > bits[2] >= bits[3] and bits[3] <= DIGITS_BITS
+    mixed = load(tmp_path / "mixed.network.safetensors")
+    assert any(len(set(tensor.precisions)) > 1 for tensor in mixed.tensors.values() if tensor.format == "smol")
 
     begin = time.monotonic()
     second = run(out_dir=tmp_path, preset=tiny(), quiet=True, variants=("mixed",))

@@ -82,7 +82,7 @@ def _schedule(base: Phase, epochs: Sequence[int], size_weight: float, **fields: 
     )
 
 
-DIGITS_BITS = 2.5
+DIGITS_BITS = 2.25
 """Bits per parameter that no uniform layout has: digits_net's channels then differ within a tensor."""
 _DIGITS = Phase("", 0, lr=4e-3, batch=64, shift=1)
 _MNIST = Phase("", 0, lr=4e-3, batch=128, shift=2)
