@@ -280,6 +280,8 @@ def test_machines_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     path = tmp_path / "mine.json"
     path.write_text(capsys.readouterr().out)
     assert load_machine(path) == load_machine("o3-a72").with_smol("units=7,vdot=3")
-    for arguments in (["--smol", "units=2"], ["--json"], ["o3-n1", "--smol", "fast"], ["cray"]):
+    assert run_command_line(["machines", "--json"]) == 0
+    assert {row[0] for row in json.loads(capsys.readouterr().out)["tables"][0]["rows"]} == set(list_machines())
+    for arguments in (["--smol", "units=2"], ["o3-n1", "--smol", "fast"], ["cray"]):
         assert run_command_line(["machines", *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1
