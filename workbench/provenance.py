@@ -85,7 +85,7 @@ def _now(kind: str, name: str) -> str | None:
         path = PACKAGE / name
         return digest(path)[:DIGITS] if path.is_file() else "absent"
     if kind == "variables":
-        return environment.read(name)
+        return environment.read(name) if name in environment.VARIABLES else "absent"
     if kind == "packages":
         return closure.version_of(name)
     if name == "gem5":
