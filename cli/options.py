@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
 from sysmol.cli.file_kinds import expect
 from sysmol.errors import SysmolError
+from sysmol.isas import ISAS, TARGETS
 
 DEFAULT_MACHINE = "o3-n1"
 MOST_SEED = 2**31 - 1
@@ -69,15 +70,16 @@ ClusterAddress = Annotated[
 
 Isa = Literal["arm", "riscv"]
 Cpu = Literal["o3", "timing", "minor", "atomic"]
+CPUS = get_args(Cpu)
 
 
-def some_of(*choices: str) -> Any:
-    """A callback for options that may be repeated: refuses what is none of the choices."""
+def some_of(kind: str, *choices: str) -> Any:
+    """A callback for options that may be repeated: refuses what is none of the choices, each a ``kind``."""
 
     def check(values: list[str] | None) -> list[str] | None:
         for value in values or []:
             if value not in choices:
-                raise SysmolError(f"there is no {value!r}: choose from {', '.join(choices)}")
+                raise SysmolError(f"there is no {kind} {value!r}: choose from {', '.join(choices)}")
         return values
 
     return check
@@ -86,7 +88,7 @@ def some_of(*choices: str) -> Any:
 Isas = Annotated[
     list[str] | None,
     typer.Option(
-        "--isa", metavar="[arm|riscv]", callback=some_of("arm", "riscv"), help="May be repeated (default: both)."
+        "--isa", metavar="[arm|riscv]", callback=some_of("ISA", *ISAS), help="May be repeated (default: both)."
     ),
 ]
 Targets = Annotated[
@@ -94,7 +96,7 @@ Targets = Annotated[
     typer.Option(
         "--isa",
         metavar="[host|arm|riscv]",
-        callback=some_of("host", "arm", "riscv"),
+        callback=some_of("target", *TARGETS),
         help="May be repeated (default: all three).",
     ),
 ]
@@ -103,7 +105,7 @@ Cpus = Annotated[
     typer.Option(
         "--cpu",
         metavar="[o3|timing|minor|atomic]",
-        callback=some_of("o3", "timing", "minor", "atomic"),
+        callback=some_of("CPU", *CPUS),
         help="May be repeated (default: all four).",
     ),
 ]

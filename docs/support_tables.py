@@ -1,6 +1,5 @@
 """Fills the tables of docs/interchange.md from the readers' own: ``python docs/support_tables.py``."""
 
-import re
 from pathlib import Path
 
 from sysmol.files import atomic_write_text
@@ -14,8 +13,9 @@ TABLES = {"tflite": tflite.OPERATORS, "onnx": onnx_graph.OPERATORS}
 def filled(text: str) -> str:
     """The page with its tables as they must be."""
     for name, operators in TABLES.items():
-        body = f"<!-- table: {name} -->\n{markdown(operators)}\n<!-- end -->"
-        text = re.sub(rf"<!-- table: {name} -->.*?<!-- end -->", lambda _, body=body: body, text, flags=re.DOTALL)
+        start = f"<!-- table: {name} -->"
+        before, _, rest = text.partition(start)
+        text = f"{before}{start}\n{markdown(operators)}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
     return text
 
 

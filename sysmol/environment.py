@@ -15,7 +15,7 @@ VARIABLES = {
     "SYSMOL_CC_ARM": "cross compiler for AArch64, a command with its options (default: ziglang's clang)",
     "SYSMOL_CC_RISCV": "cross compiler for RISC-V, a command with its options (default: ziglang's clang)",
     "SYSMOL_DATA": "folder of the MNIST and CIFAR-10 files",
-    "ZIG_GLOBAL_CACHE_DIR": "where ziglang's compiler keeps the C libraries that it has built (default: its own choice)",
+    "ZIG_GLOBAL_CACHE_DIR": "where ziglang's compiler keeps its built C libraries (default: its own choice)",
     "OMP_NUM_THREADS": "threads of PyTorch, on which the order of its sums depends (default: all processors)",
 }
 """Every variable, and what it says."""
