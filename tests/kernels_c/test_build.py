@@ -112,16 +112,15 @@ def test_host_compiler_is_no_cross_compiler(file, tmp_path):
 
 
 def test_layer_names(small, tmp_path):
-    """Any layer name compiles; two that C cannot tell apart are refused."""
+    """Any layer name compiles, also two that C could not tell apart."""
     odd = dataclasses.replace(small, layers=[dataclasses.replace(layer) for layer in small.layers])
     odd.layers[0].name, odd.layers[1].name = "int", "9 a-b/ü"
     path = save(tmp_path / "odd.safetensors", odd)
     manifest = compile_network(path, "host", tmp_path)
     assert np.array_equal(run_host(manifest, small.samples.images, 2), small.samples.logits)
     odd.layers[0].name = "9 a-b ü"
-    with pytest.raises(SysmolError) as error:
-        compile_network(save(tmp_path / "odd.safetensors", odd), "host", tmp_path)
-    one_line(error, "two layers")
+    manifest = compile_network(save(tmp_path / "odd.safetensors", odd), "host", tmp_path)
+    assert np.array_equal(run_host(manifest, small.samples.images, 2), small.samples.logits)
 
 
 def test_image_needs_a_conversion(tmp_path):
