@@ -10,6 +10,7 @@ from sysmol.benchmarks import plugin_cost
 from sysmol.benchmarks.plugin_cost import Sample, Side, compare, count, main
 from sysmol.errors import CheckFailed
 from sysmol.files import atomic_write_json
+from sysmol.manifest import HEADER
 
 BASE, OTHER = Side(Path("a"), True), Side(Path("b"), False)
 
@@ -17,7 +18,17 @@ BASE, OTHER = Side(Path("a"), True), Side(Path("b"), False)
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     return atomic_write_json(
-        tmp_path / "x.arm.json", {"format": "sysmol-manifest", "version": 1, "elf": {"sha256": "e" * 64}}
+        tmp_path / "x.arm.json",
+        HEADER
+        | {
+            "name": "x",
+            "variant": "x",
+            "isa": "arm",
+            "network": {"path": "x.network.safetensors", "sha256": "n" * 64},
+            "elf": {"path": "x.arm", "sha256": "e" * 64},
+            "patterns": [],
+            "regions": [],
+        },
     )
 
 

@@ -61,8 +61,8 @@ def test_demo_becomes_rows(tmp_path: Path) -> None:
     assert main(["--demo", str(path), "--results", str(results), "--document", str(document)]) == 0
     lines = document.read_text().splitlines()
     assert lines[1].endswith("| AArch64 cycles | fp32 / it | int8 / it |")
-    assert lines[-2] == "| mixed | 1 | 100.00 | 100.00 | +0.00 | 1.00 | 1 | 1.0x | 100 | 7.0x | 2.0x |"
-    assert lines[-3] == "| w4 | 1 | 100.00 | 100.00 | +0.00 | 1.00 | 1 | 1.0x | – | – | – |"
+    assert lines[-2] == "| mixed | 1 | 100.00 | 100.00 | 20.7 to 100.0 | +0.00 | 1.00 | 1 | 1.0x | 100 | 7.0x | 2.0x |"
+    assert lines[-3] == "| w4 | 1 | 100.00 | 100.00 | 20.7 to 100.0 | +0.00 | 1.00 | 1 | 1.0x | – | – | – |"
     path.write_text("{}")
     assert main(["--demo", str(path), "--results", str(results), "--document", str(document)]) == 2
 

@@ -313,7 +313,7 @@ def test_bad_specs_are_one_line(tmp_path: Path) -> None:
         with pytest.raises(SysmolError, match=words) as error:
             load_spec(path)
         assert "\n" not in str(error.value)
-    with pytest.raises(SysmolError, match="cannot read the spec"):
+    with pytest.raises(SysmolError, match="cannot read"):
         load_spec(tmp_path / "none.toml")
     with pytest.raises(SysmolError, match="no variant matches"):
         run_experiments(write(tmp_path), tmp_path, print, "", only="w9")

@@ -56,7 +56,7 @@ class ForwardPass(Structure):
 
     def _convolve(self, unit: Unit, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         top, left, bottom, right = unit.padding
-        x, weight = plain(x), plain(weight)
+        x = plain(x)  # not the weight: with copies of it, resumed trainings differ in the last bits
         if (top, left) == (bottom, right):
             return F.conv2d(x, weight, bias, unit.stride, (top, left), 1, unit.groups)
         return F.conv2d(pad(x, unit.padding), weight, bias, unit.stride, 0, 1, unit.groups)
