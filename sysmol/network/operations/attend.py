@@ -1,0 +1,99 @@
+"""Weighted means of values: the second of attention's two products of activations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sysmol.grid import PRODUCT_SHIFT
+from sysmol.network.model import Array, Layer, Network, Tensor, need
+from sysmol.network.operations.base import Operation, register
+from sysmol.network.operations.heads import (
+    MOST_TOKENS,
+    by_heads,
+    check_formats,
+    check_heads,
+    check_own_vectors,
+    check_plain_window,
+    from_heads,
+    head_precisions,
+    tokens,
+)
+
+MEAN_BITS = 15
+"""``|acc|`` is at most two to this power."""
+DIVIDEND_BITS = 30
+
+
+def dividend(precision: int) -> int:
+    """R of values with that precision: ``|2 sum u g << align| * floor(R / sum u)`` is at most ``2**30``."""
+    return (1 << DIVIDEND_BITS) // (2 * ((1 << precision) - 1) << PRODUCT_SHIFT[precision])
+
+
+@register
+class Attend(Operation):
+    """``acc[i, c] = (2 * (sum over j of u[i, h, j] * v[j, c], aligned) * floor(R / sum over j of u[i, h, j])) >> 15``.
+
+    ``input`` are weights of H heads as codes u (:class:`~sysmol.network.operations.softmax.Softmax`), ``second`` the
+    values v of N tokens; h is the head of channel c. Weights and values of a head have one precision.
+    """
+
+    name = "attend"
+    inputs = 2
+    keeps_channels = False
+    accumulates_with = "vdot"
+
+    def channels(self, net: Network, layer: Layer) -> int:
+        return net.tensors[layer.second].channels
+
+    def check_channels(self, layer: Layer, x: Tensor, target: Tensor) -> None:
+        """Nothing yet: :meth:`check_groups` knows the values."""
+
+    def check_groups(self, net: Network, layer: Layer) -> None:
+        weights, values = (net.tensors[name] for name in layer.inputs)
+        check_heads(layer, weights)
+        check_heads(layer, values)
+        where, count = f"layer {layer.name}", tokens(values)
+        need(count <= MOST_TOKENS, f"{where}: {values.name} has more than {MOST_TOKENS} tokens")
+        need(
+            weights.channels == layer.groups * count,
+            f"{where}: {weights.name} has {weights.channels} weights of a query, "
+            f"{layer.groups} heads over {count} tokens need {layer.groups * count}",
+        )
+        for name in layer.targets:
+            channels = net.tensors[name].channels
+            need(channels == values.channels, f"{where} makes {values.channels} channels, {name} has {channels}")
+
+    def check(self, net: Network, layer: Layer) -> None:
+        super().check(net, layer)
+        check_plain_window(layer)
+        check_formats(net, layer, ("smol",))
+        weights, values = (net.tensors[name] for name in layer.inputs)
+        check_own_vectors(layer, weights)
+        bits = [head_precisions(layer, t) for t in (weights, values)]
+        need(
+            np.array_equal(*bits),
+            f"layer {layer.name}: weights {weights.name} and values {values.name} of a head differ in precision",
+        )
+
+    def evaluate(self, net: Network, layer: Layer, x: Sequence[Array]) -> Array:
+        weights, values = (net.tensors[name] for name in layer.inputs)
+        result = []
+        for g, v, p in zip(
+            by_heads(x[0], layer.groups), by_heads(x[1], layer.groups), head_precisions(layer, values), strict=True
+        ):
+            bits = int(p)
+            u = (g + (1 << bits) - 1) // 2
+            acc = 2 * (u @ v) << PRODUCT_SHIFT[bits]
+            total = u.sum(axis=1, keepdims=True)
+            need(bool((total > 0).all()), f"layer {layer.name}: a query has no weight above 0")
+            result.append(acc * (dividend(bits) // total) >> MEAN_BITS)
+        return from_heads(np.stack(result), weights.height, weights.width)
+
+    def accumulator_bound(self, net: Network, layer: Layer) -> Array:
+        return np.full(self.channels(net, layer), 1 << MEAN_BITS, dtype=np.int64)
+
+    def macs(self, net: Network, layer: Layer) -> int:
+        return tokens(net.tensors[layer.input]) * net.tensors[layer.second].size
+
+    def vector_multiplies(self, pattern: int) -> int:
+        return 1

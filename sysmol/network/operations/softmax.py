@@ -1,0 +1,93 @@
+"""Softmax of a head's scores, as whole numbers in proportion to the exponentials.
+
+Scores t are in 1/16 octaves. With d = largest score - t, the weight of a token is the integer nearest to ``top *
+2**(-d / 16)``, ``top = 2**p - 1`` being that of the largest score; a half (d = 16) goes up, but down with 1 bit. What
+weights values (:mod:`sysmol.network.operations.attend`) divides by the sum of the weights, so no scale is to be chosen.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sysmol.grid import PRECISIONS
+from sysmol.network.model import Array, Layer, Network, Tensor, need
+from sysmol.network.operations.base import Operation, register
+from sysmol.network.operations.heads import (
+    by_heads,
+    check_formats,
+    check_heads,
+    check_own_vectors,
+    check_plain_window,
+    from_heads,
+    head_precisions,
+)
+
+STEPS = 16
+"""Scores of this difference stand in the ratio of 2 to 1."""
+START = {4: (120, 3), 2: (96, 5), 1: (128, 7)}
+"""By precision (A, s): ``top * 2**s`` as it is rounded, and the shift from it to a weight of ``top``."""
+REACH = 128
+"""No weight is above 0 where a score lies so far below the largest, ``STEPS * s`` included."""
+
+
+def mantissas(precision: int) -> Array:
+    """``round(A * 2**(i / 16))`` for i = 0 .. 15, int64; with 1 bit the first is 127, so that the half goes down."""
+    values = np.round(START[precision][0] * np.exp2(np.arange(STEPS) / STEPS)).astype(np.int64)
+    if precision == 1:
+        values[0] = 127
+    return values
+
+
+def weights(distance: Array, precision: int) -> Array:
+    """Weights u of scores ``distance = t - max t <= 0``, int64: ``u = (T[e & 15] + (2**k >> 1)) >> k`` with ``e =
+    max(distance - 16 s, -128)`` and ``k = -(e >> 4)``."""
+    e = np.maximum(distance - STEPS * START[precision][1], -REACH)
+    k = -(e >> 4)
+    return np.asarray((mantissas(precision)[e & (STEPS - 1)] + (1 << k >> 1)) >> k)
+
+
+def weight_table(precision: int) -> Array:
+    """:func:`weights` of the distances 0, -1, ... to the first whose weight, and that of all behind it, is 0."""
+    table = weights(-np.arange(REACH), precision)
+    return np.asarray(table[: int(np.flatnonzero(table)[-1]) + 2])
+
+
+@register
+class Softmax(Operation):
+    """Weights of N tokens per head, from scores in s16: SMOL codes u of one precision per head, no sums."""
+
+    name = "softmax"
+    requantises = False
+
+    def check_channels(self, layer: Layer, x: Tensor, target: Tensor) -> None:
+        super().check_channels(layer, x, target)
+        check_heads(layer, x)
+
+    def check_formats(self, net: Network, layer: Layer, target: Tensor) -> None:
+        check_formats(net, layer, ("s16",))
+        need(target.format == "smol", f"layer {layer.name}: a softmax writes SMOL codes, not {target.format}")
+
+    def check_groups(self, net: Network, layer: Layer) -> None:
+        """Refused by :meth:`check_channels`."""
+
+    def check(self, net: Network, layer: Layer) -> None:
+        super().check(net, layer)
+        check_plain_window(layer)
+        need(not layer.residual, f"layer {layer.name}: a softmax has no residual")
+        target = net.tensors[layer.output]
+        check_own_vectors(layer, target)
+        head_precisions(layer, target)
+
+    def evaluate(self, net: Network, layer: Layer, x: Sequence[Array]) -> Array:
+        """The odd integers ``2u - top`` of the weights, as of every SMOL tensor."""
+        target = net.tensors[layer.output]
+        scores = by_heads(x[0].astype(np.int64), layer.groups)
+        distance = scores - scores.max(axis=2, keepdims=True)
+        each = [
+            2 * weights(d, int(p)) - ((1 << int(p)) - 1)
+            for d, p in zip(distance, head_precisions(layer, target), strict=True)
+        ]
+        return from_heads(np.stack(each), target.height, target.width)
+
+
+assert set(START) == set(PRECISIONS)
