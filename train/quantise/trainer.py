@@ -117,6 +117,15 @@ def parameter_groups(model: nn.Module, phase: Phase) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
+def channels_last(module: nn.Module) -> None:
+    """Give weights the order in memory that training computes in.
+
+    PyTorch's kernels add in an order that follows from it: a module that was read from a file and one that was trained
+    agree to the last bit only with the same order.
+    """
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 class Trainer:
     """Trains a module on a data set, phase after phase; every epoch's randomness follows from (seed, phase, epoch)
     alone.
@@ -153,7 +162,7 @@ class Trainer:
         if not phase.distil:
             teacher = None
         model.train()
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(model)
         fingerprint = self._fingerprint(model, phase, key, teacher)
         model.to(self.device)
         if teacher is not None:

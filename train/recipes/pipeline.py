@@ -38,7 +38,7 @@ from sysmol.train.quantise.allocate import (
 from sysmol.train.quantise.export import export, sizes
 from sysmol.train.quantise.modes import OFFSET
 from sysmol.train.quantise.prepared import Prepared, prepare, resolve_patterns
-from sysmol.train.quantise.trainer import Phase, Trainer, accuracy, settle_statistics
+from sysmol.train.quantise.trainer import Phase, Trainer, accuracy, channels_last, settle_statistics
 from sysmol.train.quantise.untied import freeze as freeze_separate
 from sysmol.train.quantise.untied import separate, weight_bits
 from sysmol.train.recipes.variants import LEARNED, RANDOM, SEPARATE, Variant, exportable, variant
@@ -324,6 +324,7 @@ class Pipeline:
             found = None if folder is None else phase_file.read(phase_file.path_of(folder, phase.name), course, module)
             if found is not None:
                 module.load_state_dict(found.state)
+                channels_last(module)
                 log = found.log
                 break
         else:
