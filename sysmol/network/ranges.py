@@ -3,7 +3,6 @@
 import numpy as np
 
 from sysmol.network.model import RANGES, Network
-from sysmol.network.operations.base import OPERATIONS
 
 
 def limits(net: Network, name: str) -> tuple[int, int]:
@@ -12,7 +11,7 @@ def limits(net: Network, name: str) -> tuple[int, int]:
     if t.data is not None:
         return int(np.min(t.data)), int(np.max(t.data))
     for layer in net.layers:
-        if not OPERATIONS[layer.op].requantises and layer.output == name:
+        if layer.output == name:
             return limits(net, layer.input)
         for out in layer.outputs:
             if out.tensor == name:

@@ -1,0 +1,230 @@
+"""Random networks with attention, by the same generator as all others (:mod:`sysmol.network.builder`)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sysmol.network.builder import Builder, Format, random_precisions
+from sysmol.network.model import Array, Layer, Network, Output, Tensor
+from sysmol.network.operations import operation
+from sysmol.network.operations.heads import tokens
+from sysmol.network.operations.lookup import ENTRIES
+from sysmol.network.operations.normalisation import INPUT_BITS
+
+TABLES = ("gelu", "silu", "hardswish", "sigmoid", "tanh")
+FUNCTIONS = {
+    "gelu": lambda x: x * 0.5 * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3))),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+}
+"""Functions that are stored as tables, of NumPy arrays."""
+
+
+def table_of(name: str, low: float, high: float, scale: float) -> tuple[int, ...]:
+    """The function at 64 points from ``low`` to ``high``, in steps of ``scale``, rounded."""
+    values = FUNCTIONS[name](np.linspace(low, high, ENTRIES))
+    return tuple(int(v) for v in np.round(values / scale))
+
+
+class SequenceBuilder(Builder):
+    """Grows networks over sequences; every method appends one layer and returns the name of what it writes."""
+
+    def append(
+        self,
+        layer: Layer,
+        form: Format,
+        channels: int,
+        apart: int = 1,
+    ) -> str:
+        """Append a layer without weights that writes one tensor, whose ``apart`` groups have vectors of their own."""
+        number, kind = len(self.net.layers), operation(layer)
+        height, width = kind.size(layer, self.net.tensors[layer.input])
+        layer.name = f"{layer.op}{number}"
+        name = self.tensor(f"t{number}_0", height, width, channels, form, groups=apart)
+        self.net.layers.append(layer)
+        if kind.requantises:
+            layer.outputs = [Output(name, np.zeros((1, 1, 0)), 0, 0)]  # what has channels asks for it
+            layer.outputs = [self._output(layer, name)]
+        else:
+            layer.output = name
+        return name
+
+    def constant(self, height: int, width: int, channels: int, form: str, most: int) -> str:
+        """A constant tensor of random numbers up to ``most``."""
+        name = f"constant{len(self.net.tensors)}"
+        data = self.rng.integers(-most, most + 1, size=(height, width, channels))
+        self.net.tensors[name] = Tensor(name, height, width, channels, form)
+        self.net.tensors[name].data = data.astype({"s8": np.int8, "s16": np.int16}[form])
+        return name
+
+    def narrowed(self, name: str, low: int, high: int) -> str:
+        """Clamp what the last layer writes as ``name`` to a part of its format, and shift it to fit."""
+        (out,) = (out for out in self.net.layers[-1].outputs if out.tensor == name)
+        lost = max(int(np.ceil(np.log2((out.hi - out.lo + 1) / (high - low + 1)))), 0)
+        out.B = out.B + (((high + low) // 2 << out.shift + lost) - out.B.mean()).astype(np.int64)
+        out.lo, out.hi, out.shift = low, high, min(out.shift + lost, 31)
+        return name
+
+    def stream(self, name: str) -> str:
+        """Clamp what the last layer writes to the bits that a normalisation reads."""
+        half = 1 << INPUT_BITS - 1
+        return self.narrowed(name, -half, half - 1)
+
+    def scores(self, queries: str, keys: str, heads: int, form: Format, apart: int = 1) -> str:
+        """Scores whose standard deviation is one of many, from nearly equal ones to those that differ by octaves."""
+        layer = Layer("", "scores", queries, second=keys, groups=heads)
+        count = heads * tokens(self.net.tensors[keys])
+        name = self.append(layer, form, count, apart)
+        if form == "s16":
+            depth = self.net.tensors[queries].channels / heads
+            wanted = float(self.rng.choice([0.3, 4.0, 20.0, 60.0, 500.0])) / (80 * np.sqrt(depth))
+            out = layer.outputs[0]
+            most = 2**31 / 4 / max(int(operation(layer).accumulator_bound(self.net, layer).max()), 1)
+            out.shift = int(np.clip(np.floor(np.log2(most / wanted)), 0, 24))
+            out.M = np.full(count, max(1, round(wanted * 2**out.shift)))
+            out.B = np.full((1, 1, count), (1 << out.shift) // 2) + self.rng.integers(-3, 4, (1, 1, count))
+            out.multiply, out.pre = "low", 0
+        return name
+
+    def softmax(self, scores: str, heads: int, bits: Array) -> str:
+        """Weights of so many bits for each head."""
+        channels = self.net.tensors[scores].channels
+        layer = Layer("", "softmax", scores, groups=heads)
+        return self.append(layer, np.repeat(bits, channels // heads), channels, heads)
+
+    def attention(self, x: str, heads: int, depth: int, form: Format, source: str = "") -> str:
+        """Heads over a sequence of SMOL codes; their keys and values come from ``source`` where that is another one."""
+        rng, source = self.rng, source or x
+        channels = heads * depth
+        each = _random_head_precisions(rng, heads, depth)
+        (queries,) = self.layer("conv2d", x, [each], channels, apart=heads)
+        (keys,) = self.layer("conv2d", source, [each], channels, apart=heads)
+        bits = rng.choice([4, 2, 1], heads)
+        (values,) = self.layer("conv2d", source, [np.repeat(bits, depth)], channels)
+        weights = self.softmax(self.scores(queries, keys, heads, "s16"), heads, bits)
+        return self.append(Layer("", "attend", weights, second=values, groups=heads), form, channels)
+
+    def lookup(self, x: str, form: Format) -> str:
+        """One of the functions of :data:`FUNCTIONS` of bytes from 0 to 63."""
+        low = -float(self.rng.uniform(1, 8))
+        table = table_of(str(self.rng.choice(TABLES)), low, float(self.rng.uniform(1, 8)), 2.0**-10)
+        return self.append(Layer("", "lookup", x, table=table), form, self.net.tensors[x].channels)
+
+
+def _random_head_precisions(rng: np.random.Generator, heads: int, depth: int) -> Array:
+    """Precisions of queries and keys: mixed within a head, every head with as many channels of each as the first, so
+    that all have equally many vectors."""
+    first = random_precisions(rng, depth, list(rng.dirichlet([0.7, 0.7, 0.7])))
+    return np.concatenate([rng.permutation(first) for _ in range(heads)])
+
+
+def any_transformer(seed: int) -> Network:
+    """A network that is random in everything that attention knows: 1 to 4 heads of 5 to 64 channels, 15 among them, over
+    1 to 197 tokens; 4, 2 and 1 bits within a head; both normalisations, before or behind; functions as tables; gates,
+    slices, joins, a class token; self- and cross-attention.
+
+    Integer networks only; two sample images with the reference's logits come with it.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = (int(v) for v in rng.integers(1, 6, 2))
+    if rng.random() < 0.1:
+        height, width = 14, 14
+    b = SequenceBuilder(
+        rng, height, width, int(rng.integers(1, 4)), f"transformer{seed}", float(rng.choice([0.0, 0.5]))
+    )
+    heads = int(rng.integers(1, 5))
+    depth = int(rng.choice([5, 8, 15, 16, 21, 32, 64])) if height < 14 else 5
+    channels = int(rng.choice([heads * depth, int(rng.integers(3, 40))]))
+    (x,) = b.layer("rescale", "image", ["s8"])
+    positions = b.constant(height, width, channels, "s16", 400)
+    (stream,) = b.layer("conv2d", x, ["s16"], channels, residual=positions)
+    b.stream(stream)
+    if rng.random() < 0.3 or height == 14:
+        stream = _with_class_token(b, stream)
+    for _ in range(int(rng.integers(1, 3))):
+        stream = _any_block(b, stream, heads, depth)
+    t = b.net.tensors[stream]
+    if rng.random() < 0.5:
+        (x,) = b.layer("avgpool", stream, ["s8"], kernel=(t.height, t.width))
+    else:
+        pad = (0, 0, 1 - t.height, 1 - t.width)
+        x = b.append(Layer("", "pad", stream, padding=pad), random_precisions(rng, t.channels), t.channels)
+    b.classifier(x)
+    return b.finish()
+
+
+def _with_class_token(b: SequenceBuilder, stream: str) -> str:
+    """The tokens in one row behind a constant one."""
+    t = b.net.tensors[stream]
+    if t.height > 1:
+        rows = []
+        for row in range(t.height):
+            pad = (-row, row * t.width, row + 1 - t.height, (t.height - 1 - row) * t.width)
+            layer = Layer("", "pad", stream, padding=pad, residual=rows[-1] if rows else "")
+            rows.append(b.stream(b.append(layer, "s16", t.channels)))
+        stream = rows[-1]
+    t = b.net.tensors[stream]
+    token = b.constant(1, t.width + 1, t.channels, "s16", 900)
+    layer = Layer("", "pad", stream, padding=(0, 1, 0, 0), residual=token)
+    return b.stream(b.append(layer, "s16", t.channels))
+
+
+def _any_block(b: SequenceBuilder, stream: str, heads: int, depth: int) -> str:
+    """One encoder layer, with or without a gate, a slice and a join; returns the new stream."""
+    rng, t = b.rng, b.net.tensors[stream]
+
+    def normal(x: str) -> str:
+        layer = Layer("", str(rng.choice(["layernorm", "rmsnorm"])), x)
+        return b.append(layer, random_precisions(rng, t.channels), t.channels)
+
+    x = normal(stream)
+    source = normal(stream) if rng.random() < 0.3 else ""
+    y = b.attention(x, heads, depth, random_precisions(rng, heads * depth), source)
+    if rng.random() < 0.3:
+        y = _cut_and_joined(b, y)
+    if rng.random() < 0.4:
+        y = _gated(b, y)
+    (stream,) = b.layer("conv2d", y, ["s16"], t.channels, residual=stream)
+    x = normal(b.stream(stream))
+    hidden = int(rng.integers(4, 40))
+    (index,) = b.layer("conv2d", x, ["s8"], hidden)
+    y = b.lookup(b.narrowed(index, 0, ENTRIES - 1), random_precisions(rng, hidden))
+    (stream,) = b.layer("conv2d", y, ["s16"], t.channels, residual=stream)
+    return b.stream(stream)
+
+
+def _cut_and_joined(b: SequenceBuilder, x: str) -> str:
+    """The last channels of a tensor in front of the first."""
+    count = b.net.tensors[x].channels
+    cut = int(b.rng.integers(1, count))
+    last = b.append(Layer("", "slice", x, begin=cut), "s8", count - cut)
+    first = b.append(Layer("", "slice", x), random_precisions(b.rng, cut), cut)
+    return b.append(Layer("", "join", last, second=first), random_precisions(b.rng, count), count)
+
+
+def _gated(b: SequenceBuilder, x: str) -> str:
+    """Squeeze-and-excitation: channels times a function of their means, or a gate of every pixel's own."""
+    rng, t = b.rng, b.net.tensors[x]
+    whole = rng.random() < 0.7
+    (mean,) = b.layer(
+        "avgpool", x, [random_precisions(rng, t.channels)], kernel=(t.height, t.width) if whole else (1, 1)
+    )
+    (index,) = b.layer("conv2d", mean, ["s8"], t.channels)
+    gate = b.lookup(b.narrowed(index, 0, ENTRIES - 1), str(rng.choice(["s8", "s16"])))
+    if b.net.tensors[gate].format == "s16":
+        b.stream(gate)
+    return b.append(Layer("", "gate", x, second=gate), random_precisions(rng, t.channels), t.channels)
+
+
+def any_gate(rng: np.random.Generator, forms: Sequence[Format]) -> Network:
+    """A network whose gate reads tensors of these two formats."""
+    b = SequenceBuilder(rng, 4, 3, 2, "gate")
+    channels = 19
+    (x,) = b.layer("rescale", "image", ["s8"])
+    (first,) = b.layer("conv2d", x, [forms[0]], channels)
+    (second,) = b.layer("conv2d", x, [forms[1]], channels)
+    y = b.append(Layer("", "gate", first, second=second), random_precisions(rng, channels), channels)
+    b.classifier(y)
+    return b.finish()
