@@ -1,4 +1,6 @@
-"""Every source of figures in the documents, by which command it was made, and whether its inputs still match."""
+"""Every source of figures in the documents and every picture of them, by which command it was made, and whether its
+inputs still match.
+"""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sysmol.benchmarks.figures import DRAWN, FIGURES
 from sysmol.benchmarks.tables import DOCUMENTS, RESULTS, TABLES
 from sysmol.files import sha256_file
 from sysmol.workbench import provenance
@@ -48,6 +51,16 @@ def sources(results: Path = RESULTS) -> Iterator[Source]:
             groups[group] = groups.get(group, 0) + 1
         for (command, commit, date, inputs), count in groups.items():
             yield Source(path.name, count, command, commit, date, inputs, shown.get(path.stem, "no table"))
+    yield from (_picture(name) for name in DRAWN)
+
+
+def _picture(name: str) -> Source:
+    """What is noted beside a figure of the documents."""
+    noted = provenance.read(FIGURES / f"{name}.svg")
+    said = noted["rows"].get("", {})
+    inputs = provenance.verdict(noted["inputs"][said["inputs"]] if said else None)
+    facts = [str(said.get(fact, UNKNOWN)) for fact in ("command", "commit", "date")]
+    return Source(f"{name}.svg", 1, facts[0], facts[1][:12], facts[2], inputs, DRAWN[name].shows)
 
 
 def _shown() -> dict[str, str]:

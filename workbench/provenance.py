@@ -82,8 +82,8 @@ def changed(inputs: Inputs) -> list[str]:
 def _now(kind: str, name: str) -> str | None:
     """An input as it is today; None where this computer cannot say."""
     if kind in ("code", "files"):
-        path = PACKAGE / name
-        return digest(path)[:DIGITS] if path.is_file() else "absent"
+        path = next((root / name for root in (PACKAGE, PACKAGE.parent) if (root / name).is_file()), None)
+        return "absent" if path is None else digest(path)[:DIGITS]
     if kind == "variables":
         return environment.read(name) if name in environment.VARIABLES else "absent"
     if kind == "packages":

@@ -18,7 +18,6 @@ import functools
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,17 @@ from filelock import FileLock, Timeout
 
 from sysmol import __version__, environment
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import PACKAGE, atomic_write_json, make_folder, read_json, sha256_file
+from sysmol.files import (
+    HOST,
+    PACKAGE,
+    atomic_write_json,
+    clean_once,
+    make_folder,
+    read_json,
+    remove_left_over,
+    scratch_prefix,
+    sha256_file,
+)
 from sysmol.typed import anything, entries, number, or_null, passage, table, text
 from sysmol.workbench.key import Task
 
@@ -49,7 +58,6 @@ _FIELDS = table(
     },
     {"key": text, "step": text, "given": entries(anything)},
 )
-HOST = socket.gethostname().replace("/", "-")
 
 
 @dataclass(frozen=True)
@@ -221,27 +229,11 @@ def records(root: str | Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def remove_left_over(folder: Path) -> None:
-    """Remove the unfinished work of processes of this host that are no more; other hosts' is theirs."""
-    for scratch in folder.glob(f"{HOST}.*"):
-        pid = scratch.name.removeprefix(f"{HOST}.").split(".")[0]
-        if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def this_command() -> str:
     """The command line of this process, its program by name."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    program = Path(sys.argv[0]).name if spec is None else f"python -m {spec.name.removesuffix('.__main__')}"
+    return " ".join([program, *sys.argv[1:]])
 
 
 @functools.cache
@@ -267,10 +259,10 @@ def show(folder: Path, names: dict[str, str], entry: Entry) -> None:
     """
     for product, name in names.items():
         source, target = entry.path(product), folder / name
-        make_folder(target.parent)
+        clean_once(make_folder(target.parent))
         if target.is_file() and (target.samefile(source) or sha256_file(target) == entry.record["products"][product]):
             continue
-        scratch = target.with_name(f".{target.name}.{HOST}.{os.getpid()}")
+        scratch = target.with_name(f"{scratch_prefix(target.name)}link")
         scratch.unlink(missing_ok=True)
         try:
             os.link(source, scratch)
