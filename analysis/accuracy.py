@@ -16,11 +16,12 @@ from sysmol.analysis.markdown import table as markdown_table
 from sysmol.analysis.page.values import thousands
 from sysmol.analysis.summary import read_summary
 from sysmol.errors import SysmolError
+from sysmol.isas import ISAS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ISAS = {isa: ISA_NAMES[isa] for isa in ("arm", "riscv")}
+TITLES = {isa: ISA_NAMES[isa] for isa in ISAS}
 FIGURES = ("accuracy_fp32", "accuracy_float", "accuracy_integer", "test_images", "against_fp32", "bits_per_parameter",
            "mean_smol_bits", "file_bytes", "compression", "seconds", *(f"cycles_{isa}" for isa in ISAS))  # fmt: skip
 FULL = {"fp32": "--", "fp32-longer": ":"}
@@ -118,7 +119,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 def _timed(table: pd.DataFrame) -> dict[str, str]:
     """The ISAs, with their names, that some row has cycles of."""
-    return {isa: title for isa, title in ISAS.items() if table[f"cycles_{isa}"].notna().any()}
+    return {isa: title for isa, title in TITLES.items() if table[f"cycles_{isa}"].notna().any()}
 
 
 def _spread(mean: float, spread: float) -> str:

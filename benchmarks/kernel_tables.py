@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sysmol.analysis.accuracy import ISAS
+from sysmol.analysis.accuracy import TITLES
 from sysmol.analysis.markdown import number
 from sysmol.analysis.markdown import table as markdown
 from sysmol.benchmarks.measure import TOTAL
@@ -93,7 +93,7 @@ def slots_table(data: dict[str, Frame]) -> str:
     rows = []
     for layer in sorted(layers, key=lambda name: (not name.startswith("conv3x3"), layers.index(name))):
         goal = SLOT_GOALS[layer[4:7]]
-        for isa, title in ISAS.items():
+        for isa, title in TITLES.items():
             found = [k.value("slot_share", CONVOLUTIONS, layer, isa, variant) for variant in variants]
             every = [k.value("slot_share_all", CONVOLUTIONS, layer, isa, variant) for variant in variants]
             cells = [
@@ -111,7 +111,7 @@ def baselines_table(data: dict[str, Frame]) -> str:
     variants = [name for name in k.variants(CONVOLUTIONS) if name.removesuffix("-vmac") not in SMOL]
     rows = []
     for layer in sorted(layers, key=lambda name: (not name.startswith("conv3x3"), layers.index(name))):
-        for isa, title in ISAS.items():
+        for isa, title in TITLES.items():
             cells = []
             for variant in variants:
                 share = k.value("own_peak_share", CONVOLUTIONS, layer, isa, variant)
@@ -135,14 +135,14 @@ def networks_table(data: dict[str, Frame]) -> str:
             bits = k.value("weight_bits", network, TOTAL, "arm", variant)
             row: list[Any] = [network, variant, number(bits, "{:.2f}")]
             over_fp32, over_sdot = SPEED_GOALS.get(variant, (None, None))
-            for isa in ISAS:
+            for isa in TITLES:
                 row.append(number(k.cycles(network, isa, variant)))
                 row.append(ratio(k.speed(network, isa, variant, "fp32"), over_fp32))
                 row.append(ratio(k.speed(network, isa, variant, "int8"), over_sdot if isa == "arm" else None))
             row.append(ratio(k.speed(network, "arm", variant, "int8-mmla")))
             rows.append(row)
     head = ["network", "variant", "bits per weight"]
-    for title in ISAS.values():
+    for title in TITLES.values():
         head += [f"{title} cycles", "fp32 / it", "int8 / it"]
     return markdown([*head, "smmla / it (AArch64)"], rows)
 
@@ -159,7 +159,7 @@ def verdicts(data: dict[str, Frame]) -> str:
                 name = "int8 with sdot" if base == "int8" else base
                 if found is not None:
                     verdict = "reached" if found >= goal else "missed"
-                    parts.append(f"{goal:g}x over {name} on {ISAS[isa]} {verdict} ({ratio(found)}x)")
+                    parts.append(f"{goal:g}x over {name} on {TITLES[isa]} {verdict} ({ratio(found)}x)")
             if parts:
                 more = behind(k, network, variant, goals[0]) + ceiling(k, network, variant)
                 lines.append(f"- {network}, {variant}: " + "; ".join(parts) + f".{more}")
@@ -183,7 +183,7 @@ def behind(k: Kernels, network: str, variant: str, goal: float, count: int = 4) 
 def ceiling(k: Kernels, network: str, variant: str) -> str:
     """What the network would reach if its SMOL layers ran at their peak and the others as measured, as a sentence."""
     parts = []
-    for isa, title in ISAS.items():
+    for isa, title in TITLES.items():
         least = 0.0
         for layer in k.layers(network):
             cycles = k.cycles(network, isa, variant, layer) or 0.0
@@ -253,7 +253,7 @@ def kinds_table(network: str, variants: Sequence[str]) -> Callable[[dict[str, Fr
     def table(data: dict[str, Frame]) -> str:
         k = Kernels(data["kernels"])
         rows = []
-        for isa, title in ISAS.items():
+        for isa, title in TITLES.items():
             for kind, expression in KINDS:
                 names = [name for name in k.layers(network) if re.fullmatch(expression, name)]
 
@@ -284,7 +284,7 @@ def pack_table(data: dict[str, Frame]) -> str:
         for variant in SMOL:
             without = f"{variant}-simdpack"
             if without in k.variants(network):
-                for isa, title in ISAS.items():
+                for isa, title in TITLES.items():
                     a, b = k.cycles(network, isa, without), k.cycles(network, isa, variant)
                     rows.append([network, variant, title, number(a), number(b), ratio(a / b if a and b else None)])
     return markdown(["network", "variant", "ISA", "cycles without vqpk", "cycles with", "without / with"], rows)
@@ -296,7 +296,7 @@ def sizes_table(data: dict[str, Frame]) -> str:
     rows = []
     for network in NETWORKS:
         for variant in ("fp32", "int8", *SMOL):
-            for isa, title in ISAS.items():
+            for isa, title in TITLES.items():
                 if k.cycles(network, isa, variant) is None:
                     continue
                 found = [
@@ -321,7 +321,7 @@ def schedules_table(data: dict[str, Frame]) -> str:
             [
                 network,
                 variant,
-                ISAS[str(isa)],
+                TITLES[str(isa)],
                 len(group),
                 int(group["candidates"].sum()),
                 percent(float((excess == 0).mean())),

@@ -20,6 +20,7 @@ from sysmol.cli.options import (
     out_option,
 )
 from sysmol.cli.tables import AsJson, Share, say, show_table
+from sysmol.isas import ISAS, TARGETS
 
 PANEL = "Generate kernels"
 commands = typer.Typer()
@@ -64,7 +65,7 @@ def compile_(
 
     name = name or network.name.removesuffix(".safetensors").removesuffix(".network")
     described = load_machine(machine)
-    targets: list[Any] = list(isa or (["arm", "riscv"] if mode == "baremetal" else ["host", "arm", "riscv"]))
+    targets: list[Any] = list(isa or (ISAS if mode == "baremetal" else TARGETS))
     if note := first_build(targets, cc or None):
         say(note)
     for target in targets:
@@ -113,7 +114,7 @@ def tune(
         return measured_cycles(store_of_runs, manifest, machine, images, gem5)
 
     name = network.name.removesuffix(".safetensors").removesuffix(".network")
-    for target in isa or ["arm", "riscv"]:
+    for target in isa or ISAS:
         results = search(
             network,
             target,

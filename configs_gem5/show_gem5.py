@@ -7,6 +7,7 @@ table, null without the plug-in). This file runs inside gem5: nothing but m5 and
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -19,7 +20,9 @@ def main() -> None:
     facts = {
         "version": _m5.core.gem5Version,
         "compiled": _m5.core.compileDate,
-        "isas": [isa for isa in ("arm", "riscv") if buildEnv.get(f"USE_{isa.upper()}_ISA")],
+        "isas": sorted(
+            name[4:-4].lower() for name, built in buildEnv.items() if re.fullmatch("USE_.*_ISA", name) and built
+        ),
         "fingerprint": None if smol is None else str(smol.isa_fingerprint),
     }
     Path(sys.argv[1]).write_text(json.dumps(facts), encoding="utf-8")
