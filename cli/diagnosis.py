@@ -2,7 +2,6 @@
 
 import platform
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from sysmol import __version__, environment, isa
 from sysmol.errors import SysmolError
-from sysmol.files import PACKAGE
+from sysmol.files import PACKAGE, temporary_folder
 
 OK, OPTIONAL, MISSING = "ok", "optional", "missing"
 """States of a finding: there; not there, and the chain runs without it; not there, and the chain does not run."""
@@ -117,10 +116,10 @@ def compilers() -> Iterator[Finding]:
         try:
             compiler = find_compiler(target)
             if not target.triple:
-                with tempfile.TemporaryDirectory(prefix="sysmol-doctor-") as folder:
-                    source = Path(folder) / "program.c"
+                with temporary_folder() as folder:
+                    source = folder / "program.c"
                     source.write_text('#include <stdio.h>\nint main(void) { return puts("") < 0; }\n')
-                    compile_c(compiler, target, [source], [], Path(folder) / "program")
+                    compile_c(compiler, target, [source], [], folder / "program")
         except SysmolError as error:
             found, _, fix = str(error).partition("; ")
             yield Finding(part, MISSING, found, fix)

@@ -1,14 +1,13 @@
 """What the gem5 binaries at hand are: asked of each by a script that runs in it."""
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from sysmol import isa
 from sysmol.configs_gem5.launch import gem5_binaries, plugin_isas, run_script
 from sysmol.errors import SysmolError
-from sysmol.files import PACKAGE
+from sysmol.files import PACKAGE, temporary_folder
 from sysmol.places import BUILD_GEM5
 
 SHOW_GEM5 = PACKAGE / "configs_gem5" / "show_gem5.py"
@@ -32,8 +31,8 @@ class Gem5:
 def describe(binary: Path) -> Gem5:
     """Ask a binary for its version and its plug-in's instruction table."""
     isas = tuple(sorted(plugin_isas(binary, binary.stat().st_mtime_ns)))
-    with tempfile.TemporaryDirectory(prefix="sysmol-gem5-") as scratch:
-        answer = Path(scratch) / "gem5.json"
+    with temporary_folder() as scratch:
+        answer = scratch / "gem5.json"
         try:
             run_script(binary, SHOW_GEM5, [str(answer)], binary.name, SECONDS)
             facts = json.loads(answer.read_text(encoding="utf-8"))

@@ -8,14 +8,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from sysmol import environment
 from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import PACKAGE, making, sha256_file
+from sysmol.files import PACKAGE, making, sha256_file, temporary_folder
 from sysmol.places import BUILD_GEM5
 
 RUN_NET = PACKAGE / "configs_gem5" / "run_net.py"
@@ -98,8 +97,8 @@ def run_script(binary: Path, script: Path, options: list[str], what: str, timeou
     """Run one of our scripts in gem5; its one line of error becomes :class:`SysmolError` or :class:`CheckFailed`."""
     # gem5 brings its own Python: what points at the caller's would confuse it.
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    with tempfile.TemporaryDirectory(prefix="sysmol-gem5-") as scratch:
-        command = [str(binary), "-d", scratch, str(script), *options]
+    with temporary_folder() as scratch:
+        command = [str(binary), "-d", str(scratch), str(script), *options]
         try:
             done = subprocess.run(
                 command,

@@ -1,13 +1,16 @@
 """Files that are whole or absent: a product is written beside its place and then renamed onto it.
 
-Standard library only.
+What a killed process left beside a product goes when the next process writes its first product into that folder
+(:func:`remove_left_over`). Standard library only.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +22,8 @@ from sysmol.typed import Check, Wrong, shown
 
 MOST_TEXT = 8 << 20
 """Largest JSON or TOML file that is read, in bytes: what it becomes in memory is some 25 times as large."""
+
+HOST = socket.gethostname().replace("/", "-")
 
 PACKAGE = Path(__file__).resolve().parent
 """The package's folder. Every room lies below it: in a clone by relative links, in a wheel as a folder."""
@@ -50,14 +55,67 @@ def remove_empty_folders() -> None:
             _made.pop().rmdir()
 
 
+_SCRATCH = re.compile(rf"(?:\..*\.)?{re.escape(HOST)}\.(\d+)\.[^.]*")
+_cleaned: set[Path] = set()
+
+
+def scratch_prefix(name: str) -> str:
+    """What the name of an unfinished file or folder begins with: hidden, and of this process."""
+    return f".{name}.{HOST}.{os.getpid()}."
+
+
+def clean_once(folder: Path) -> None:
+    """:func:`remove_left_over`, by a process's first writing into a folder."""
+    if folder not in _cleaned:
+        _cleaned.add(folder)
+        remove_left_over(folder)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove the unfinished work of processes of this host that are no more; other hosts' is theirs."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        found = _SCRATCH.fullmatch(name)
+        if found is None or _alive(int(found[1])):
+            continue
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):  # another user's, or somebody else removes it
+                path.unlink()
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for as long as the block lasts, where the system keeps such; killed processes' go at the next use."""
+    base = Path(tempfile.gettempdir())
+    clean_once(base)
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix("sysmol"), dir=base) as folder:
+        yield Path(folder)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 @contextlib.contextmanager
 def making(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """A scratch folder beside ``folder`` that takes its name when the block ends well, else goes.
 
     A folder that stands there by then stays, unless ``replace``: another process was faster with the same content.
     """
-    make_folder(folder.parent)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}.", dir=folder.parent))
+    clean_once(make_folder(folder.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=scratch_prefix(folder.name), dir=folder.parent))
     try:
         yield scratch
         scratch.chmod(0o755)
@@ -80,10 +138,10 @@ def content_key(content: Any) -> str:
 def atomic_write_bytes(path: str | os.PathLike[str], data: bytes, *, executable: bool = False) -> Path:
     """Write ``data`` to ``path`` so that a reader, or a kill at any time, sees the old file or the new one."""
     target = Path(path)
-    make_folder(target.parent)
+    clean_once(make_folder(target.parent))
     temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        handle, temporary = tempfile.mkstemp(prefix=scratch_prefix(target.name), dir=target.parent)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()

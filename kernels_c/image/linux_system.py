@@ -6,12 +6,11 @@ A folder that holds ``vmlinux`` and ``initramfs.cpio`` is what ``boot_linux.py``
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_bytes, make_folder
+from sysmol.files import atomic_write_bytes, make_folder, temporary_folder
 from sysmol.kernels_c.image import cpio
 from sysmol.kernels_c.targets import KERNELS, TARGETS
 from sysmol.kernels_c.toolchain import compile_c, find_compiler
@@ -25,8 +24,8 @@ CROSS_COMPILE = "aarch64-linux-gnu-"
 def build_initramfs(folder: str | Path, cc: str | None = None) -> Path:
     """Compile init and pack ``folder/initramfs.cpio``; returns its path."""
     target = TARGETS["arm"]
-    with tempfile.TemporaryDirectory(prefix="sysmol-init-") as scratch:
-        init = Path(scratch) / "init"
+    with temporary_folder() as scratch:
+        init = scratch / "init"
         compile_c(find_compiler(target, cc), target, [FOLDER / "init.c"], [], init)
         entries = [
             cpio.folder("dev"),

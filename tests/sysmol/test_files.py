@@ -1,12 +1,23 @@
 """Folders that are whole or absent, whoever fails, is killed, or comes second."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from sysmol.errors import SysmolError
-from sysmol.files import content_key, make_folder, making, remove_empty_folders
+from sysmol.files import (
+    HOST,
+    atomic_write_bytes,
+    content_key,
+    make_folder,
+    making,
+    remove_empty_folders,
+    scratch_prefix,
+    temporary_folder,
+)
 
 
 def test_a_folder_takes_its_name_when_whole(tmp_path: Path) -> None:
@@ -44,3 +55,41 @@ def test_only_empty_folders_of_this_process_go(tmp_path: Path) -> None:
     (tmp_path / "kept" / "product").write_text("")
     remove_empty_folders()
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["kept", "kept/product", "theirs"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sysmol import files
+folder = Path(sys.argv[1])
+os.replace = os.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "files.atomic_write_bytes(folder / 'product', b'1')",
+        "with files.making(folder / 'product') as scratch: (scratch / 'inner').write_text('1')",
+        "with files.temporary_folder(): os.replace()",
+    ],
+)
+def test_what_a_killed_process_left_goes_at_the_next_start(
+    work: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    done = subprocess.run([sys.executable, "-c", KILLED.format(work), str(tmp_path)])
+    assert done.returncode == -9 and len(list(tmp_path.iterdir())) == 1
+    mine = tmp_path / f"{scratch_prefix('product')}x"
+    theirs = tmp_path / f".product.elsewhere.{os.getpid()}.x"
+    for path in (mine, theirs):
+        path.write_text("under way")
+    if "temporary" in work:
+        with temporary_folder() as folder:
+            assert folder.parent == tmp_path
+    else:
+        atomic_write_bytes(tmp_path / "product", b"2")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left - {"product"} == {mine.name, theirs.name} and HOST in mine.name
