@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from sysmol import __version__, environment, isa
 from sysmol.errors import SysmolError

@@ -24,11 +24,12 @@ from sysmol.files import (
     atomic_write_json,
     atomic_write_text,
     make_folder,
+    scratch_prefix,
     sha256_file,
+    temporary_folder,
 )
 from sysmol.kernels_c import elf as elf_file
 from sysmol.kernels_c.image.runtimes import Runtime, runtime_for
-from sysmol.kernels_c.plan.constants import identifier
 from sysmol.kernels_c.plan.options import DEFAULT, Options
 from sysmol.kernels_c.program import Program, generate
 from sysmol.kernels_c.targets import TARGETS, Target
@@ -64,7 +65,7 @@ def compile_program(
     """
     source = atomic_write_text(folder / f"{stem}.c", program.source)
     atomic_write_text(folder / f"{stem}.constants.h", program.constants)
-    handle, temporary = tempfile.mkstemp(prefix=f".{stem}.", dir=folder)
+    handle, temporary = tempfile.mkstemp(prefix=scratch_prefix(stem), dir=folder)
     os.close(handle)
     try:
         linked = runtime or runtime_for("se", target)
@@ -140,7 +141,7 @@ def compile_network(
         )
     code = elf_file.kernels(elf)
     for region in program.regions:
-        region.bytes_code = len(code.get(identifier(region.name), b""))
+        region.bytes_code = sum(len(code.get(name, b"")) for name in program.functions[region.name])
     image = net.tensors[net.input]
     manifest = {
         **HEADER,
@@ -188,8 +189,8 @@ def run_host(manifest_path: str | Path, images: npt.NDArray[np.uint8], count: in
 
 def run_executable(command: Sequence[str], images: npt.NDArray[np.uint8], classes: int, dtype: str) -> npt.NDArray[Any]:
     """Run an executable (perhaps under an emulator) on ``images``; logits ``[n, classes]``."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, result = Path(folder) / "images.bin", Path(folder) / "logits.bin"
+    with temporary_folder() as folder:
+        source, result = folder / "images.bin", folder / "logits.bin"
         source.write_bytes(np.ascontiguousarray(images, dtype=np.uint8).tobytes())
         try:
             done = subprocess.run(

@@ -11,6 +11,8 @@ from elftools.elf.sections import SymbolTableSection
 from sysmol.errors import SysmolError
 
 KERNEL_PREFIX = "layer_"
+SHARED_PREFIX = "layers_"
+"""Of functions that compute several layers."""
 RUNTIME_PREFIX = "smol_"
 _SHF_WRITE, _SHF_ALLOC = 1, 2
 
@@ -44,7 +46,7 @@ def facts(path: Path) -> dict[str, Any]:
             symbols = {
                 symbol.name: symbol["st_size"]
                 for symbol in _functions(elf)
-                if symbol.name.startswith((KERNEL_PREFIX, RUNTIME_PREFIX))
+                if symbol.name.startswith((KERNEL_PREFIX, SHARED_PREFIX, RUNTIME_PREFIX))
             }
             return {"machine": elf["e_machine"], "sizes": sizes, "symbols": dict(sorted(symbols.items()))}
         except ELFError as error:
@@ -52,12 +54,12 @@ def facts(path: Path) -> dict[str, Any]:
 
 
 def kernels(path: Path) -> dict[str, bytes]:
-    """Machine code of every layer's function."""
+    """Machine code of the layers' functions."""
     with _open(path) as stream:
         elf = ELFFile(stream)
         result = {}
         for symbol in _functions(elf):
-            if symbol.name.startswith(KERNEL_PREFIX):
+            if symbol.name.startswith((KERNEL_PREFIX, SHARED_PREFIX)):
                 section = elf.get_section(symbol["st_shndx"])
                 start = symbol["st_value"] - section["sh_addr"]
                 result[symbol.name] = section.data()[start : start + symbol["st_size"]]

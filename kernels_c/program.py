@@ -1,17 +1,19 @@
 """The whole network as C: one function per layer, constant arrays, and the function that runs one image."""
 
+import re
 from dataclasses import dataclass, field
 
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import CLASSES, Emitter
 from sysmol.kernels_c.nest.kernel import Kernel
-from sysmol.kernels_c.operations import kernel
+from sysmol.kernels_c.nest.many_outputs import kernel_of, kernels_of
 from sysmol.kernels_c.plan.arena import Memory, allocate, clear_name, emit_clear
 from sysmol.kernels_c.plan.constants import comment_text, identifier
 from sysmol.kernels_c.plan.layout import SLACK, Place, plan
 from sysmol.kernels_c.plan.names import distinct
 from sysmol.kernels_c.plan.options import DEFAULT, Options
 from sysmol.kernels_c.plan.schedule_file import convolutions
+from sysmol.kernels_c.shared import functions, share
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network, operation
 from sysmol.pattern import REGISTER_BYTES
@@ -34,12 +36,14 @@ class Region:
 
 @dataclass
 class Program:
-    """Generated C: ``source`` includes ``constants`` under the name ``<stem>.constants.h``."""
+    """Generated C: ``source`` includes ``constants`` under the name ``<stem>.constants.h``. ``functions``: the C
+    functions that compute a region, by its name."""
 
     source: str
     constants: str
     regions: list[Region]
     memory: Memory
+    functions: dict[str, list[str]]
 
 
 def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[str, Place]) -> Region:
@@ -83,7 +87,7 @@ def _check_options(net: Network, options: Options) -> None:
 def region_of(net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> Region:
     """One layer's region, for estimates: generated, but not kept."""
     em = Emitter(target.costs)
-    made = kernel(net, layer, places, target, options)
+    made = kernel_of(net, layer, places, target, options)
     made.emit(em)
     return _region(net, layer, made, em, places)
 
@@ -95,7 +99,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
     _check_options(net, options)
     net, options = distinct(net, options)
     places = plan(net, kept_wide(net, options))
-    kernels = [kernel(net, layer, places, target, options) for layer in net.layers]
+    kernels = kernels_of(net, places, target, options)
     written = {name for made in kernels for name in made.written}
     memory = allocate(net, places, options.shared_memory, written)
     header = f"/* {comment_text(f'Generated from the network {net.name!r} for {target.name} by: {command}')} */"
@@ -115,6 +119,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
     ]
     constants = [header, f"#define SMOL_SLACK {SLACK}", ""]
     regions = []
+    texts = []
     calls = []
     most = 0
     for layer, made in zip(net.layers, kernels, strict=True):
@@ -131,18 +136,28 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
             emit_clear(em, clear_name(layer.name, number), places[name], name in written)
             calls.append(f"    {clear_name(layer.name, number)}(arena + {places[name].offset});")
         constants.extend(made.emit(em))
-        source.append(em.text())
+        texts.append(em.text())
         regions.append(_region(net, layer, made, em, places))
         operands = [*layer.reads, *layer.targets]
         most = max(most, made.scratch)
-        texts = ["image" if name == net.input else f"arena + {places[name].offset}" for name in operands]
-        texts += [f"arena + {memory.arena}"] if made.scratch else []
-        calls.append(f"    {identifier(layer.name)}({', '.join(texts)});")
+        buffers = ["image" if name == net.input else f"arena + {places[name].offset}" for name in operands]
+        buffers += [f"arena + {memory.arena}"] if made.scratch else []
+        calls.append(f"    {identifier(layer.name)}({', '.join(buffers)});")
         calls.append("    smol_region_end(regions);")
-    source.append(_entry(net, stem, places, memory.arena + most, calls))
+    once, shared = share(texts, constants)
+    source += [*once, _entry(net, stem, places, memory.arena + most, calls)]
     memory.arena += most
     memory.unplanned += most
-    return Program("\n".join(source), "\n".join(constants), regions, memory)
+    return Program("\n".join(source), "\n".join(constants), regions, memory, _functions(net, texts, shared))
+
+
+def _functions(net: Network, texts: list[str], shared: dict[str, str]) -> dict[str, list[str]]:
+    """The functions of every layer, those that it shares among them, without those that clear memory."""
+    own = [[name for name in functions(text) if not re.search(r"_clear\d+$", name)] for text in texts]
+    return {
+        layer.name: [*names, *sorted({shared[name] for name in names if name in shared})]
+        for layer, names in zip(net.layers, own, strict=True)
+    }
 
 
 def _entry(net: Network, stem: str, places: dict[str, Place], arena: int, calls: list[str]) -> str:

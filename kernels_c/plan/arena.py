@@ -56,23 +56,19 @@ def lower_bound(buffers: Sequence[Buffer]) -> int:
 
 def _place(buffers: Sequence[Buffer], order: Sequence[int]) -> list[int]:
     """Offset of every buffer, placed in this order, each as low as possible."""
-    offsets = [0] * len(buffers)
-    done: list[int] = []
+    sizes, firsts, lasts = (np.array([getattr(b, key) for b in buffers], int) for key in ("size", "first", "last"))
+    offsets = np.zeros(len(buffers), int)
+    done = np.zeros(len(buffers), bool)
     for index in order:
-        own = buffers[index]
-        taken = sorted(
-            (offsets[i], offsets[i] + buffers[i].size)
-            for i in done
-            if buffers[i].first <= own.last and own.first <= buffers[i].last
-        )
-        at = 0
-        for start, end in taken:
-            if start - at >= own.size:
-                break
-            at = max(at, end)
-        offsets[index] = at
-        done.append(index)
-    return offsets
+        beside = np.flatnonzero(done & (firsts <= lasts[index]) & (firsts[index] <= lasts))
+        starts, ends = offsets[beside], offsets[beside] + sizes[beside]
+        by_start = np.argsort(starts, kind="stable")
+        # Behind each of them the lowest offset that all before it leave free.
+        free = np.concatenate([[0], np.maximum.accumulate(ends[by_start])])
+        fits = np.append(starts[by_start] - free[:-1] >= sizes[index], True)
+        offsets[index] = free[np.argmax(fits)]
+        done[index] = True
+    return [int(at) for at in offsets]
 
 
 def assign(buffers: Sequence[Buffer]) -> list[int]:
@@ -112,7 +108,7 @@ def _lifetimes(net: Network) -> dict[str, tuple[int, int]]:
         for name in layer.targets:
             result[name] = (number, number)
         for name in layer.reads:
-            if name != net.input:
+            if name not in net.given:
                 result[name] = (result[name][0], number)
     result[net.output] = (result[net.output][0], len(net.layers))
     return result
@@ -152,7 +148,7 @@ def _image(place: Place, border: bool, pixel: Array) -> Array:
 def _cleared(net: Network, places: dict[str, Place], arena: int, written: Collection[str]) -> dict[str, list[str]]:
     """Tensors to clear, by layer: follow what every byte holds over two images, from an arena of zeros."""
     dirty = np.zeros(arena, dtype=bool)
-    own = {name: place for name, place in places.items() if name != net.input}
+    own = {name: place for name, place in places.items() if name not in net.given}
     needs = {name: _image(place, True, trusted(place, name in written)) for name, place in own.items()}
     # Unused elements of integer tensors are written with anything.
     left = {name: _image(place, False, _filled(place).any(axis=1) | ~trusted(place)) for name, place in own.items()}
@@ -173,7 +169,7 @@ def allocate(net: Network, places: dict[str, Place], shared: bool = True, writte
     ``written``: tensors whose pixels are written whole, unused elements as code 0.
     """
     lifetimes = _lifetimes(net)
-    names = [name for name in places if name != net.input]
+    names = [name for name in places if name not in net.given]
     for name in names:
         lifetimes.setdefault(name, (0, len(net.layers)))
     sizes = {name: places[name].bytes for name in names}

@@ -12,9 +12,26 @@ from sysmol.kernels_c.plan.options import Options
 from sysmol.network import Network
 
 _OUTPUT = r"_(m|b|r|f|k|rf|rk|at|hi|p)"
-SUFFIX = re.compile(rf"|_(clear\d+|shift\d+|w|order|row|column|at|r_at|r_p|in_at|in_p|m|b|out\d+{_OUTPUT})")
+_PART = r"(_sums|_to\d+)?"
+_ARRAY = r"w|order|row|column|at|r_at|r_p|in_at|in_p|m|b|of|table|root|(at|from|mask|ones|token|w)\d+"
+SUFFIX = re.compile(rf"{_PART}(|_(clear\d+|shift\d+|{_ARRAY}|out\d+{_OUTPUT}))")
 """What a layer's symbols have behind its identifier."""
-SUFFIXES = ["", "_clear0", "_shift0", "_w", "_order", "_row", "_column", "_at", "_r_at", "_r_p", "_in_at", "_in_p"]
+SUFFIXES = [
+    "",
+    "_clear0",
+    "_shift0",
+    "_w",
+    "_order",
+    "_row",
+    "_column",
+    "_at",
+    "_r_at",
+    "_r_p",
+    "_in_at",
+    "_in_p",
+    "_of",
+]
+SUFFIXES += ["_table", "_root", "_at0", "_from0", "_mask0", "_ones0", "_token0", "_w4"]
 SUFFIXES += ["_m", "_b", *(f"_out0_{key}" for key in ("m", "b", "r", "f", "k", "rf", "rk", "at", "hi", "p"))]
 """One of every kind."""
 
