@@ -35,14 +35,13 @@ def info(
         high = {out.tensor for out in layer.outputs if HIGH in (out.multiply, out.residual_multiply)}
         written = ((f"{name}:{net.tensors[name].format}", name in high) for name in layer.targets)
         targets = ", ".join(f"{text} high" if is_high else text for text, is_high in written)
-        shape = "x".join(str(side) for side in tensor.shape)
         rows.append(
             [
                 layer.name,
                 layer.op,
-                f"{shape} {tensor.format}",
+                f"{times(tensor.shape)} {tensor.format}",
                 patterns,
-                "x".join(map(str, layer.kernel)),
+                times(layer.kernel) + ("" if layer.dilation == (1, 1) else f", {times(layer.dilation)} apart"),
                 size,
                 targets,
             ]
@@ -142,6 +141,11 @@ def isa(
             )
             decoded.append([f"{word:#010x}", name, meaning])
     show_table(["word", "ISA", "instruction"], decoded)
+
+
+def times(sizes: tuple[int, ...]) -> str:
+    """Sizes as ``3x3``."""
+    return "x".join(map(str, sizes))
 
 
 def fact(name: str, value: object) -> object:

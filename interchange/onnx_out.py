@@ -278,8 +278,9 @@ def channels(values: Array) -> Array:
 
 
 def windows(layer: Layer) -> dict[str, Any]:
-    """A layer's kernel, stride and padding as attributes."""
-    return {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding}
+    """A layer's kernel, stride, padding and dilation as attributes."""
+    shape = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding}
+    return shape if layer.dilation == (1, 1) else shape | {"dilations": layer.dilation}
 
 
 # --- layers ----------------------------------------------------------------------------------------------------------
@@ -330,7 +331,17 @@ LAYERS: dict[str, Callable[[Writer, Layer], None]] = {
     "depthwise": _depthwise,
     "avgpool": _avgpool,
     "rescale": _rescale,
+def _upsample(writer: Writer, layer: Layer) -> None:
+    t = writer.net.tensors[layer.input]
+    kind = "int32" if t.format == "s32" else "float32"  # float32 holds all other formats exactly
+    scales = writer.nodes.constant(f"{layer.name}.scales", [1, 1, *layer.kernel], np.float32)
+    options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    larger = writer.nodes.node("Resize", [writer.form(layer.input, kind), "", scales], layer.output, **options)
+    writer.forms[layer.output, kind] = larger
+
+
     "flatten": _flatten,
+    "upsample": _upsample,
     "maxpool": _maxpool,
 }
 """How every operation of :data:`sysmol.network.OPERATIONS` is written."""

@@ -127,7 +127,8 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
         out = net.tensors[layer.targets[0]]
         em.comment(
             f"{layer.name}: {layer.op} {layer.kernel[0]}x{layer.kernel[1]} stride {layer.stride[0]}x{layer.stride[1]}, "
-            f"{net.tensors[layer.input].format} -> {', '.join(net.tensors[n].format for n in layer.targets)} "
+            + (f"dilation {layer.dilation[0]}x{layer.dilation[1]}, " if layer.dilation != (1, 1) else "")
+            + f"{net.tensors[layer.input].format} -> {', '.join(net.tensors[n].format for n in layer.targets)} "
             f"[{out.height}, {out.width}, {out.channels}]" + (f"; schedule {made.schedule}" if made.schedule else "")
         )
         for text in made.describe():

@@ -6,6 +6,7 @@ that it takes part in; the weights of small kernels stay in registers over all t
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import product
 
 import numpy as np
 
@@ -29,14 +30,14 @@ def tile_columns(width: int, most: int) -> int:
     return min(range(1, min(width, most) + 1), key=lambda n: (-(-width // n) * n + 2 * -(-width // n), -n))
 
 
-def window(kernel: int, step: int, columns: int) -> list[tuple[int, list[tuple[int, int]]]]:
-    """The input pixels that a tile reads in a row: (column, [(output pixel, kernel column)] where it is used)."""
-    result = []
-    for column in range((columns - 1) * step + kernel):
-        uses = [(p, column - p * step) for p in range(columns) if 0 <= column - p * step < kernel]
-        if uses:
-            result.append((column, uses))
-    return result
+def window(layer: Layer, columns: int) -> list[tuple[int, list[tuple[int, int]]]]:
+    """The input pixels that a tile of a layer reads in a row: (column, [(output pixel, kernel column)] where it is
+    used)."""
+    step, dilation = layer.stride[1], layer.dilation[1]
+    uses: dict[int, list[tuple[int, int]]] = {}
+    for p, tap in product(range(columns), range(layer.kernel[1])):
+        uses.setdefault(p * step + tap * dilation, []).append((p, tap))
+    return sorted(uses.items())
 
 
 @contextmanager
@@ -176,9 +177,10 @@ class PlainDepthwise(Kernel):
             with em.block():
                 if not self.held:
                     self._load_weights(em, block, range(ky, ky + 1), size)
-                for column, uses in window(width, sx, self.columns):
+                for column, uses in window(self.layer, self.columns):
                     with em.block():
-                        at = plus("x", ky * self.source.row_bytes + column * self.source.pixel_bytes)
+                        row = ky * self.layer.dilation[0] * self.source.row_bytes
+                        at = plus("x", row + column * self.source.pixel_bytes)
                         self.pixel(em, block, at)
                         for p, kx in uses:
                             self.multiply(em, block, p, ky * width + kx, fresh)

@@ -265,8 +265,9 @@ class SmolDepthwise(Kernel):
             with em.block():
                 if not self.held:
                     self._weights(em, range(ky, ky + 1))
-                for column, uses in window(self.layer.kernel[1], self.layer.stride[1], columns):
-                    at = plus("x", ky * self.source.row_bytes + column * self.source.pixel_bytes)
+                for column, uses in window(self.layer, columns):
+                    row = ky * self.layer.dilation[0] * self.source.row_bytes
+                    at = plus("x", row + column * self.source.pixel_bytes)
                     with em.block():
                         em.line(f"const vec xp = v_load({at});")
                         for p, kx in uses:

@@ -1,4 +1,5 @@
-"""Convolutions with groups: a tile is 8 output channels, which see the input channels of their group alone.
+"""Convolutions with groups, or with a dilation: tap by tap. A tile is 8 output channels, which see the input channels
+of their group alone.
 
 The channels of a group lie side by side in every pixel, so a tap is a run of bytes: the micro-kernels of dense layers
 do one tap at a time, of a layer that has the group's channels only. Where the 8 channels of a tile belong to several
@@ -63,7 +64,7 @@ def view(layer: Layer, source: Place, number: int) -> tuple[Layer, Place, int] |
         start = min(own) * ELEMENT_BYTES[tensor.format]
         place = Place(tensor, (), flat=True)
         weight = weight[..., np.argsort(own)]
-    return replace(layer, kernel=(height * width, 1), groups=1, weight=weight), place, start
+    return replace(layer, kernel=(height * width, 1), groups=1, weight=weight, dilation=(1, 1)), place, start
 
 
 class GroupedMicro(MicroKernel):
@@ -94,7 +95,7 @@ class GroupedMicro(MicroKernel):
 
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
-        return layer.groups > 1
+        return is_tap_by_tap(layer)
 
     @property
     def chain(self) -> int:
@@ -106,7 +107,8 @@ class GroupedMicro(MicroKernel):
     def row(self, em: Emitter) -> None:
         for number, part in enumerate(self.parts):
             with em.loop("ky", self.layer.kernel[0]), em.loop("kx", self.layer.kernel[1]):
-                tap = plus(times("ky", self.source.row_bytes), times("kx", self.source.pixel_bytes))
+                down, along = self.layer.dilation
+                tap = plus(times("ky", down * self.source.row_bytes), times("kx", along * self.source.pixel_bytes))
                 em.line(f"const uint8_t *tap = x + {plus(tap, f'm_get_s32(order, {number})')};", scalar=2)
                 with em.block():
                     em.line("const uint8_t *x = tap;")
@@ -121,7 +123,7 @@ class GroupedMicro(MicroKernel):
 
 
 class Grouped(OutputStationary):
-    """Output-stationary tiles of 8 channels of a convolution with groups."""
+    """Output-stationary tiles of 8 channels of a convolution with groups or a dilation."""
 
     def plan(self) -> Schedule:
         kind = micro_class(self.style(), self.layer, self.source, self.target)
@@ -133,7 +135,8 @@ class Grouped(OutputStationary):
 
     def tiles(self) -> list[Tile]:
         if self.schedule.channels != 8:
-            raise SysmolError(f"layer {self.layer.name}: {self.schedule}: a convolution with groups takes 8 channels")
+            which = "groups" if self.layer.groups > 1 else "a dilation"
+            raise SysmolError(f"layer {self.layer.name}: {self.schedule}: a convolution with {which} takes 8 channels")
         pixels = tuple((r, c) for r in range(self.schedule.rows) for c in range(self.schedule.columns))
         result: list[Tile] = []
         for first, count in segments(self.blocks, same_lanes=True):
@@ -153,27 +156,31 @@ class Grouped(OutputStationary):
 
 
 def expanded(layer: Layer) -> Layer:
-    """The same convolution without groups: weights of zero for the channels of other groups (plain numbers only)."""
+    """The same convolution without groups and dilation: weights of zero for the channels of other groups and between
+    the taps (plain numbers only)."""
     assert layer.weight is not None
     k, *_, part = layer.weight.shape
-    weight = np.zeros((*layer.weight.shape[:3], part * layer.groups), dtype=layer.weight.dtype)
+    weight = np.zeros((k, *layer.reach, part * layer.groups), dtype=layer.weight.dtype)
+    down, along = layer.dilation
     for channel in range(k):
         first = group_of(layer, channel) * part
-        weight[channel, ..., first : first + part] = layer.weight[channel]
-    return replace(layer, groups=1, weight=weight)
+        weight[channel, ::down, ::along, first : first + part] = layer.weight[channel]
+    return replace(layer, kernel=layer.reach, groups=1, dilation=(1, 1), weight=weight)
 
 
 class Expanded(OutputStationary):
-    """A convolution with groups as one without, for styles that leave out elements which no channel of a tile weighs.
+    """A convolution with groups or a dilation as one without, for styles that leave out elements which no channel of a
+    tile weighs.
 
-    ``layer`` is :func:`expanded`, ``groups`` its groups.
+    ``layer`` is :func:`expanded`, ``groups`` are the groups before. The epilogue knows the network's own layer, whose
+    taps its border classes count.
     """
 
-    def __init__(
-        self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options, groups: int
-    ) -> None:
-        self.groups = groups
+    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
         super().__init__(net, layer, places, target, options)
+        self.groups = layer.groups
+        self.layer = expanded(layer)
+        self.schedule = options.schedules.get(layer.name) or self.plan()
 
     def micro(self, blocks: Sequence[Block]) -> MicroKernel:
         assert self.layer.weight is not None
@@ -193,13 +200,19 @@ class Expanded(OutputStationary):
         ]
 
 
+def is_tap_by_tap(layer: Layer) -> bool:
+    """Whether a convolution has groups or a dilation."""
+    return layer.groups > 1 or layer.dilation != (1, 1)
+
+
 def grouped(net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> OutputStationary:
-    """The loop nest of a convolution with groups; raises :class:`SysmolError` for a style that has none."""
+    """The loop nest of a convolution with groups or a dilation; raises :class:`SysmolError` for a style without."""
     source = places[layer.input]
     dense = OutputStationary(net, layer, places, target, options)
     kind = micro_class(dense.style(), layer, source, target)
     if kind.tap_by_tap and all(view(layer, source, number) for number in range(layer.groups)):
         return Grouped(net, layer, places, target, options)
     if source.tensor.format == "smol":
-        raise SysmolError(f"layer {layer.name}: style {dense.style()} cannot do groups; choose vdot")
-    return Expanded(net, expanded(layer), places, target, options, layer.groups)
+        which = "groups" if layer.groups > 1 else "a dilation"
+        raise SysmolError(f"layer {layer.name}: style {dense.style()} cannot do {which}; choose vdot")
+    return Expanded(net, layer, places, target, options)

@@ -256,8 +256,8 @@ def _narrow(net: Network, names: Sequence[str], wide: Collection[str]) -> dict[s
         lanewise = kind.has_weights and not kind.mixes_channels
         if lanewise and any(sizes.get(n, 4) < 4 for n in (layer.input, *layer.targets)):
             return {}  # the parts that it multiplies are up to 32 bits wide
-        if layer.input in sizes and layer.groups > 1:
-            return {}
+        if layer.input in sizes and (layer.groups > 1 or layer.dilation != (1, 1)):
+            return {}  # computed tap by tap
         if kind.mixes_channels and layer.input in sizes:
             target = net.tensors[layer.targets[0]]
             registers, operations = run_registers(layer.kernel, sizes[layer.input])
@@ -270,8 +270,8 @@ def _pads(net: Network, layer: Layer, place: Place) -> None:
     """Widen ``place`` for the taps that ``layer`` reads outside the image as zeros."""
     t = place.tensor
     target = net.tensors[layer.targets[0]]
-    bottom = (target.height - 1) * layer.stride[0] + layer.kernel[0] - layer.padding[0] - t.height
-    right = (target.width - 1) * layer.stride[1] + layer.kernel[1] - layer.padding[1] - t.width
+    bottom = (target.height - 1) * layer.stride[0] + layer.reach[0] - layer.padding[0] - t.height
+    right = (target.width - 1) * layer.stride[1] + layer.reach[1] - layer.padding[1] - t.width
     place.pads = [max(a, b) for a, b in zip(place.pads, (*layer.padding[:2], bottom, right), strict=True)]
 
 

@@ -36,7 +36,7 @@ def description(net: Network, layer: Layer, isa: str, machine: str) -> dict[str,
         "outputs": [tensor(name) for name in layer.targets],
         "isa": isa,
         "machine": machine,
-    }
+    } | ({} if layer.dilation == (1, 1) else {"dilation": list(layer.dilation)})
 
 
 def key(facts: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sysmol.errors import SysmolError
 from sysmol.network.checks import validate
 from sysmol.network.geometry import layer_classes
 from sysmol.network.model import (
@@ -175,6 +176,7 @@ class Builder:
         groups: int = 1,
         apart: int = 1,
         second: str = "",
+        dilation: tuple[int, int] = (1, 1),
     ) -> list[str]:
         """Append a layer with one output per entry of ``forms``; returns the names of the new tensors.
 
@@ -186,7 +188,7 @@ class Builder:
         source, kind = self.net.tensors[x], operation(op)
         number = len(self.net.layers)
         layer = Layer(f"{op}{number}", op, x, kernel=kernel, stride=stride, padding=padding, residual=residual)
-        layer.groups, layer.second = groups, second
+        layer.groups, layer.second, layer.dilation = groups, second, dilation
         height, width = kind.size(layer, source)
         self.net.layers.append(layer)
         if not kind.requantises:
@@ -259,14 +261,15 @@ def random_network(
 
 
 def any_network(seed: int) -> Network:
-    """A network that is random in everything that the format knows: shapes, operations in any order, uneven kernels,
-    strides and paddings, formats of every layer, the first and the last among them, precisions, groups, residuals,
-    several outputs, low and high products, a normalisation.
+    """A network that is random in everything that the format knows: shapes (one of five is a single row),
+    operations in any order, uneven kernels, strides, paddings and dilations, formats of every layer, the first and the
+    last among them, precisions, groups, residuals, several outputs, low and high products, a normalisation.
 
     Integer networks only; two sample images with the reference's logits come with it.
     """
     rng = np.random.default_rng(seed)
     height, width = (int(v) for v in rng.integers(3, 10, 2))
+    height = 1 if rng.random() < 0.2 else height
     b = Builder(rng, height, width, int(rng.integers(1, 5)), f"any{seed}", float(rng.choice([0.0, 0.5, 1.0])))
     mean, scale = rng.uniform(0, 255, b.net.tensors["image"].channels), rng.uniform(0.001, 0.1, 1)
     b.net.normalisation = Normalisation(tuple(map(float, mean)), tuple(map(float, scale)))
@@ -290,18 +293,35 @@ def _any_format(rng: np.random.Generator, channels: int, plain: Sequence[str] = 
     return str(rng.choice(plain))
 
 
+MOST_UPSAMPLED = 1000
+"""Elements of a tensor beyond which :func:`any_network` makes it no larger."""
+
+
 def _any_layer(b: Builder, x: str) -> str:
     """One more layer over ``x``; returns one of its tensors."""
     rng, t = b.rng, b.net.tensors[x]
     convolves = t.format in ("s8", "smol")
-    ops = ["rescale", "avgpool", "maxpool", *(["conv2d", "conv2d", "conv2d", "depthwise"] if convolves else [])]
+    grows = t.size <= MOST_UPSAMPLED
+    ops = [
+        *("rescale", "avgpool", "maxpool"),
+        *(["upsample"] if grows else []),
+        *(["conv2d", "conv2d", "conv2d", "depthwise"] if convolves else []),
+    ]
     op = str(rng.choice(ops))
     window: dict[str, Any] = {}
-    if op != "rescale":
+    if op == "upsample":
+        window = {"kernel": tuple(int(k) for k in rng.integers(1, 4, 2))}
+    elif op != "rescale":
         kernel = tuple(int(k) for k in rng.integers(1, 4, 2).clip(max=[t.height, t.width]))
-        padding = tuple(int(rng.integers(0, kernel[i % 2])) for i in range(4))
-        stride = tuple(int(s) for s in rng.integers(1, 3, 2))
-        window = {"kernel": kernel, "padding": padding, "stride": stride}
+        reach = kernel
+        if operation(op).has_weights and rng.random() < 0.3:
+            window["dilation"] = tuple(int(d) for d in rng.integers(1, 4, 2))
+            reach = Layer("", op, x, kernel=kernel, dilation=window["dilation"]).reach
+        # At least what a kernel that is larger than the image needs.
+        short = [max(reach[i] - size, 0) for i, size in enumerate((t.height, t.width))]
+        before = [int(rng.integers(-(-short[i] // 2), reach[i])) for i in (0, 1)]
+        after = [int(rng.integers(max(short[i] - before[i], 0), reach[i])) for i in (0, 1)]
+        window |= {"kernel": kernel, "padding": (*before, *after), "stride": tuple(map(int, rng.integers(1, 3, 2)))}
     channels = int(rng.integers(1, 40)) if op == "conv2d" else t.channels
     probe = Layer("", op, x, **window)
     height, width = operation(op).size(probe, t)
@@ -311,7 +331,24 @@ def _any_layer(b: Builder, x: str) -> str:
         if s.shape == (height, width, channels) and s.format in ("s16", "s8", "smol") and name != x
     ]
     residual = str(rng.choice(streams)) if streams and operation(op).requantises and rng.random() < 0.7 else ""
+    groups, apart = 1, 1
+    if op == "conv2d" and rng.random() < 0.5:
+        groups = int(rng.choice([g for g in (1, 2, 3, 4, 5) if _has_groups(b.net, x, g)]))
+        channels += -channels % groups
+        residual = residual if b.net.tensors.get(residual, t).channels == channels else ""
     forms = [_any_format(rng, channels) for _ in range(1 + (rng.random() < 0.3))]
+    if operation(op).requantises and rng.random() < 0.3:
+        apart = int(rng.choice([g for g in (1, 2, 3, 4, 5) if channels % g == 0]))
     if op == "depthwise" and t.format == "smol" and rng.random() < 0.5:
         forms = [t.precisions]
-    return str(rng.choice(b.layer(op, x, forms, channels, residual=residual, **window)))
+    made = b.layer(op, x, forms, channels, residual=residual, groups=groups, apart=apart, **window)
+    return str(rng.choice(made))
+
+
+def _has_groups(net: Network, x: str, groups: int) -> bool:
+    """Whether a convolution with so many groups can read a tensor."""
+    try:
+        operation("conv2d").check_groups(net, Layer("", "conv2d", x, groups=groups))
+    except SysmolError:
+        return False
+    return True

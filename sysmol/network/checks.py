@@ -87,12 +87,13 @@ def check_geometry(net: Network, layer: Layer, known: set[str]) -> None:
     need(not unwanted, f"{where}: a {kind.name} has no output such as {unwanted!r}")
     need(not known & set(layer.targets), f"{where} writes a tensor twice")
     need(
-        min(layer.kernel) >= 1 and min(layer.stride) >= 1 and min(layer.padding) >= 0,
-        f"{where} has a bad kernel, stride or padding",
+        min(layer.kernel) >= 1 and min(layer.stride) >= 1 and min(layer.padding) >= 0 and min(layer.dilation) >= 1,
+        f"{where} has a bad kernel, stride, padding or dilation",
     )
+    need(kind.has_weights or layer.dilation == (1, 1), f"{where}: only convolutions have a dilation")
     top, left, bottom, right = layer.padding
     need(
-        max(top, bottom) < layer.kernel[0] and max(left, right) < layer.kernel[1],
+        max(top, bottom) < layer.reach[0] and max(left, right) < layer.reach[1],
         f"{where}: padding must be smaller than the kernel",
     )
     x = net.tensors[layer.input]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sysmol.network.model import Array, Layer, Network
+from sysmol.network.model import Array, Layer, Network, span
 
 Axis = tuple[list[int], list[tuple[int, int]]]
 """Along one axis: border class of every output position, and the valid taps ``[lo, hi)`` of every class."""
@@ -16,16 +16,20 @@ def output_size(size: int, kernel: int, stride: int, before: int, after: int) ->
     return (size + before + after - kernel) // stride + 1
 
 
-def border_classes(size: int, kernel: int, stride: int, before: int, after: int) -> Axis:
-    """Border classes along one axis: class of every output position, and each class's valid taps ``[lo, hi)``.
+def border_classes(size: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1) -> Axis:
+    """Border classes along one axis: class of every output position, and each class's valid taps ``[lo, hi)``, of
+    taps ``dilation`` apart.
 
-    Positions with the same valid taps share a class; classes are numbered in order of first appearance.
+    Positions with the same valid taps share a class; classes are numbered in order of first appearance. With holes
+    between the taps a position can lie so that none is valid: ``lo == hi``.
     """
     classes: dict[tuple[int, int], int] = {}
     index = []
-    for position in range(output_size(size, kernel, stride, before, after)):
+    for position in range(output_size(size, span(kernel, dilation), stride, before, after)):
         start = position * stride - before
-        index.append(classes.setdefault((max(0, -start), min(kernel, size - start)), len(classes)))
+        first = -(min(start, 0) // dilation)
+        last = max(first, min(kernel, -((start - size) // dilation)))
+        index.append(classes.setdefault((first, last), len(classes)))
     return index, list(classes)
 
 
@@ -33,8 +37,8 @@ def layer_classes(net: Network, layer: Layer) -> tuple[Axis, Axis]:
     """Border classes of a layer's rows and of its columns."""
     x = net.tensors[layer.input]
     top, left, bottom, right = layer.padding
-    rows = border_classes(x.height, layer.kernel[0], layer.stride[0], top, bottom)
-    return rows, border_classes(x.width, layer.kernel[1], layer.stride[1], left, right)
+    rows = border_classes(x.height, layer.kernel[0], layer.stride[0], top, bottom, layer.dilation[0])
+    return rows, border_classes(x.width, layer.kernel[1], layer.stride[1], left, right, layer.dilation[1])
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,15 @@ def windows(net: Network, layer: Layer, x: Array) -> Iterator[Window]:
     for oy, row in enumerate(rows):
         for ox, column in enumerate(columns):
             y, x0 = oy * layer.stride[0] - top, ox * layer.stride[1] - left
-            (y_lo, y_hi), (x_lo, x_hi) = row_taps[row], column_taps[column]
-            patch = x[y + y_lo : y + y_hi, x0 + x_lo : x0 + x_hi]
-            yield Window((oy, ox), (slice(y_lo, y_hi), slice(x_lo, x_hi)), patch)
+            down, along = row_taps[row], column_taps[column]
+            patch = x[_pixels(y, down, layer.dilation[0]), _pixels(x0, along, layer.dilation[1])]
+            yield Window((oy, ox), (slice(*down), slice(*along)), patch)
+
+
+def _pixels(start: int, taps: tuple[int, int], dilation: int) -> slice:
+    """Where the taps ``[lo, hi)`` of a kernel that begins at ``start`` lie."""
+    first, last = (start + tap * dilation for tap in taps)
+    return slice(first, max(first, last - dilation + 1), dilation)
 
 
 def reduce_windows(net: Network, layer: Layer, x: Array, reduce: Callable[[Array], Array]) -> Array:

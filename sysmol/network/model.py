@@ -28,6 +28,11 @@ HIGH_FACTOR = 1 << 30
 sets needs them."""
 
 
+def span(taps: int, dilation: int) -> int:
+    """Pixels from the first of some taps to the last, ``dilation`` apart."""
+    return (taps - 1) * dilation + 1
+
+
 def need(condition: bool, what: str) -> None:
     """:class:`SysmolError` that says ``what`` is wrong with a network, unless the condition holds."""
     if not condition:
@@ -133,7 +138,7 @@ class Output:
 class Layer:
     """One layer. ``op`` names its operation (:mod:`sysmol.network.operations`), whose class says which of the fields
     count and what ``weight`` looks like. ``padding`` is (top, left, bottom, right); taps outside the image do not
-    count.
+    count. ``dilation``, of convolutions, is how many pixels lie from one tap to the next.
 
     ``second`` is the second activation of operations that take two. Operations that requantise have ``outputs``, the
     others their only result in ``output``. A linear layer is a ``conv2d`` whose kernel covers its whole input.
@@ -151,6 +156,12 @@ class Layer:
     weight: Array | None = None
     groups: int = 1
     second: str = ""
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns of pixels from the first tap to the last."""
+        return span(self.kernel[0], self.dilation[0]), span(self.kernel[1], self.dilation[1])
 
     @property
     def targets(self) -> list[str]:

@@ -165,6 +165,39 @@ def grouped_float_network(seed: int) -> Network:
     return b.finish()
 
 
+def dilated_network(seed: int) -> Network:
+    """Taps that are pixels apart: SMOL codes of one and several vectors, narrow ones, bytes; with groups, strides,
+    uneven paddings, a kernel wider than its image; depthwise; and pixels that are repeated."""
+    rng = np.random.default_rng(seed)
+    b = Builder(rng, 6, 9, 3, f"dilated{seed}")
+    p, q = random_precisions(rng, 70), random_precisions(rng, 30)
+    (x,) = b.layer("rescale", "image", ["s8"])
+    x, bytes_ = b.layer("conv2d", x, [p, "s8"], 70, (3, 3), padding=(2, 2, 2, 2), dilation=(2, 2), apart=2)
+    x, wide = b.layer("conv2d", x, [p, "s16"], 70, (3, 2), padding=(3, 0, 3, 1), dilation=(3, 1), groups=2)
+    (x,) = b.layer("depthwise", x, [p], kernel=(3, 3), padding=(2, 3, 2, 3), dilation=(2, 3), residual=wide)
+    (x,) = b.layer("conv2d", x, [[4] * 9], 9, (2, 3), stride=(2, 1), padding=(0, 4, 2, 1), dilation=(2, 2))
+    (x,) = b.layer("upsample", x, [], kernel=(2, 1))
+    (x,) = b.layer("conv2d", x, [q], 30, (3, 3), padding=(6, 1, 5, 0), dilation=(3, 1))
+    (y,) = b.layer("depthwise", bytes_, ["s8"], kernel=(2, 3), padding=(2, 2, 0, 2), dilation=(2, 2))
+    (y,) = b.layer("upsample", y, [], kernel=(1, 3))
+    (y,) = b.layer("conv2d", y, [q], 30, (3, 3), padding=(4, 0, 2, 6), stride=(1, 3), dilation=(2, 3))
+    (y,) = b.layer("upsample", y, [], kernel=(2, 2))
+    b.classifier(y, 5)
+    return b.finish()
+
+
+def dilated_float_network(seed: int) -> Network:
+    """The same in fp32."""
+    b = Builder(np.random.default_rng(seed), 7, 6, 3, f"dilated_float{seed}")
+    (x,) = b.layer("rescale", "image", ["f32"])
+    (x,) = b.layer("conv2d", x, ["f32"], 20, (3, 3), padding=(2, 3, 2, 3), dilation=(2, 3))
+    (x,) = b.layer("conv2d", x, ["f32"], 12, (3, 3), padding=(2, 1, 2, 1), dilation=(2, 1), groups=2)
+    (x,) = b.layer("depthwise", x, ["f32"], kernel=(3, 2), padding=(4, 0, 1, 2), dilation=(2, 2))
+    (x,) = b.layer("upsample", x, [], kernel=(2, 3))
+    b.classifier(x, 5)
+    return b.finish()
+
+
 def all_networks(seed: int) -> dict[str, Callable[[], Network]]:
     """Name and maker of every network of the suite. The 45 patterns appear in five networks of nine layers."""
     makers: dict[str, Callable[[], Network]] = {
@@ -175,6 +208,8 @@ def all_networks(seed: int) -> dict[str, Callable[[], Network]]:
         "narrow": lambda: narrow_network(seed),
         "grouped": lambda: grouped_network(seed),
         "grouped_float": lambda: grouped_float_network(seed),
+        "dilated": lambda: dilated_network(seed),
+        "dilated_float": lambda: dilated_float_network(seed),
         "int8": lambda: int8_network(seed),
         "float": lambda: float_network(seed),
     }

@@ -22,7 +22,10 @@ def test_pytorch_and_the_file_give_the_reference_s_logits(tmp_path, seed):
             assert np.array_equal(logits, net.samples.logits), f"network {seed + number}"
         operations |= {layer.op for layer in net.layers}
         products |= {(o.multiply, o.residual_multiply) for layer in net.layers for o in layer.outputs}
-    assert {"conv2d", "depthwise", "avgpool", "maxpool", "rescale", "flatten"} <= operations
+        operations |= {"dilated" for layer in net.layers if layer.dilation != (1, 1)}
+        operations |= {"groups" for layer in net.layers if layer.groups > 1}
+    assert {"conv2d", "depthwise", "avgpool", "maxpool", "upsample", "rescale", "flatten"} <= operations
+    assert {"dilated", "groups"} <= operations
     assert {("low", "low"), ("high", "low")} <= products
 
 

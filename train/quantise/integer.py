@@ -152,6 +152,11 @@ def _maxima(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> to
     return F.max_pool2d(padded, layer.kernel, layer.stride).to(evaluator.real)
 
 
+@evaluates("upsample")
+def _repeated(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+    return x[0].repeat_interleave(layer.kernel[0], 2).repeat_interleave(layer.kernel[1], 3)
+
+
 @evaluates("avgpool")
 def _window_sums(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
     kind = torch.float32 if evaluator.net.is_float else torch.float64
@@ -172,4 +177,5 @@ def _depthwise(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) ->
 def _products(evaluator: Evaluator, layer: Layer, x: torch.Tensor, groups: int) -> torch.Tensor:
     weight = evaluator.weights[layer.name]
     padded = _pad(x.to(weight.dtype), layer)
-    return F.conv2d(plain(padded), plain(weight), stride=layer.stride, groups=groups).to(evaluator.real)
+    y = F.conv2d(plain(padded), plain(weight), None, layer.stride, 0, layer.dilation, groups)
+    return y.to(evaluator.real)

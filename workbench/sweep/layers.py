@@ -41,6 +41,7 @@ def signature(net: Network, layer: Layer) -> str:
         "kernel": layer.kernel,
         "stride": layer.stride,
         "padding": layer.padding,
+        "dilation": layer.dilation,
         "groups": layer.groups,
         "input": _form(net.tensors[layer.input]),
         "residual": _form(net.tensors[layer.residual]) if layer.residual else None,
@@ -73,8 +74,9 @@ def single_network(net: Network, layer: Layer, name: str) -> tuple[Network, int]
             (residual,) = builder.layer("rescale", "image", [form], patterns=[patterns])
         else:
             (residual,) = builder.layer(
-                "conv2d", source, [form], rest.channels, layer.kernel, layer.stride, layer.padding, patterns=[patterns]
-            )
+                "conv2d", source, [form], rest.channels, layer.kernel, layer.stride, layer.padding, patterns=[patterns],
+                dilation=layer.dilation,
+            )  # fmt: skip
     # The builder gives every channel a slot of its precision; the layer's constants know the original ones.
     for name, tensor in ((source, x), (residual, rest)):
         if tensor is not None and tensor.slots is not None:

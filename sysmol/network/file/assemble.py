@@ -78,7 +78,9 @@ def _layer(row: Description) -> Layer:
     layer = Layer(name, op, source, padding=(top, left, bottom, right))
     layer.residual, layer.output = (_of(str, row.get(key, "")) for key in ("residual", "output"))
     layer.groups = int(row.get("groups", 1))
-    layer.kernel, layer.stride = _pair(row.get("kernel", (1, 1))), _pair(row.get("stride", (1, 1)))
+    layer.kernel, layer.stride, layer.dilation = (
+        _pair(row.get(key, (1, 1))) for key in ("kernel", "stride", "dilation")
+    )
     for out in row.get("outputs", []):
         ends = (("lo", -np.inf), ("hi", np.inf))
         lo, hi = (otherwise if out.get(key) is None else number(out[key]) for key, otherwise in ends)

@@ -26,7 +26,8 @@ KNOWN = {
     "layout": {"vectors", "channels", "slots"},
     "tensor": {"name", "shape", "format", "layout", "zero_point"},
     "layer": {
-        *("name", "op", "input", "residual", "output", "kernel", "stride", "padding", "groups", "weight", "outputs"),
+        *("name", "op", "input", "residual", "output", "kernel", "stride", "padding", "dilation", "groups", "weight"),
+        "outputs",
     },
     "output": {"tensor", "shift", "lo", "hi", "M", "R", "B", "table", *PRODUCTS},
 }
@@ -104,7 +105,7 @@ def _encode_layer(net: Network, layer: Layer, writers: dict[str, Writer]) -> Des
     for key, usual in (("residual", ""), ("output", ""), ("groups", 1)):
         if getattr(layer, key) != usual:
             row[key] = getattr(layer, key)
-    for key, default in (("kernel", (1, 1)), ("stride", (1, 1)), ("padding", (0, 0, 0, 0))):
+    for key, default in (("kernel", (1, 1)), ("stride", (1, 1)), ("padding", (0, 0, 0, 0)), ("dilation", (1, 1))):
         if getattr(layer, key) != default:
             row[key] = getattr(layer, key)
     if layer.weight is not None:

@@ -8,6 +8,7 @@ from sysmol.network.operations.depthwise import Depthwise
 from sysmol.network.operations.flatten import Flatten
 from sysmol.network.operations.maxpool import MaxPool
 from sysmol.network.operations.rescale import Rescale
+from sysmol.network.operations.upsample import Upsample
 
 __all__ = [
     "OPERATIONS",
@@ -19,6 +20,7 @@ __all__ = [
     "MaxPool",
     "Operation",
     "Rescale",
+    "Upsample",
     "aligned_weight",
     "operation",
     "register",

@@ -68,8 +68,8 @@ class Operation(ABC):
         """Height and width of the outputs."""
         top, left, bottom, right = layer.padding
         return (
-            output_size(x.height, layer.kernel[0], layer.stride[0], top, bottom),
-            output_size(x.width, layer.kernel[1], layer.stride[1], left, right),
+            output_size(x.height, layer.reach[0], layer.stride[0], top, bottom),
+            output_size(x.width, layer.reach[1], layer.stride[1], left, right),
         )
 
     # --- arithmetic ---
