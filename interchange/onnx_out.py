@@ -326,11 +326,6 @@ def _maxpool(writer: Writer, layer: Layer) -> None:
     writer.forms[layer.output, "float32"] = writer.nodes.node("MaxPool", [operand], layer.output, **options)
 
 
-LAYERS: dict[str, Callable[[Writer, Layer], None]] = {
-    "conv2d": _conv2d,
-    "depthwise": _depthwise,
-    "avgpool": _avgpool,
-    "rescale": _rescale,
 def _upsample(writer: Writer, layer: Layer) -> None:
     t = writer.net.tensors[layer.input]
     kind = "int32" if t.format == "s32" else "float32"  # float32 holds all other formats exactly
@@ -340,8 +335,13 @@ def _upsample(writer: Writer, layer: Layer) -> None:
     writer.forms[layer.output, kind] = larger
 
 
-    "flatten": _flatten,
+LAYERS: dict[str, Callable[[Writer, Layer], None]] = {
     "upsample": _upsample,
+    "conv2d": _conv2d,
+    "depthwise": _depthwise,
+    "avgpool": _avgpool,
+    "rescale": _rescale,
+    "flatten": _flatten,
     "maxpool": _maxpool,
 }
 """How every operation of :data:`sysmol.network.OPERATIONS` is written."""
