@@ -85,6 +85,7 @@ lint: $(VENV)/.installed check-generated  ## ruff, mypy, arrows between rooms, g
 check-generated: $(VENV)/.installed  ## committed generated files equal what the instruction table gives
 	$(BIN)/python -m sysmol.emit --check
 	$(BIN)/python -m sysmol.rtl.page --check
+	$(BIN)/python -m sysmol.cim.header --check
 
 clean:  ## remove products (not the virtual environment)
 	rm -rf build

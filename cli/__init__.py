@@ -21,6 +21,7 @@ from sysmol.cli import (
     kernels,
     results,
     simulation,
+    spaces,
     tables,
     training,
 )
@@ -54,7 +55,7 @@ def program(
 
 
 # In the order of the help text.
-for group in (chain, training, kernels, simulation, costs, hwcost, facts, interchange, results, installation):
+for group in (chain, training, kernels, simulation, costs, hwcost, spaces, facts, interchange, results, installation):
     app.add_typer(group.commands)
 
 

@@ -1,5 +1,6 @@
 """A network as the only program of a machine: no operating system, no system-call emulation. Imports m5."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,19 @@ MEMORY_MIB = 256
 
 
 def build_bare_machine(
-    machine: Machine, isa: str, cpu: str, elf: Path, images: Path, count: int, regions: bool, plugin: bool
+    machine: Machine,
+    isa: str,
+    cpu: str,
+    elf: Path,
+    images: Path,
+    count: int,
+    regions: bool,
+    plugin: bool,
+    tile: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Root of a system that runs ``elf`` on the first ``count`` images of a file, with statistics per layer or not."""
-    system = build_board(machine, isa, cpu, plugin, MEMORY_MIB)
+    """Root of a system that runs ``elf`` on the first ``count`` images of a file, with statistics per layer or not;
+    ``tile``: parameters of the tile that the program was compiled for."""
+    system = build_board(machine, isa, cpu, plugin, MEMORY_MIB, tile)
     if isa == "arm":
         system.workload = sim.ArmFsWorkload(object_file=str(elf), dtb_addr=0)
     else:

@@ -5,12 +5,14 @@ RISC-V: gem5's HiFive (8250 serial port, CLINT, PLIC), the core starts in machin
 Imports m5.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import m5.objects as sim
 
 from sysmol.configs_gem5.system import add_caches, add_memory, build_cpu, check_classes
+from sysmol.configs_gem5.tile import attach_tile, tile_ranges
 from sysmol.errors import SysmolError
 from sysmol.machine import Machine
 
@@ -22,8 +24,11 @@ EXTENSIONS = ("LPAE", "FEAT_CRC32", "FEAT_LSE", "FEAT_RDM", "FEAT_DOTPROD", "FEA
 registers an operating system would have to manage."""
 
 
-def build_board(machine: Machine, isa: str, cpu: str, plugin: bool, memory_mib: int) -> Any:
-    """A system with core, caches, memory and devices; the caller adds ``workload`` and makes the root.
+def build_board(
+    machine: Machine, isa: str, cpu: str, plugin: bool, memory_mib: int, tile: Mapping[str, Any] | None = None
+) -> Any:
+    """A system with core, caches, memory and devices, and a compute-in-memory tile with the parameters ``tile``; the
+    caller adds ``workload`` and makes the root.
 
     Raises :class:`SysmolError` where the machine has less memory than ``memory_mib``.
     """
@@ -54,8 +59,10 @@ def build_board(machine: Machine, isa: str, cpu: str, plugin: bool, memory_mib: 
 
     system.cpu = build_cpu(machine, isa, cpu, plugin)
     system.cpu.createThreads()
+    if tile is not None:
+        attach_tile(system, tile)
     if isa == "riscv":
-        devices = [*system.platform._on_chip_ranges(), *system.platform._off_chip_ranges()]
+        devices = [*system.platform._on_chip_ranges(), *system.platform._off_chip_ranges(), *tile_ranges(tile)]
         # The kernels' target allows misaligned scalar accesses to memory, as system-call emulation does.
         system.cpu.mmu.pma_checker = sim.PMAChecker(uncacheable=devices, misaligned=system.mem_ranges)
     add_caches(system, machine)

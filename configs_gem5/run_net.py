@@ -94,7 +94,7 @@ def build_root(run: Run) -> Any:
         m5.disableAllListeners()
     if run.mode == "baremetal":
         return build_bare_machine(
-            run.machine, job.isa, run.cpu, job.elf, job.images, run.images, run.roi, run.plugin
+            run.machine, job.isa, run.cpu, job.elf, job.images, run.images, run.roi, run.plugin, job.data.get("tile")
         )  # fmt: skip
     if run.boot is not None:
         return build_linux_run(

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sysmol.cim.tile import ADDRESS
 from sysmol.errors import SysmolError
 from sysmol.files import (
+    PACKAGE,
     atomic_write_bytes,
     atomic_write_json,
     atomic_write_text,
@@ -37,6 +39,7 @@ from sysmol.kernels_c.toolchain import Compiler, compile_c, find_compiler
 from sysmol.manifest import FLOATS, HEADER, INTEGERS, beside, load_runnable
 from sysmol.network import Network, load
 
+TILE_HEADERS = PACKAGE / "cim" / "include"
 FLOAT_TOLERANCE = 1e-4
 """Agreement asked of float logits, relative to the largest logit of an image: summation orders differ."""
 
@@ -69,7 +72,7 @@ def compile_program(
     os.close(handle)
     try:
         linked = runtime or runtime_for("se", target)
-        sources, include = [source, *linked.sources], [*target.include, folder]
+        sources, include = [source, *linked.sources], [*target.include, TILE_HEADERS, folder]
         extra = [*linked.flags, *extra]
         command = compile_c(compiler, target, sources, include, Path(temporary), extra)
         if target.vector_type and elf_file.foreign_vset(Path(temporary)):
@@ -125,6 +128,8 @@ def compile_network(
     runtime = runtime_for(mode, target)
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", variant):
         raise SysmolError(f"{variant!r} is no name for files: use letters, digits and _.+-")
+    if options.on_tile and mode != "baremetal":
+        raise SysmolError("the tile needs physical addresses: compile for mode baremetal")
     path = Path(net_path)
     net = load(path)
     folder = make_folder(out_dir)
@@ -159,6 +164,7 @@ def compile_network(
         "output": {"classes": net.classes, "dtype": FLOATS if net.is_float else INTEGERS},
         "regions": [asdict(region) for region in program.regions],
         "memory": {"arena": program.memory.arena, "unplanned": program.memory.unplanned},
+        "tile": {**options.tile.facts(), "address": ADDRESS} if options.tile is not None else None,
         "reference": _reference(net, variant, folder),
     }
     return atomic_write_json(folder / f"{stem}.json", manifest)

@@ -7,6 +7,7 @@ from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import CLASSES, Emitter
 from sysmol.kernels_c.nest.kernel import Kernel
 from sysmol.kernels_c.nest.many_outputs import kernel_of, kernels_of
+from sysmol.kernels_c.nest.tile import TileKernel
 from sysmol.kernels_c.plan.arena import Memory, allocate, clear_name, emit_clear
 from sysmol.kernels_c.plan.constants import comment_text, identifier
 from sysmol.kernels_c.plan.layout import SLACK, Place, plan
@@ -31,6 +32,8 @@ class Region:
     bytes_in: int
     bytes_out: int
     bytes_code: int = 0
+    unit: str = "core"
+    """What computes it: the core or the tile."""
     mix: dict[str, int] = field(default_factory=dict)
 
 
@@ -63,6 +66,7 @@ def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[
         bytes_in=sum(size(name) for name in layer.reads),
         bytes_out=sum(size(name) for name in layer.targets),
         mix=mix,
+        unit="tile" if isinstance(made, TileKernel) else "core",
     )
 
 
@@ -79,6 +83,10 @@ def _check_options(net: Network, options: Options) -> None:
     for name in options.schedules:
         if name not in known:
             raise SysmolError(f"there is no convolution {name!r} to schedule; the network has {', '.join(known)}")
+    layers = [layer.name for layer in net.layers]
+    for name in sorted(options.on_tile):
+        if name not in layers:
+            raise SysmolError(f"there is no layer {name!r} for the tile; the network has {', '.join(layers)}")
     for form in options.styles:
         if form not in ("smol", "s8", "f32"):
             raise SysmolError(f"no convolution reads {form!r} tensors; give styles for smol, s8 and f32")
@@ -113,6 +121,8 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
         f'#include "{target.header}"',
         '#include "smol_net.h"',
         '#include "smol_roi.h"',
+        *([f"#define SMOL_TILE_READS {options.tile_reads}"] if options.tile_reads else []),
+        *(['#include "smol_tile.h"'] if options.on_tile else []),
         "",
         f'#include "{stem}.constants.h"',
         "",

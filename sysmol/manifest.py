@@ -44,6 +44,7 @@ _FIELDS = table(
         ),
         "compiler": table({}, {"command": text, "version": text}),
         "dataflow": text,
+        "tile": or_null(entries(number(0))),
     },
 )
 _COUNTED = table({"regions": many(table({"op": text, **dict.fromkeys(_SIZES, whole())}), 1)})

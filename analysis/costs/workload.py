@@ -49,6 +49,12 @@ class Workload:
             raise SysmolError(
                 f"{self.manifest_path} is built for {self.isa}, which has no machine: compile it for arm or riscv"
             )
+        on_tile = [region["name"] for region in self.manifest["regions"] if region.get("unit") == "tile"]
+        if on_tile:
+            raise SysmolError(
+                f"{self.manifest_path}: a tile computes {', '.join(on_tile)}; the core's instructions do not say what "
+                "that takes: simulate it"
+            )
         unsupported = sorted(set(self.manifest["patterns"]) - set(machine.smol.patterns))
         if unsupported:
             raise SysmolError(

@@ -54,6 +54,8 @@ def _shape(net: Network, layer: Layer) -> Hashable:
 def _kernel(
     net: Network, layer: Layer, count: Counter[Hashable], places: Places, target: Target, options: Options
 ) -> Kernel:
+    if layer.name in options.on_tile:
+        return kernel(net, layer, places, target, options)
     kind = operation(layer)
     convolves = kind.has_weights and kind.mixes_channels
     if convolves and (len(layer.outputs) > MOST or count[_shape(net, layer)] >= MANY):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.nest.kernel import Kernel
+from sysmol.kernels_c.nest.tile import TileKernel
 from sysmol.kernels_c.plan.layout import Place
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.targets import Target
@@ -36,4 +37,7 @@ def kernel(net: Network, layer: Layer, places: Places, target: Target, options: 
         raise SysmolError(f"layer {layer.name}: only a rescale layer reads the u8 image; put one in front of it")
     if layer.op not in MAKERS:
         raise SysmolError(f"layer {layer.name}: no code is generated for {layer.op}, only for {', '.join(MAKERS)}")
+    if layer.name in options.on_tile:
+        assert options.tile is not None
+        return TileKernel(net, layer, places, options.tile)
     return MAKERS[layer.op](net, layer, places, target, options)

@@ -13,7 +13,7 @@ from sysmol.network import Network
 
 _OUTPUT = r"_(m|b|r|f|k|rf|rk|at|hi|p)"
 _PART = r"(_sums|_to\d+)?"
-_ARRAY = r"w|order|row|column|at|r_at|r_p|in_at|in_p|m|b|of|table|root|(at|from|mask|ones|token|w)\d+"
+_ARRAY = r"w|order|row|column|blob|list|symbols|at|r_at|r_p|in_at|in_p|m|b|of|table|root|(at|from|mask|ones|token|w)\d+"
 SUFFIX = re.compile(rf"{_PART}(|_(clear\d+|shift\d+|{_ARRAY}|out\d+{_OUTPUT}))")
 """What a layer's symbols have behind its identifier."""
 SUFFIXES = [
@@ -31,7 +31,7 @@ SUFFIXES = [
     "_in_p",
     "_of",
 ]
-SUFFIXES += ["_table", "_root", "_at0", "_from0", "_mask0", "_ones0", "_token0", "_w4"]
+SUFFIXES += ["_blob", "_list", "_symbols", "_table", "_root", "_at0", "_from0", "_mask0", "_ones0", "_token0", "_w4"]
 SUFFIXES += ["_m", "_b", *(f"_out0_{key}" for key in ("m", "b", "r", "f", "k", "rf", "rk", "at", "hi", "p"))]
 """One of every kind."""
 
@@ -57,7 +57,8 @@ def distinct(net: Network, options: Options) -> tuple[Network, Options]:
         return net, options
     layers = [replace(layer, name=chosen[layer.name]) for layer in net.layers]
     schedules = {chosen[name]: schedule for name, schedule in options.schedules.items()}
-    return replace(net, layers=layers), replace(options, schedules=schedules)
+    on_tile = frozenset(chosen[name] for name in options.on_tile)
+    return replace(net, layers=layers), replace(options, schedules=schedules, on_tile=on_tile)
 
 
 def _taken(found: str, taken: dict[str, str]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sysmol.cim.tile import Tile
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.plan.heuristic import CORE, Core
 from sysmol.schedule import Schedule
@@ -19,6 +20,9 @@ class Options:
     ``pack``: how codes are made and stored, with the instruction ``"vqpk"`` or by ``"simd"`` without it.
     ``core``: what the heuristic knows about the machine, see :func:`sysmol.kernels_c.plan.heuristic.core_of`.
     ``shared_memory``: whether tensors that are not needed at the same time may share memory.
+    ``tile``: a compute-in-memory tile beside the core, and ``on_tile``, names of the layers that it computes;
+    ``tile_reads``: bytes of memory that the core reads again and again while it waits for the tile, to measure how both
+    compete for the bus.
     """
 
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
@@ -26,10 +30,15 @@ class Options:
     shared_memory: bool = True
     pack: str = "vqpk"
     core: Core = CORE
+    tile: Tile | None = None
+    on_tile: frozenset[str] = frozenset()
+    tile_reads: int = 0
 
     def __post_init__(self) -> None:
         if self.pack not in PACKS:
             raise SysmolError(f"option pack is {self.pack!r}: give one of {', '.join(PACKS)}")
+        if self.on_tile and self.tile is None:
+            raise SysmolError("layers on a tile need a tile")
 
 
 def parse_schedules(texts: Sequence[str]) -> dict[str, Schedule]:

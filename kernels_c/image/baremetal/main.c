@@ -11,6 +11,7 @@
 #include "../../runtime/machine_fits.h"
 #include "console.h"
 #include "smol_net.h"
+#include "smol_tile.h"
 
 extern uint8_t smol_heap_start[], smol_heap_end[];
 
@@ -28,6 +29,18 @@ static uint64_t fail(const char *what)
     console_text(what);
     console_text("\n");
     return 1;
+}
+
+/* A layer that the tile did not compute; nothing is left to go on with. */
+void smol_tile_failed(const char *layer, uint32_t reason)
+{
+    console_text(smol_net.name);
+    console_text(": tile: ");
+    console_text(layer);
+    console_text(": ");
+    console_text(smol_tile_meaning(reason));
+    console_text("\n");
+    smol_exit(1);
 }
 
 static const char *cause_name(uint64_t cause)

@@ -1,0 +1,1 @@
+"""The compute-in-memory tile: its descriptors, a bit-exact model, timing, and the mapping of layers to it."""
