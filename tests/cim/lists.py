@@ -78,12 +78,12 @@ def random_case(
     held = Surrounded(bytearray(memory), base, ram)
     made: list[Descriptor] = []
     while len(made) < count:
-        d = random_descriptor(rng, tile, shadow, held)
-        if rng.random() < wrong:
+        d, bad = random_descriptor(rng, tile, shadow, held), rng.random() < wrong
+        if bad:
             d = damaged(rng, d)
         loaded = {key: weights.shape for key, weights in shadow.weights.items()}
         fault = find_fault(d, tile, loaded, held.holds)
-        if fault is not Fault.NONE and rng.random() > wrong:
+        if fault is not Fault.NONE and not bad:
             continue  # a good descriptor that found no room
         if fault is Fault.NONE and find_fault(d, tile, loaded, Memory(held.data, base).holds) is not Fault.NONE:
             continue  # memory that is there, but not this list's

@@ -82,7 +82,7 @@ def test_random_descriptors(core: Path):
         faults[fault] += 1
     print(dict(kinds), dict(faults))
     assert min(kinds[kind] for kind in Kind) > COUNT / 20
-    assert len(faults) > (8 if COUNT < 5000 else 12)
+    assert len(faults) > (8 if COUNT < 5000 else 13)
 
 
 def test_descriptors_come_back():
