@@ -47,6 +47,7 @@ extra("onnx", "ONNX")
 import onnx  # noqa: E402
 
 from sysmol.interchange.nodes import Nodes  # noqa: E402
+from sysmol.interchange.onnx_sequences import SEQUENCES  # noqa: E402
 
 EXACT_FLOAT = 1 << 24
 """float32 holds every integer up to here."""
@@ -87,6 +88,10 @@ class Writer:
         source = nodes.unique(net.input)
         pixels = nodes.node("Transpose", [source], f"{net.input}.planes", perm=[0, 3, 1, 2])
         self.forms[net.input, "raw"] = pixels
+        for name in sorted(net.constants):
+            data = np.asarray(net.tensors[name].data).transpose(2, 0, 1)[None]
+            kind = "float32" if net.is_float else "int32"
+            self.forms[name, kind] = nodes.constant(name, data, np.dtype(kind))
         for layer in net.layers:
             LAYERS[layer.op](self, layer)
         kind = "float32" if net.is_float else "int32"
@@ -343,5 +348,6 @@ LAYERS: dict[str, Callable[[Writer, Layer], None]] = {
     "rescale": _rescale,
     "flatten": _flatten,
     "maxpool": _maxpool,
+    **SEQUENCES,
 }
 """How every operation of :data:`sysmol.network.OPERATIONS` is written."""

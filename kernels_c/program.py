@@ -9,7 +9,7 @@ from sysmol.kernels_c.nest.kernel import Kernel
 from sysmol.kernels_c.nest.many_outputs import kernel_of, kernels_of
 from sysmol.kernels_c.nest.tile import TileKernel
 from sysmol.kernels_c.plan.arena import Memory, allocate, clear_name, emit_clear
-from sysmol.kernels_c.plan.constants import comment_text, identifier
+from sysmol.kernels_c.plan.constants import array_text, comment_text, identifier
 from sysmol.kernels_c.plan.layout import SLACK, Place, plan
 from sysmol.kernels_c.plan.names import distinct
 from sysmol.kernels_c.plan.options import DEFAULT, Options
@@ -18,6 +18,9 @@ from sysmol.kernels_c.shared import functions, share
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network, operation
 from sysmol.pattern import REGISTER_BYTES
+
+NORMALISATIONS = ("layernorm", "rmsnorm")
+"""Operations whose functions call those of smol_sequence.h."""
 
 
 @dataclass
@@ -71,11 +74,13 @@ def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[
 
 
 def kept_wide(net: Network, options: Options) -> set[str]:
-    """Tensors that ``options`` want read in another style than ``run``, so that they cannot be stored narrow."""
+    """Tensors that cannot be stored narrow: ``options`` want them read in another style than ``run``, or operations
+    read whole vectors of them."""
     if options.styles.get("smol", "run") != "run":
         return set(net.tensors)
     chosen = options.schedules
-    return {x.input for x in convolutions(net) if x.name in chosen and chosen[x.name].style != "run"}
+    vectors = {name for layer in net.layers if operation(layer).whole_vectors for name in layer.inputs}
+    return vectors | {x.input for x in convolutions(net) if x.name in chosen and chosen[x.name].style != "run"}
 
 
 def _check_options(net: Network, options: Options) -> None:
@@ -120,6 +125,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
         " */",
         f'#include "{target.header}"',
         '#include "smol_net.h"',
+        *(['#include "smol_sequence.h"'] if any(layer.op in NORMALISATIONS for layer in net.layers) else []),
         '#include "smol_roi.h"',
         *([f"#define SMOL_TILE_READS {options.tile_reads}"] if options.tile_reads else []),
         *(['#include "smol_tile.h"'] if options.on_tile else []),
@@ -128,6 +134,10 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
         "",
     ]
     constants = [header, f"#define SMOL_SLACK {SLACK}", ""]
+    given = {net.input: "image"}
+    for number, name in enumerate(sorted(net.constants)):
+        given[name] = f"smol_constant{number}"
+        constants.append(array_text(given[name], places[name].filled(), f"the constant tensor {name}"))
     regions = []
     texts = []
     calls = []
@@ -151,7 +161,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
         regions.append(_region(net, layer, made, em, places))
         operands = [*layer.reads, *layer.targets]
         most = max(most, made.scratch)
-        buffers = ["image" if name == net.input else f"arena + {places[name].offset}" for name in operands]
+        buffers = [given.get(name, f"arena + {places[name].offset}") for name in operands]
         buffers += [f"arena + {memory.arena}"] if made.scratch else []
         calls.append(f"    {identifier(layer.name)}({', '.join(buffers)});")
         calls.append("    smol_region_end(regions);")

@@ -157,7 +157,7 @@ class Epilogue:
     def _fits(self, place: Place) -> bool:
         if place.tensor.format == "smol" and not self.packed_alike:
             ours = [(b.precision, b.offset, b.bits, b.groups, b.shifts) for b in self.blocks]
-            return self._same_slots(place, ours)
+            return all(block.precision for block in self.blocks) and self._same_slots(place, ours)
         return self.packed_alike and place.blocks == self.blocks
 
     def _same_slots(self, place: Place, ours: list[tuple]) -> bool:  # type: ignore[type-arg]

@@ -108,7 +108,7 @@ def _lifetimes(net: Network) -> dict[str, tuple[int, int]]:
         for name in layer.targets:
             result[name] = (number, number)
         for name in layer.reads:
-            if name != net.input:
+            if name not in net.given:
                 result[name] = (result[name][0], number)
     result[net.output] = (result[net.output][0], len(net.layers))
     return result
@@ -148,7 +148,7 @@ def _image(place: Place, border: bool, pixel: Array) -> Array:
 def _cleared(net: Network, places: dict[str, Place], arena: int, written: Collection[str]) -> dict[str, list[str]]:
     """Tensors to clear, by layer: follow what every byte holds over two images, from an arena of zeros."""
     dirty = np.zeros(arena, dtype=bool)
-    own = {name: place for name, place in places.items() if name != net.input}
+    own = {name: place for name, place in places.items() if name not in net.given}
     needs = {name: _image(place, True, trusted(place, name in written)) for name, place in own.items()}
     # Unused elements of integer tensors are written with anything.
     left = {name: _image(place, False, _filled(place).any(axis=1) | ~trusted(place)) for name, place in own.items()}
@@ -169,7 +169,7 @@ def allocate(net: Network, places: dict[str, Place], shared: bool = True, writte
     ``written``: tensors whose pixels are written whole, unused elements as code 0.
     """
     lifetimes = _lifetimes(net)
-    names = [name for name in places if name != net.input]
+    names = [name for name in places if name not in net.given]
     for name in names:
         lifetimes.setdefault(name, (0, len(net.layers)))
     sizes = {name: places[name].bytes for name in names}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sysmol.network import Layer, Network, Tensor, operation
+from sysmol.network import Array, Layer, Network, Tensor, operation
 from sysmol.pattern import CHUNK_BITS, REGISTER_BYTES, chunk_precisions, narrow_bytes
 from sysmol.register_parts import words
 
@@ -122,6 +122,18 @@ class Place:
                     else:
                         result[channel] = base // ELEMENT_BYTES[t.format] + 4 * g + lane
         return result
+
+    def filled(self) -> Array:
+        """The buffer of a constant tensor, uint8 ``[bytes]``: its elements, and 0 around and between them."""
+        t = self.tensor
+        assert t.data is not None
+        size = t.data.dtype.itemsize
+        buffer = np.zeros((self.bytes // size,), dtype=t.data.dtype)
+        for y in range(t.height):
+            for x in range(t.width):
+                pixel = (self.start() + y * self.row_bytes + x * self.pixel_bytes) // size
+                buffer[pixel + np.array(self.positions())] = t.data[y, x]
+        return buffer.view(np.uint8)
 
 
 def _group(channels: Sequence[int], first: int) -> Group:

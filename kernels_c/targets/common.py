@@ -17,6 +17,7 @@ COMMON = (
     | same("m_put_code", scalar=5)
     | same("m_requantise", scalar=8)
     | same("m_high", scalar=4)
+    | same("m_normalise", scalar=60)
     | same("v_mulh", simd=1)
     | same("v_dot v_mac v_vmul v_vmla v_qpk v_qpk_first", smol=1)
     | same("v_add v_mul v_madd v_mla v_sra v_max v_at_least v_at_most v_or v_sll v_zero v_dup", simd=1)

@@ -52,6 +52,8 @@ def check_tensor(t: Tensor) -> None:
         len(t.zero_point) in (0, 3 if t.format == "smol" else 1) and all(abs(z) < 2**48 for z in t.zero_point),
         f"tensor {t.name} of format {t.format} has the bad zero point {t.zero_point}",
     )
+    if t.data is not None:
+        _check_data(t)
     if t.format != "smol":
         need(not t.patterns and t.slots is None, f"tensor {t.name} of format {t.format} has patterns or slots")
         return
@@ -65,6 +67,18 @@ def check_tensor(t: Tensor) -> None:
         f"tensor {t.name} has slots outside its {len(t.patterns)} vectors",
     )
     need(len(np.unique(slots)) == t.channels, f"tensor {t.name} puts two channels into one slot")
+
+
+CONSTANT_TYPES = {"s8": np.int8, "s16": np.int16, "f32": np.float32}
+"""Types of the elements of constant tensors by format."""
+
+
+def _check_data(t: Tensor) -> None:
+    assert t.data is not None
+    where, kind = f"the constant tensor {t.name}", CONSTANT_TYPES.get(t.format)
+    need(kind is not None, f"{where} cannot have format {t.format}, only {', '.join(CONSTANT_TYPES)}")
+    need(t.data.dtype == kind and t.data.shape == t.shape, f"{where} holds {t.data.dtype} {t.data.shape}")
+    need(bool(np.isfinite(t.data).all()), f"{where} holds a number that is not finite")
 
 
 def check_geometry(net: Network, layer: Layer, known: set[str]) -> None:
@@ -86,14 +100,17 @@ def check_geometry(net: Network, layer: Layer, known: set[str]) -> None:
     unwanted = layer.output if kind.requantises else [out.tensor for out in layer.outputs]
     need(not unwanted, f"{where}: a {kind.name} has no output such as {unwanted!r}")
     need(not known & set(layer.targets), f"{where} writes a tensor twice")
+    inside = kind.any_padding or min(layer.padding) >= 0
     need(
-        min(layer.kernel) >= 1 and min(layer.stride) >= 1 and min(layer.padding) >= 0 and min(layer.dilation) >= 1,
+        min(layer.kernel) >= 1 and min(layer.stride) >= 1 and inside and min(layer.dilation) >= 1,
         f"{where} has a bad kernel, stride, padding or dilation",
     )
+    need(kind.has_begin or not layer.begin, f"{where}: a {kind.name} takes all channels, from 0 on")
+    need(kind.has_table or not layer.table, f"{where}: a {kind.name} has no table")
     need(kind.has_weights or layer.dilation == (1, 1), f"{where}: only convolutions have a dilation")
     top, left, bottom, right = layer.padding
     need(
-        max(top, bottom) < layer.reach[0] and max(left, right) < layer.reach[1],
+        kind.any_padding or (max(top, bottom) < layer.reach[0] and max(left, right) < layer.reach[1]),
         f"{where}: padding must be smaller than the kernel",
     )
     x = net.tensors[layer.input]
@@ -189,7 +206,7 @@ def validate(net: Network) -> None:
         need(name in net.tensors, f"the tensor {name!r} is not declared")
     need(net.tensors[net.input].format == "u8", "the input must be a u8 image")
     need(net.tensors[net.output].format in ("s32", "f32"), "the logits must be s32 or f32")
-    known = {net.input}
+    known = net.given
     for layer in net.layers:
         _check_layer(net, layer, known)
         known.update(layer.targets)

@@ -49,6 +49,9 @@ class Tensor:
     ``zero_point`` are the integer values x that stand for the real number 0, in units of ``2**-ZERO_POINT_SHIFT``: one
     for each of 4, 2 and 1 bits in SMOL tensors, one otherwise, none where x is proportional to the real value. Padding
     means real zeros, so :func:`sysmol.network.sums.border_constants` needs them.
+
+    ``data``, of constant tensors, are the elements ``[height, width, channels]``, int8, int16 or float32; no layer
+    writes such a tensor.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Tensor:
     patterns: tuple[int, ...] = ()
     slots: Array | None = None
     zero_point: tuple[int, ...] = ()
+    data: Array | None = None
 
     @property
     def precisions(self) -> Array:
@@ -140,7 +144,8 @@ class Layer:
     count and what ``weight`` looks like. ``padding`` is (top, left, bottom, right); taps outside the image do not
     count. ``dilation``, of convolutions, is how many pixels lie from one tap to the next.
 
-    ``second`` is the second activation of operations that take two. Operations that requantise have ``outputs``, the
+    ``second`` is the second activation of operations that take two, ``begin`` the first channel that a ``slice`` takes,
+    ``table`` the values of a ``lookup``. Operations that requantise have ``outputs``, the
     others their only result in ``output``. A linear layer is a ``conv2d`` whose kernel covers its whole input.
     """
 
@@ -157,6 +162,8 @@ class Layer:
     groups: int = 1
     second: str = ""
     dilation: tuple[int, int] = (1, 1)
+    begin: int = 0
+    table: tuple[int, ...] = ()
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -217,6 +224,16 @@ class Network:
     def is_float(self) -> bool:
         """Whether this is a full-precision network."""
         return self.tensors[self.output].format == "f32"
+
+    @property
+    def constants(self) -> set[str]:
+        """Names of the constant tensors."""
+        return {name for name, t in self.tensors.items() if t.data is not None}
+
+    @property
+    def given(self) -> set[str]:
+        """Names of the tensors that no layer writes: the image and the constant ones."""
+        return {self.input} | self.constants
 
     @property
     def patterns(self) -> tuple[int, ...]:

@@ -20,6 +20,9 @@ def evaluate(net: Network, images: Array) -> Array:
 def run(net: Network, image: Array) -> dict[str, Array]:
     """All activation tensors of one image ``[H, W, C]``, as codes (SMOL) or integers, logical channel order."""
     stored: dict[str, Array] = {net.input: image.astype(np.int64)}
+    for name in net.constants:
+        data = np.asarray(net.tensors[name].data)
+        stored[name] = data.astype(np.float64 if data.dtype.kind == "f" else np.int64)
     for layer in net.layers:
         kind = operation(layer)
         result = kind.evaluate(net, layer, [values(net, name, stored) for name in layer.inputs])

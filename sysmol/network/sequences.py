@@ -104,13 +104,30 @@ class SequenceBuilder(Builder):
         bits = rng.choice([4, 2, 1], heads)
         (values,) = self.layer("conv2d", source, [np.repeat(bits, depth)], channels)
         weights = self.softmax(self.scores(queries, keys, heads, "s16"), heads, bits)
-        return self.append(Layer("", "attend", weights, second=values, groups=heads), form, channels)
+        layer = Layer("", "attend", weights, second=values, groups=heads)
+        return self.append(layer, form, channels, heads if rng.random() < 0.5 else 1)
 
     def lookup(self, x: str, form: Format) -> str:
         """One of the functions of :data:`FUNCTIONS` of bytes from 0 to 63."""
         low = -float(self.rng.uniform(1, 8))
         table = table_of(str(self.rng.choice(TABLES)), low, float(self.rng.uniform(1, 8)), 2.0**-10)
-        return self.append(Layer("", "lookup", x, table=table), form, self.net.tensors[x].channels)
+        name = self.append(Layer("", "lookup", x, table=table), form, self.net.tensors[x].channels)
+        if self.rng.random() < 0.5:
+            self._same_for_all(self.net.layers[-1].outputs[0])
+        return name
+
+    @staticmethod
+    def _same_for_all(out: Output) -> None:
+        """Give all channels the constants of the first."""
+        assert out.M is not None
+        out.M = np.full_like(out.M, out.M[0])
+        out.B = np.full_like(out.B, out.B[0, 0, 0])
+
+
+def _precisions(rng: np.random.Generator, channels: int) -> Array:
+    """Precisions of channels: in half of all tensors the same for all."""
+    one = rng.random() < 0.5
+    return np.full(channels, rng.choice([4, 2, 1])) if one else random_precisions(rng, channels)
 
 
 def _random_head_precisions(rng: np.random.Generator, heads: int, depth: int) -> Array:
@@ -120,10 +137,14 @@ def _random_head_precisions(rng: np.random.Generator, heads: int, depth: int) ->
     return np.concatenate([rng.permutation(first) for _ in range(heads)])
 
 
+MOST_CHANNELS = 64
+"""Channels of all heads of :func:`any_transformer`: its programs are to compile in seconds."""
+
+
 def any_transformer(seed: int) -> Network:
-    """A network that is random in everything that attention knows: 1 to 4 heads of 5 to 64 channels, 15 among them, over
-    1 to 197 tokens; 4, 2 and 1 bits within a head; both normalisations, before or behind; functions as tables; gates,
-    slices, joins, a class token; self- and cross-attention.
+    """A network that is random in everything that attention knows: 1 to 4 heads of 5 to 64 channels, 15 among them,
+    over 1 to 197 tokens; 4, 2 and 1 bits within a head; both normalisations; functions as tables; gates, slices, joins,
+    a class token; self- and cross-attention.
 
     Integer networks only; two sample images with the reference's logits come with it.
     """
@@ -135,22 +156,23 @@ def any_transformer(seed: int) -> Network:
         rng, height, width, int(rng.integers(1, 4)), f"transformer{seed}", float(rng.choice([0.0, 0.5]))
     )
     heads = int(rng.integers(1, 5))
-    depth = int(rng.choice([5, 8, 15, 16, 21, 32, 64])) if height < 14 else 5
-    channels = int(rng.choice([heads * depth, int(rng.integers(3, 40))]))
+    depths = [depth for depth in (5, 8, 15, 16, 21, 32, 64) if heads * depth <= MOST_CHANNELS]
+    depth = int(rng.choice(depths)) if height < 14 else 5
+    channels = int(rng.choice([heads * depth, *rng.integers(3, 24, 3)]))
     (x,) = b.layer("rescale", "image", ["s8"])
     positions = b.constant(height, width, channels, "s16", 400)
     (stream,) = b.layer("conv2d", x, ["s16"], channels, residual=positions)
     b.stream(stream)
     if rng.random() < 0.3 or height == 14:
         stream = _with_class_token(b, stream)
-    for _ in range(int(rng.integers(1, 3))):
+    for _ in range(1 + (rng.random() < 0.2)):
         stream = _any_block(b, stream, heads, depth)
     t = b.net.tensors[stream]
     if rng.random() < 0.5:
         (x,) = b.layer("avgpool", stream, ["s8"], kernel=(t.height, t.width))
     else:
         pad = (0, 0, 1 - t.height, 1 - t.width)
-        x = b.append(Layer("", "pad", stream, padding=pad), random_precisions(rng, t.channels), t.channels)
+        x = b.append(Layer("", "pad", stream, padding=pad), _precisions(rng, t.channels), t.channels)
     b.classifier(x)
     return b.finish()
 
@@ -177,20 +199,20 @@ def _any_block(b: SequenceBuilder, stream: str, heads: int, depth: int) -> str:
 
     def normal(x: str) -> str:
         layer = Layer("", str(rng.choice(["layernorm", "rmsnorm"])), x)
-        return b.append(layer, random_precisions(rng, t.channels), t.channels)
+        return b.append(layer, _precisions(rng, t.channels), t.channels)
 
     x = normal(stream)
     source = normal(stream) if rng.random() < 0.3 else ""
-    y = b.attention(x, heads, depth, random_precisions(rng, heads * depth), source)
+    y = b.attention(x, heads, depth, _precisions(rng, heads * depth), source)
     if rng.random() < 0.3:
         y = _cut_and_joined(b, y)
     if rng.random() < 0.4:
         y = _gated(b, y)
     (stream,) = b.layer("conv2d", y, ["s16"], t.channels, residual=stream)
     x = normal(b.stream(stream))
-    hidden = int(rng.integers(4, 40))
+    hidden = int(rng.integers(4, 24))
     (index,) = b.layer("conv2d", x, ["s8"], hidden)
-    y = b.lookup(b.narrowed(index, 0, ENTRIES - 1), random_precisions(rng, hidden))
+    y = b.lookup(b.narrowed(index, 0, ENTRIES - 1), _precisions(rng, hidden))
     (stream,) = b.layer("conv2d", y, ["s16"], t.channels, residual=stream)
     return b.stream(stream)
 
@@ -200,22 +222,20 @@ def _cut_and_joined(b: SequenceBuilder, x: str) -> str:
     count = b.net.tensors[x].channels
     cut = int(b.rng.integers(1, count))
     last = b.append(Layer("", "slice", x, begin=cut), "s8", count - cut)
-    first = b.append(Layer("", "slice", x), random_precisions(b.rng, cut), cut)
-    return b.append(Layer("", "join", last, second=first), random_precisions(b.rng, count), count)
+    first = b.append(Layer("", "slice", x), _precisions(b.rng, cut), cut)
+    return b.append(Layer("", "join", last, second=first), _precisions(b.rng, count), count)
 
 
 def _gated(b: SequenceBuilder, x: str) -> str:
     """Squeeze-and-excitation: channels times a function of their means, or a gate of every pixel's own."""
     rng, t = b.rng, b.net.tensors[x]
     whole = rng.random() < 0.7
-    (mean,) = b.layer(
-        "avgpool", x, [random_precisions(rng, t.channels)], kernel=(t.height, t.width) if whole else (1, 1)
-    )
+    (mean,) = b.layer("avgpool", x, [_precisions(rng, t.channels)], kernel=(t.height, t.width) if whole else (1, 1))
     (index,) = b.layer("conv2d", mean, ["s8"], t.channels)
     gate = b.lookup(b.narrowed(index, 0, ENTRIES - 1), str(rng.choice(["s8", "s16"])))
     if b.net.tensors[gate].format == "s16":
         b.stream(gate)
-    return b.append(Layer("", "gate", x, second=gate), random_precisions(rng, t.channels), t.channels)
+    return b.append(Layer("", "gate", x, second=gate), _precisions(rng, t.channels), t.channels)
 
 
 def any_gate(rng: np.random.Generator, forms: Sequence[Format]) -> Network:
@@ -225,6 +245,6 @@ def any_gate(rng: np.random.Generator, forms: Sequence[Format]) -> Network:
     (x,) = b.layer("rescale", "image", ["s8"])
     (first,) = b.layer("conv2d", x, [forms[0]], channels)
     (second,) = b.layer("conv2d", x, [forms[1]], channels)
-    y = b.append(Layer("", "gate", first, second=second), random_precisions(rng, channels), channels)
+    y = b.append(Layer("", "gate", first, second=second), _precisions(rng, channels), channels)
     b.classifier(y)
     return b.finish()

@@ -307,12 +307,10 @@ def _newer(where, key, value):
 @pytest.mark.parametrize(
     ("where", "key", "usual", "value"),
     [
-        ("network", "tables", [], [[0]]),
         ("tensor", "planes", False, True),
         ("layer", "sums", 32, 16),
         ("layer", "residual_codes", False, True),
         ("layer", "ones_row", False, True),
-        ("layer", "second", "", "image"),
         ("layer", "gate", None, 1),
         ("output", "scale", None, 1),
     ],

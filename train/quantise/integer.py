@@ -7,7 +7,7 @@ float64 otherwise, so every sum is exact in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -28,25 +28,9 @@ from sysmol.network import (
     upper_codes,
 )
 from sysmol.network.operations import aligned_weight, operation
+from sysmol.train.quantise import sequences  # noqa: F401  registers its operations
+from sysmol.train.quantise.accumulate import ACCUMULATE, Evaluating, evaluates
 from sysmol.train.quantise.windows import plain
-
-Accumulate = Callable[["Evaluator", Layer, Sequence[torch.Tensor]], torch.Tensor]
-"""Sums (results, where an operation does not requantise) ``[n, K, OH, OW]`` of the integer values x ``[n, C, H, W]`` of
-a layer's inputs, in the evaluator's ``real`` type."""
-
-ACCUMULATE: dict[str, Accumulate] = {}
-"""By the operation's name."""
-
-
-def evaluates(name: str) -> Callable[[Accumulate], Accumulate]:
-    """Decorator: the function evaluates this operation from now on."""
-
-    def register(function: Accumulate) -> Accumulate:
-        ACCUMULATE[name] = function
-        return function
-
-    return register
-
 
 def evaluate(net: Network, images: np.ndarray, batch: int = 250) -> np.ndarray:
     """Logits of images uint8 ``[n, H, W, C]``: int32 (float32 for ``f32`` networks) ``[n, classes]``."""
@@ -90,6 +74,9 @@ class Evaluator:
         """Logits of one batch."""
         x = torch.as_tensor(images).permute(0, 3, 1, 2).to(self.real)
         stored: dict[str, torch.Tensor] = {self.net.input: x}  # integer values x, not codes
+        for name in self.net.constants:
+            data = torch.as_tensor(np.asarray(self.net.tensors[name].data))
+            stored[name] = data.permute(2, 0, 1).unsqueeze(0).to(self.real)
         for layer in self.net.layers:
             result = ACCUMULATE[layer.op](self, layer, [stored[name] for name in layer.inputs])
             if not operation(layer).requantises:
@@ -137,17 +124,17 @@ def _pad(x: torch.Tensor, layer: Layer, value: float = 0.0) -> torch.Tensor:
 
 
 @evaluates("rescale")
-def _elements(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+def _elements(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
     return x[0]
 
 
 @evaluates("flatten")
-def _all_elements(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+def _all_elements(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
     return x[0].permute(0, 2, 3, 1).reshape(len(x[0]), -1, 1, 1)
 
 
 @evaluates("maxpool")
-def _maxima(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+def _maxima(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
     padded = _pad(x[0].double(), layer, float("-inf"))
     return F.max_pool2d(padded, layer.kernel, layer.stride).to(evaluator.real)
 
@@ -158,23 +145,23 @@ def _repeated(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> 
 
 
 @evaluates("avgpool")
-def _window_sums(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+def _window_sums(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
     kind = torch.float32 if evaluator.net.is_float else torch.float64
     padded = _pad(x[0].to(kind), layer)
     return F.avg_pool2d(padded, layer.kernel, layer.stride, divisor_override=1).to(evaluator.real)
 
 
 @evaluates("conv2d")
-def _convolution(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+def _convolution(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
     return _products(evaluator, layer, x[0], layer.groups)
 
 
 @evaluates("depthwise")
-def _depthwise(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+def _depthwise(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
     return _products(evaluator, layer, x[0], x[0].shape[1])
 
 
-def _products(evaluator: Evaluator, layer: Layer, x: torch.Tensor, groups: int) -> torch.Tensor:
+def _products(evaluator: Evaluating, layer: Layer, x: torch.Tensor, groups: int) -> torch.Tensor:
     weight = evaluator.weights[layer.name]
     padded = _pad(x.to(weight.dtype), layer)
     y = F.conv2d(plain(padded), plain(weight), None, layer.stride, 0, layer.dilation, groups)

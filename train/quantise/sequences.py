@@ -106,7 +106,7 @@ def _normalised(evaluator: Evaluating, x: torch.Tensor, centred: bool) -> torch.
     left, right = up.clamp(min=0), (-up).clamp(min=0)
     rest = (((total - mean * n) << left) + n // 2).div(n, rounding_mode="floor")
     centre = (((x - mean) << left) + (1 << right >> 1)) >> right
-    return (centre - rest) * factor >> 15
+    return (centre - rest) * factor + (1 << 14) >> 15
 
 
 @evaluates("slice")

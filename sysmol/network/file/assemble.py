@@ -54,7 +54,7 @@ def assemble(description: Description, arrays: Arrays, source: Source) -> Networ
         need(t.name not in net.tensors, f"two tensors are called {t.name}")
         net.tensors[t.name] = t
     need(sum(t.height + t.width for t in net.tensors.values()) <= MOST_LINES, "its tensors are too many and too large")
-    known = {net.input}
+    known = net.given
     for row in description["layers"]:
         layer = _layer(row)
         check_geometry(net, layer, known)
@@ -77,7 +77,11 @@ def _layer(row: Description) -> Layer:
     name, op, source = (_of(str, row[key]) for key in ("name", "op", "input"))
     layer = Layer(name, op, source, padding=(top, left, bottom, right))
     layer.residual, layer.output = (_of(str, row.get(key, "")) for key in ("residual", "output"))
-    layer.groups = int(row.get("groups", 1))
+    layer.groups, layer.begin, layer.second = (
+        int(row.get("groups", 1)),
+        int(row.get("begin", 0)),
+        _of(str, row.get("second", "")),
+    )
     layer.kernel, layer.stride, layer.dilation = (
         _pair(row.get(key, (1, 1))) for key in ("kernel", "stride", "dilation")
     )

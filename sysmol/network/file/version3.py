@@ -10,52 +10,57 @@ import safetensors.numpy
 from sysmol.network.file.arrays import Writer, put_constant, smallest_type
 from sysmol.network.file.container import PARTS, Arrays, Description, wrap
 from sysmol.network.file.version2 import Version2
-from sysmol.network.model import Layer, Network, Normalisation, Output, need
+from sysmol.network.model import Array, Layer, Network, Normalisation, Output, need
 from sysmol.network.operations import weighted
 from sysmol.network.sums import border_constants, border_sums
 from sysmol.packing import drop_fillers, restore_fillers
 
+DATA = ("i1", "i2", "f4")
+"""Types of the elements of constant tensors."""
 PRODUCTS = ("multiply", "residual_multiply", "pre")
 USUAL = Output("", np.zeros((1, 1, 0)), 0, 0)
 
 KNOWN = {
     "network": {
         *("format", "version", "crc32", "name", "description", "input", "output", "layouts", "tensors", "layers"),
-        *("provenance", "metrics", "normalisation"),
+        *("provenance", "metrics", "normalisation", "tables"),
     },
     "layout": {"vectors", "channels", "slots"},
-    "tensor": {"name", "shape", "format", "layout", "zero_point"},
+    "tensor": {"name", "shape", "format", "layout", "zero_point", "data"},
     "layer": {
         *("name", "op", "input", "residual", "output", "kernel", "stride", "padding", "dilation", "groups", "weight"),
-        "outputs",
+        *("outputs", "second", "begin", "table"),
     },
     "output": {"tensor", "shift", "lo", "hi", "M", "R", "B", "table", *PRODUCTS},
 }
 """Fields of every part of a description."""
 RESERVED: dict[str, dict[str, Any]] = {
-    "network": {"tables": []},
+    "network": {},
     "layout": {},
     "tensor": {"planes": False},
-    "layer": {"sums": 32, "residual_codes": False, "ones_row": False, "second": ""},
+    "layer": {"sums": 32, "residual_codes": False, "ones_row": False},
     "output": {},
 }
-"""Fields that later versions fill, with the only values that this one understands: tables of functions, 64-bit pixels
-in bit planes; bits of a layer's sums, residuals as SMOL codes, an output row of ones, a second activation."""
+"""Fields that later versions fill, with the only values that this one understands: 64-bit pixels in bit planes; bits
+of a layer's sums, residuals as SMOL codes, an output row of ones."""
 
 
 def encode(net: Network, deploy: bool = False) -> bytes:
     """The version 3 file of a valid network; ``deploy`` as in :func:`sysmol.network.save`."""
     writers = {name: Writer() for name in PARTS if name != "description"}
     tensors, layouts = _encode_tensors(net, writers)
+    tables = sorted({layer.table for layer in net.layers if layer.table})
     description = {
         "name": net.name,
         "input": net.input,
         "output": net.output,
         "layouts": layouts,
         "tensors": tensors,
-        "layers": [_encode_layer(net, layer, writers) for layer in net.layers],
+        "layers": [_encode_layer(net, layer, writers, tables) for layer in net.layers],
         "provenance": net.provenance,
     }
+    if tables:
+        description["tables"] = tables
     if net.normalisation is not None:
         description["normalisation"] = {"mean": net.normalisation.mean, "scale": net.normalisation.scale}
     samples: Arrays = {}
@@ -95,19 +100,22 @@ def _encode_tensors(net: Network, writers: dict[str, Writer]) -> tuple[list[Desc
                 kind = writers["slots"].put(t.slots, smallest_type(t.slots, ("u1", "u2", "u4")) or "i8")
                 layouts.append({"vectors": len(t.patterns), "channels": t.channels, "slots": kind})
             row["layout"] = known[key]
+        if t.data is not None:
+            row["data"] = writers["weights"].put(t.data, t.data.dtype.str[1:])
         tensors.append(row | ({"zero_point": t.zero_point} if t.zero_point else {}))
     return tensors, layouts
 
 
-def _encode_layer(net: Network, layer: Layer, writers: dict[str, Writer]) -> Description:
-    need(not layer.second, f"layer {layer.name}: version 3 of the file has no place for a second input yet")
+def _encode_layer(net: Network, layer: Layer, writers: dict[str, Writer], tables: list[tuple[int, ...]]) -> Description:
     row: Description = {"name": layer.name, "op": layer.op, "input": layer.input}
-    for key, usual in (("residual", ""), ("output", ""), ("groups", 1)):
+    for key, usual in (("residual", ""), ("output", ""), ("groups", 1), ("second", ""), ("begin", 0)):
         if getattr(layer, key) != usual:
             row[key] = getattr(layer, key)
     for key, default in (("kernel", (1, 1)), ("stride", (1, 1)), ("padding", (0, 0, 0, 0)), ("dilation", (1, 1))):
         if getattr(layer, key) != default:
             row[key] = getattr(layer, key)
+    if layer.table:
+        row["table"] = tables.index(layer.table)
     if layer.weight is not None:
         row["weight"] = _put_weight(net, layer, writers["weights"])
     if layer.outputs:
@@ -154,6 +162,10 @@ def _encode_output(net: Network, layer: Layer, out: Output, writer: Writer) -> D
 class Version3(Version2):
     def __init__(self, description: Description, arrays: Arrays) -> None:
         self.normalisation = description.get("normalisation")
+        self.tables = [tuple(table) for table in description.get("tables", [])]
+        self.used: set[int] = set()
+        whole = all(type(value) is int for table in self.tables for value in table)
+        need(whole, "a table holds something else than whole numbers")
         _check_fields("network", "the network", description)
         for number, row in enumerate(description["layouts"]):
             _check_fields("layout", f"layout {number}", row)
@@ -169,6 +181,25 @@ class Version3(Version2):
         if self.normalisation is not None:
             mean, scale = (tuple(float(v) for v in self.normalisation[key]) for key in ("mean", "scale"))
             net.normalisation = Normalisation(mean, scale)
+
+    def finish(self) -> None:
+        super().finish()
+        need(self.used == set(range(len(self.tables))), "it has a table that no layer uses")
+
+    def tensor(self, row: Description) -> dict[str, Any]:
+        found = super().tensor(row)
+        if "data" in row:
+            need(row["data"] in DATA, f"tensor {row['name']} holds elements of type {row['data']!r}")
+            found["data"] = self.readers["weights"].take([int(v) for v in row["shape"]], row["data"])
+        return found
+
+    def weight(self, net: Network, layer: Layer, row: Description) -> Array | None:
+        if "table" in row:
+            number = int(row["table"])
+            need(0 <= number < len(self.tables), f"layer {layer.name} has table {number} of {len(self.tables)}")
+            layer.table = self.tables[number]
+            self.used.add(number)
+        return super().weight(net, layer, row)
 
     def constants(self, net: Network, layer: Layer, number: int, row: Description) -> None:
         out = layer.outputs[number]

@@ -40,6 +40,7 @@ class Attend(Operation):
     name = "attend"
     inputs = 2
     keeps_channels = False
+    whole_vectors = True
     accumulates_with = "vdot"
 
     def channels(self, net: Network, layer: Layer) -> int:
@@ -71,7 +72,7 @@ class Attend(Operation):
         check_own_vectors(layer, weights)
         bits = [head_precisions(layer, t) for t in (weights, values)]
         need(
-            np.array_equal(*bits),
+            np.array_equal(bits[0], bits[1]),
             f"layer {layer.name}: weights {weights.name} and values {values.name} of a head differ in precision",
         )
 

@@ -36,6 +36,14 @@ class Operation(ABC):
     """Whether zeros around the image, as elements, give what taps that do not count give (as in sums)."""
     reads_image: ClassVar[bool] = False
     """Whether it may read the network's input, whose elements are bytes."""
+    whole_vectors: ClassVar[bool] = False
+    """Whether kernels read whole vectors of SMOL inputs, one after the other."""
+    has_table: ClassVar[bool] = False
+    """Whether :attr:`Layer.table` is its own."""
+    has_begin: ClassVar[bool] = False
+    """Whether :attr:`Layer.begin` is its own."""
+    any_padding: ClassVar[bool] = False
+    """Whether the padding may be larger than the kernel, or negative."""
 
     # --- shape and formats ---
 

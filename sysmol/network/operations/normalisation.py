@@ -59,12 +59,11 @@ def normalised(x: Array, centred: bool) -> Array:
     h = (((S - mean * n) << np.maximum(up, 0)) + n // 2) // n
     left, right = np.maximum(up, 0), np.maximum(-up, 0)
     c = (((x - mean) << left) + (1 << right >> 1)) >> right
-    return np.asarray((c - h) * rho >> 15)
+    return np.asarray(((c - h) * rho + (1 << 14)) >> 15)
 
 
 class Normalise(Operation):
-    """``acc = `` :func:`normalised` of every pixel's channels; gamma, beta and the half step that ``>>`` loses are in M
-    and B."""
+    """``acc = `` :func:`normalised` of every pixel's channels; gamma and beta are in M and B."""
 
     def check(self, net: Network, layer: Layer) -> None:
         super().check(net, layer)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sysmol.network.geometry import reduce_windows
 from sysmol.network.model import Array, Layer, Network, need
 from sysmol.network.operations.base import Operation, register
 
@@ -30,4 +29,8 @@ class Pad(Operation):
         )
 
     def evaluate(self, net: Network, layer: Layer, x: Sequence[Array]) -> Array:
-        return np.asarray(reduce_windows(net, layer, x[0], lambda taps: taps.sum(axis=0)))
+        t, (top, left, bottom, right) = net.tensors[layer.input], layer.padding
+        rows = slice(max(-top, 0), t.height - max(-bottom, 0))
+        columns = slice(max(-left, 0), t.width - max(-right, 0))
+        around = [(max(a, 0), max(b, 0)) for a, b in ((top, bottom), (left, right), (0, 0))]
+        return np.pad(x[0][rows, columns], around)

@@ -32,6 +32,7 @@ class Scores(Operation):
     name = "scores"
     inputs = 2
     keeps_channels = False
+    whole_vectors = True
     accumulates_with = "vdot"
 
     def channels(self, net: Network, layer: Layer) -> int:
