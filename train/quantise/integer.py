@@ -32,6 +32,7 @@ from sysmol.train.quantise import sequences  # noqa: F401  registers its operati
 from sysmol.train.quantise.accumulate import ACCUMULATE, Evaluating, evaluates
 from sysmol.train.quantise.windows import plain
 
+
 def evaluate(net: Network, images: np.ndarray, batch: int = 250) -> np.ndarray:
     """Logits of images uint8 ``[n, H, W, C]``: int32 (float32 for ``f32`` networks) ``[n, classes]``."""
     evaluator = Evaluator(net)
@@ -140,7 +141,7 @@ def _maxima(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> t
 
 
 @evaluates("upsample")
-def _repeated(evaluator: Evaluator, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
+def _repeated(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
     return x[0].repeat_interleave(layer.kernel[0], 2).repeat_interleave(layer.kernel[1], 3)
 
 
