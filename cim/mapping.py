@@ -506,6 +506,8 @@ def check(net: Network, layer: Layer) -> None:
         raise Unmappable(f"{where} writes floating-point numbers")
     if layer.residual and net.tensors[layer.residual].format not in RESIDUALS:
         raise Unmappable(f"{where} adds a tensor of format {net.tensors[layer.residual].format}")
+    if layer.dilation != (1, 1):
+        raise Unmappable(f"{where} is dilated: taps of a tile are neighbours")
     if layer.kernel[1] > 255 or max(layer.stride) > 255:
         raise Unmappable(f"{where} has a kernel or a stride of more than 255")
 
