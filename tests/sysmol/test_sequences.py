@@ -1,5 +1,7 @@
 """Transformers' operations in the reference: their exact arithmetic, what a network file keeps of them, refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -197,6 +199,21 @@ def test_what_does_not_fit_is_refused_by_name(op, harm, message):
     layer = next(la for la in net.layers if la.op == op)
     harm(net, layer)
     with pytest.raises(SysmolError, match=message):
+        validate(net)
+
+
+def test_weights_come_from_a_softmax():
+    """Others can all be 0, and their sum divides."""
+    net = any_transformer(2)
+    layer = next(la for la in net.layers if la.op == "attend")
+    weights = net.tensors[layer.input]
+    other = next(la for la in net.layers if la.op == "softmax")
+    other.op, other.output = "maxpool", other.input + "x"
+    net.tensors[other.output] = replace(net.tensors[other.input], name=other.output)
+    stream = next(la for la in net.layers if la.op == "scores")
+    stream.outputs.append(replace(stream.outputs[0], tensor=weights.name, lo=0, hi=15))
+    other.groups = 1
+    with pytest.raises(SysmolError, match="are no weights of a softmax over"):
         validate(net)
 
 

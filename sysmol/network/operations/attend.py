@@ -69,6 +69,8 @@ class Attend(Operation):
         check_plain_window(layer)
         check_formats(net, layer, ("smol",))
         weights, values = (net.tensors[name] for name in layer.inputs)
+        made = any(la.op == "softmax" and la.output == layer.input and la.groups == layer.groups for la in net.layers)
+        need(made, f"layer {layer.name}: {weights.name} are no weights of a softmax over {layer.groups} heads")
         check_own_vectors(layer, weights)
         bits = [head_precisions(layer, t) for t in (weights, values)]
         need(
