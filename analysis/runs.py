@@ -8,7 +8,8 @@ variant
 isa, cpu, machine  arm | riscv; o3 | timing | minor | atomic; name of the machine description
 source, kind       who gives the figures, e.g. ``gem5 24.0.0.1 o3``; ``measured``, or ``estimate`` in the tables of
                    :mod:`sysmol.analysis.costs.estimate` (:class:`sysmol.analysis.costs.quantity.Kind`)
-index, layer, op   position in the network, region's name, operation
+index, layer, op,  position in the network, region's name, operation, style of its multiply-accumulates (empty where
+style              it has no schedule)
 images             how many images the run simulated
 cycles             clock cycles: mean over the images after the first one, or the only image's; NaN for ``atomic``,
                    whose clock does not model time
@@ -28,6 +29,8 @@ l2_misses
 smol_macs4,        multiply-accumulates that the committed SMOL instructions did with elements of 4, 2 and 1 bits, those
 smol_macs2,        that fill up registers and border taps among them; from the plug-in's statistics (NaN in runs of a
 smol_macs1         plug-in that had none; also on ``minor`` in a gem5 without tracing)
+smol_vmac,         SMOL instructions committed, by name; NaN where neither the plug-in's statistics nor operation
+smol_vdot, ...     classes tell them apart
 smol_slot_share    share of the SMOL units' issue slots that committed instructions filled: smol / (units x cycles)
 macs,              multiply-accumulates of the region; macs / cycles; bytes of weights, inputs and outputs
 macs_per_cycle,
@@ -44,13 +47,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sysmol.analysis.stats import COUNTS, EVENTS, SMOL_COUNTS, block_counts, read_stats
+from sysmol.analysis.stats import (
+    COUNTS,
+    EVENTS,
+    SMOL_COUNTS,
+    SMOL_FUNCTIONS,
+    block_counts,
+    function_counts,
+    read_stats,
+)
 from sysmol.errors import SysmolError
 from sysmol.files import check_fields, read_json, sha256_file
 from sysmol.manifest import load_counted
+from sysmol.schedule import style_of
 from sysmol.typed import anything, entries, file_name, flag, many, number, or_null, table, text, whole
 
 RUN_FORMAT, RUN_VERSION = "sysmol-run", 1
+COUNTED = (*COUNTS, *SMOL_COUNTS, *SMOL_FUNCTIONS.values(), *EVENTS)
+"""Columns of events: means over the images of a run, sums over the layers of a network."""
 MOST_BLOCKS = 10_000_000
 """Of statistics in a run."""
 
@@ -109,6 +123,12 @@ def region_bytes(region: Mapping[str, Any]) -> int:
     return int(region["bytes_weights"] + region["bytes_in"] + region["bytes_out"])
 
 
+def region_style(region: Mapping[str, Any]) -> str:
+    """Style of a region's multiply-accumulates, empty where it has no schedule."""
+    style = style_of(region.get("schedule", ""))
+    return "" if style is None else style.name
+
+
 def load_run(folder: str | Path) -> pd.DataFrame:
     """The table of one run folder, a row per layer; the columns are in this module's docstring."""
     folder = Path(folder)
@@ -127,7 +147,13 @@ def load_run(folder: str | Path) -> pd.DataFrame:
     }
     rows = []
     for index, region in enumerate(regions):
-        named = {"index": index, "layer": region["name"], "op": region["op"], "images": int(run["images"])}
+        named = {
+            "index": index,
+            "layer": region["name"],
+            "op": region["op"],
+            "style": region_style(region),
+            "images": int(run["images"]),
+        }
         rows.append(facts | named | _layer(samples.iloc[index :: len(regions)], region, run["cpu"] != "atomic"))
     return pd.DataFrame(rows)
 
@@ -141,14 +167,15 @@ def _samples(folder: Path, run: Mapping[str, Any], regions: int) -> pd.DataFrame
             f"{folder}/stats.txt has {len(blocks)} blocks where {images} images of {regions} regions "
             f"need {wanted}: the run was cut short, run it again"
         )
-    smol_classes = {function["class"] for function in run["machine"]["smol"]["functions"].values()}
-    return pd.DataFrame([block_counts(block, smol_classes) for block in blocks[:wanted]])
+    classes = {name: function["class"] for name, function in run["machine"]["smol"]["functions"].items()}
+    rows = [block_counts(block, set(classes.values())) | function_counts(block, classes) for block in blocks[:wanted]]
+    return pd.DataFrame(rows)
 
 
 def _layer(samples: pd.DataFrame, region: Mapping[str, Any], timed: bool) -> dict[str, Any]:
     """Figures of one layer from its events, a row per image."""
     warm = samples.iloc[1:] if len(samples) > 1 else samples
-    means = {column: float(warm[column].mean()) for column in (*COUNTS, *SMOL_COUNTS, *EVENTS)}
+    means = {column: float(warm[column].mean()) for column in COUNTED}
     clock = warm["cycles"] if timed else pd.Series([math.nan])
     cycles = float(clock.mean())
     slots = float(samples["smol_units"].iloc[0]) * cycles
@@ -194,7 +221,7 @@ TOTAL_KEYS = ["name", "variant", "isa", "cpu", "machine", "source", "kind", "run
 
 def totals(layers: pd.DataFrame) -> pd.DataFrame:
     """Whole networks: the sum over the layers of each run, in the order of the runs; rates are computed anew."""
-    columns = ("cycles", "cycles_low", "cycles_high", "cycles_cold", *COUNTS, *SMOL_COUNTS, *EVENTS, "macs", "bytes")
+    columns = ("cycles", "cycles_low", "cycles_high", "cycles_cold", *COUNTED, "macs", "bytes")
     sums = [column for column in columns if column in layers]
     table = layers.groupby(TOTAL_KEYS, sort=False, dropna=False)[sums].sum(min_count=1).reset_index()
     with np.errstate(divide="ignore", invalid="ignore"):

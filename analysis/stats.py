@@ -11,11 +11,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sysmol import isa
 from sysmol.analysis.moved import moved_from
 from sysmol.errors import SysmolError
 
 COUNTS = ("insts", "smol", "simd", "load", "store", "vset", "scalar", "branch")
 SMOL_COUNTS = ("smol_macs4", "smol_macs2", "smol_macs1")
+SMOL_FUNCTIONS = {row.name: f"smol_{row.name.replace('.', '_')}" for row in isa.TABLE}
+"""Column that counts each SMOL instruction, by its name."""
 EVENTS = ("fu_busy", "mispredicts", "l1i_misses", "l1d_misses", "l2_misses")
 
 _LOAD = re.compile(r"MemRead$|InstPrefetch$|Simd\w*Load$")
@@ -116,6 +119,27 @@ def block_counts(block: Mapping[str, float], smol_classes: Collection[str]) -> d
             levels = [0.0]  # the cache is there, but saw no miss
         row[column] = sum(levels) if levels else math.nan
     return row
+
+
+def function_counts(block: Mapping[str, float], classes: Mapping[str, str]) -> dict[str, float]:
+    """How often each SMOL instruction committed in a block, by column (:data:`SMOL_FUNCTIONS`).
+
+    ``classes``: the operation class of each by its name, as the machine says. The plug-in's own statistics count where
+    there are some, else the classes do; NaN where another instruction has the same class, or the machine knows none.
+    """
+    counted = any(key.endswith(".smol.units") for key in block)
+    found = {}
+    for name, column in SMOL_FUNCTIONS.items():
+        op_class = classes.get(name, "")
+        if counted:
+            own = re.compile(rf"\.smol\.{re.escape(name)}::(?!total$)")
+        elif list(classes.values()).count(op_class) == 1:
+            own = re.compile(rf"\.committedInstType::{re.escape(op_class)}$")
+        else:
+            found[column] = math.nan
+            continue
+        found[column] = sum(value for key, value in block.items() if own.search(key))
+    return found
 
 
 if not TYPE_CHECKING:  # type checkers would take every name for defined

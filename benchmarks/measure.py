@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.analysis.costs.estimate import estimate
-from sysmol.analysis.stats import block_counts, read_stats
+from sysmol.analysis.stats import SMOL_FUNCTIONS, block_counts, function_counts, read_stats
 from sysmol.benchmarks import steps
 from sysmol.benchmarks.networks import weight_bits
 from sysmol.benchmarks.peaks import peak, smol_counts, style_of
@@ -47,6 +47,7 @@ COLUMNS = (
     *("smol", "smol_all", "simd", "load", "store", "scalar", "mispredicts", "l1d_misses", "l2_misses", "weight_bits"),
     *("weight_bytes", "code_bytes", "generation_seconds", "arena_bytes", "unplanned_bytes", "images", "seed", "gem5"),
     *("network_sha256", "elf_sha256", "machine_sha256", "gem5_sha256"),
+    *SMOL_FUNCTIONS.values(),
 )
 """Columns of the CSV files (docs/benchmarks.md)."""
 
@@ -173,7 +174,10 @@ def measure_job(root: Path, job: Job) -> tuple[list[dict[str, Any]], Inputs]:
 
 COUNTED = ("cycles", "insts", "simd", "load", "store", "scalar", "mispredicts", "l1d_misses", "l2_misses")
 """Columns that come as they are from :func:`sysmol.analysis.stats.block_counts`."""
-SUMMED = (*COUNTED, "cycles_cold", "macs", "estimate", "smol", "smol_all", "weight_bytes", "code_bytes")
+SUMMED = (
+    *COUNTED, "cycles_cold", "macs", "estimate", "smol", "smol_all", "weight_bytes", "code_bytes",
+    *SMOL_FUNCTIONS.values(),
+)  # fmt: skip
 """Columns whose total is the layers' sum."""
 
 
@@ -187,7 +191,8 @@ def layer_rows(
     machine = load_machine(job.machine)
     regions = manifest["regions"]
     blocks = read_stats(run_folder / "stats.txt")
-    classes = {function["class"] for function in run["machine"]["smol"]["functions"].values()}
+    by_name = {name: function["class"] for name, function in run["machine"]["smol"]["functions"].items()}
+    classes = set(by_name.values())
     estimates = estimate(manifest_path, machine)["cycles"]
     hashes = {
         "network_sha256": manifest["network"]["sha256"],
@@ -208,7 +213,9 @@ def layer_rows(
         def mean(values: Iterable[float], over: int = len(warm)) -> float:
             return sum(values) / over
 
+        functions = [function_counts(block, by_name) for block in warm]
         row: dict[str, Any] = {column: mean(count[column] for count in counts) for column in COUNTED}
+        row |= {column: mean(count[column] for count in functions) for column in SMOL_FUNCTIONS.values()}
         row |= {
             "layer": region["name"],
             "op": region["op"],

@@ -29,6 +29,7 @@ def hwcost(
     as_json: AsJson = False,
 ) -> None:
     """Area, delay and energy of the hardware: the committed table, or points measured anew (docs/hardware-cost.md)."""
+    from sysmol import hwcost as cost_table
     from sysmol.rtl import liberty, measure, results, sources, tables
 
     if out is not None:
@@ -38,17 +39,17 @@ def hwcost(
     if not unit:
         if again or rtl is not None:
             raise SysmolError("name the unit, as in sysmol hwcost array --patterns P4 --again")
-        table = results.read()
+        table = cost_table.read()
         for title, build in tables.TABLES.items():
             head, rows = build(table)
             show_table(head, [list(row) for row in rows], title=title)
         return
-    known = patterns.upper() if patterns.upper() in results.SETS else patterns
+    known = patterns.upper() if patterns.upper() in cost_table.SETS else patterns
     point = measure.Point(unit, known, stages, script)
     if rtl is not None:
         files = sources.write(point.hardware(), rtl)
         say(f"wrote {len(files)} files to {rtl}")
     elif again:
-        say(results.again(results.read(), point))
+        say(results.again(cost_table.read(), point))
     else:
         show_table(["figure", "value"], [[name, str(value)] for name, value in measure.describe(point, liberty.load())])

@@ -120,6 +120,39 @@ def choose(
     return _result(demands, bundle_of, programme, patterns, bound, gain_weight, method, time.perf_counter() - began)
 
 
+class SetValues:
+    """What sets of patterns are worth for the same demands: the objective that :func:`choose` minimises. Sets that take
+    more than ``slack`` times the vectors of uniform 4-bit in the largest demand are not looked at."""
+
+    def __init__(self, demands: Sequence[Demand], gain_weight: float = 0.0, slack: int = 2) -> None:
+        ids = tuple(range(len(PATTERNS)))
+        _check(demands, 1, "greedy", ids, gain_weight, 1.0)
+        self.demands, self.gain_weight = demands, gain_weight
+        bundles, self._bundle_of = _merge(demands, gain_weight)
+        most = max(alone(bundle.counts, UNIFORM[4]) or 1 for bundle in bundles)
+        self._programme = Programme(bundles, ids, slack * most)
+        _settle(self._programme)
+
+    def of(self, patterns: Sequence[int], above: float = math.inf) -> float:
+        """The objective of a set; infinite where it is not below ``above``, or the set does not hold all channels in so
+        few vectors."""
+        return self._programme.objective(self._programme.reach(patterns), above)
+
+    def choice(self, patterns: Sequence[int], method: str, bound: float, seconds: float) -> Choice:
+        """The figures of a set, of which ``bound`` is known."""
+        chosen = tuple(sorted(patterns))
+        found = self.demands, self._bundle_of, self._programme, chosen, bound, self.gain_weight, method, seconds
+        return _result(*found)
+
+
+def _settle(programme: Programme) -> None:
+    """Set every bundle's lower bound, and the fewest vectors that it may need."""
+    everything = programme.reach(programme.candidates)
+    for bundle in programme.bundles:
+        bundle.lower, vectors = bundle.best(everything, programme.limit)
+        bundle.start = 1 if bundle.most_gain else vectors
+
+
 def _check(
     demands: Sequence[Demand], count: int, method: str, ids: Sequence[int], gain_weight: float, time_limit: float
 ) -> None:
@@ -173,10 +206,7 @@ def _greedy(bundles: list[Bundle], ids: tuple[int, ...], size: int) -> tuple[Pro
     first, single = _best_alone(bundles, ids)
     limits = [bundle.limit(bundle.cycles * vectors, ids) for bundle, vectors in zip(bundles, single, strict=True)]
     programme = Programme(bundles, ids, max(*limits, *single))
-    everything = programme.reach(ids)
-    for bundle in bundles:
-        bundle.lower, vectors = bundle.best(everything, programme.limit)
-        bundle.start = 1 if bundle.most_gain else vectors
+    _settle(programme)
     chosen: tuple[int, ...] = (first,)
     value = programme.objective(programme.reach(chosen))
     while len(chosen) < size and not programme.meets_bound(value):

@@ -12,10 +12,10 @@ All sums are in units of two: every product is odd, and a chunk's number of prod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sysmol.grid import PRECISIONS
 from sysmol.isa import ALIGN
 from sysmol.pattern import CHUNK_BITS
 from sysmol.rtl.compress import Bit, Tree, compress
-from sysmol.rtl.hardware import PRECISIONS
 
 NIBBLE = 4
 NIBBLES = CHUNK_BITS // NIBBLE

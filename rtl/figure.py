@@ -3,7 +3,7 @@
 from typing import Any
 from xml.sax.saxutils import escape
 
-from sysmol.rtl.results import SETS, find
+from sysmol.hwcost import SETS, find
 
 WIDTH, BAR, GAP, LEFT, TOP = 640, 20, 10, 190, 34
 LOGIC, FLOPS, OTHER, OTHER_FLOPS = "#0072B2", "#56B4E9", "#999999", "#CCCCCC"

@@ -5,10 +5,11 @@ its modules, so that the trees, selections and constants can be checked against 
 is installed. Pipeline registers do not change what is computed and are left out."""
 
 from sysmol import isa
+from sysmol.grid import PRECISIONS
 from sysmol.pattern import CHUNKS, chunk_precisions
 from sysmol.rtl import array, product
 from sysmol.rtl.circuit import ONE, ZERO, Circuit
-from sysmol.rtl.hardware import PRECISIONS, Hardware
+from sysmol.rtl.hardware import Hardware
 
 Bus = list[int]
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from sysmol.errors import SysmolError
 from sysmol.isa import TABLE
-from sysmol.pattern import CHUNKS, check_id, chunk_precisions
-
-PRECISIONS = (4, 2, 1)
+from sysmol.pattern import check_id
+from sysmol.patterns.area_budget import precisions_of
 
 INSTRUCTIONS = tuple(row.name for row in TABLE)
 ARRAY_INSTRUCTIONS = ("vmac", "vdot")
@@ -41,10 +40,7 @@ class Hardware:
 
     def chunk_precisions(self) -> tuple[tuple[int, ...], ...]:
         """Precisions that each chunk can have, widest first: what the array's area depends on."""
-        return tuple(
-            tuple(p for p in PRECISIONS if any(chunk_precisions(n)[chunk] == p for n in self.patterns))
-            for chunk in range(CHUNKS)
-        )
+        return precisions_of(self.patterns)
 
     def has(self, name: str) -> bool:
         """Whether the unit executes this instruction."""

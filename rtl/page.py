@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sysmol import hwcost
 from sysmol.files import PACKAGE, atomic_write_text
 from sysmol.machine import pattern_set
-from sysmol.rtl import figure, results, sources, tables
+from sysmol.rtl import figure, sources, tables
 from sysmol.rtl.hardware import Hardware
 
 PAGE = PACKAGE / "docs" / "hardware-cost.md"
@@ -32,7 +33,7 @@ def filled(text: str, table: dict[str, Any]) -> str:
 
 def files() -> dict[Path, str]:
     """Content of every generated file by path."""
-    table = results.read()
+    table = hwcost.read()
     modules = sources.generated(Hardware(pattern_set("P4"), cuts=("decode", "rows", "total", "product", "code")))
     sample = {SAMPLE / f"{name}.sv": modules[f"{name}.sv"] for name in SAMPLED}
     return {PAGE: filled(PAGE.read_text(encoding="utf-8"), table), FIGURE: figure.svg(table), **sample}

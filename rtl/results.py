@@ -1,7 +1,6 @@
-"""The committed cost table: which points it has, how it is made, read and made again.
+"""The committed cost table (:mod:`sysmol.hwcost`): which points it has, how it is made, and made again.
 
-Format ``sysmol-hwcost``, version 1: tools and their versions, the library's hash, the ABC scripts, the wire assumption,
-and one row per point (:func:`sysmol.rtl.measure.measure`). Making it goes on where it stopped."""
+Making it goes on where it stopped; a row is what :func:`sysmol.rtl.measure.measure` gives."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -9,17 +8,14 @@ from typing import Any
 
 from sysmol import isa
 from sysmol.errors import CheckFailed, SysmolError
-from sysmol.files import atomic_write_json, read_json
+from sysmol.files import atomic_write_json
+from sysmol.hwcost import BEST_SETS, FORMAT, MAIN_SCRIPT, SETS, VERSION, find, key, read
 from sysmol.pattern import CHUNKS, pattern_id
 from sysmol.rtl import liberty, measure, power, synthesis
 from sysmol.rtl.measure import DEPTHS, Point
 
-FORMAT, VERSION = "sysmol-hwcost", 1
-COMMITTED = Path(__file__).resolve().parent / "results" / "asap7.json"
-SETS = ("P1", "P4", "P8", "P45")
 COMPARED = ("P45", "P4", "P1")
 """Sets whose whole units, and whose arrays by all scripts, are measured: P8's chunks can hold what P4's can."""
-MAIN_SCRIPT = "balanced"
 WIRE = 0.0
 """fF of wire per driven pin: none, as in ABC's own view of a netlist. Place and route would add some."""
 TOLERANCE = 0.03
@@ -38,6 +34,8 @@ def chunk_sets() -> dict[str, tuple[int, ...]]:
     sets["2 chunks of 4, 2 and 2 of 4, 2, 1"] = (four, pattern_id(4, 4, 0), pattern_id(6, 0, 2))
     sets["8 chunks of 2"] = (pattern_id(0, CHUNKS, 0),)
     sets["8 chunks of 1"] = (pattern_id(0, 0, CHUNKS),)
+    sets["8 chunks of 2, 1"] = (pattern_id(0, CHUNKS, 0), pattern_id(0, 0, CHUNKS))
+    sets["4 chunks of 4 and 4 of 2"] = (pattern_id(4, 4, 0),)
     return sets
 
 
@@ -60,7 +58,7 @@ def plan() -> list[Point]:
 def wants_energy(point: Point) -> bool:
     """Whether a point's energy is simulated: by all scripts where ratios are formed, else by the main one."""
     main_depth = (point.unit, point.stages) == ("array", 3)
-    if point.patterns not in ("", "P45") and not (point.patterns in SETS and main_depth):
+    if point.patterns not in ("", "P45") and not (point.patterns in (*SETS, *BEST_SETS.values()) and main_depth):
         return False
     return point.script == MAIN_SCRIPT or (point.unit, point.patterns) in (("sdot", ""), ("array", "P45"))
 
@@ -83,21 +81,6 @@ def empty() -> dict[str, Any]:
     }
 
 
-def read(path: Path = COMMITTED) -> dict[str, Any]:
-    """A cost table; :class:`SysmolError` where it is absent, or of another instruction set."""
-    table = read_json(path, FORMAT, VERSION)
-    if table["instructions"] != isa.FINGERPRINT:
-        raise SysmolError(
-            f"{path} was measured for the instruction table {table['instructions']}, not {isa.FINGERPRINT}"
-        )
-    return table
-
-
-def key(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What tells points apart."""
-    return row["unit"], row["patterns"], row["stages"], row["script"]
-
-
 def make(path: Path, points: Sequence[Point], report: Callable[[str], None]) -> dict[str, Any]:
     """Measure the points that the file at ``path`` has not yet, saving after each."""
     table = empty()
@@ -116,15 +99,6 @@ def make(path: Path, points: Sequence[Point], report: Callable[[str], None]) -> 
         atomic_write_json(path, table)
         report(point.name)
     return table
-
-
-def find(table: dict[str, Any], unit: str, patterns: str, stages: int, script: str = MAIN_SCRIPT) -> dict[str, Any]:
-    """Row of a point; :class:`SysmolError` where the table has it not."""
-    for row in table["points"]:
-        if key(row) == (unit, patterns, stages, script):
-            found: dict[str, Any] = row
-            return found
-    raise SysmolError(f"the cost table has no point {unit} {patterns} {stages} {script}: measure it")
 
 
 def again(table: dict[str, Any], point: Point) -> str:

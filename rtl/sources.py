@@ -8,9 +8,10 @@ from pathlib import Path
 
 from sysmol import isa
 from sysmol.files import atomic_write_text
+from sysmol.grid import PRECISIONS
 from sysmol.pattern import CHUNKS, chunk_precisions, pattern_name
 from sysmol.rtl import array, int8, product
-from sysmol.rtl.hardware import CUTS, INSTRUCTIONS, PRECISIONS, Hardware
+from sysmol.rtl.hardware import CUTS, INSTRUCTIONS, Hardware
 from sysmol.rtl.systemverilog import head, module, tree_body
 
 VERILOG = Path(__file__).resolve().parent / "verilog"

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sysmol.machine import pattern_set
+from sysmol.hwcost import BEST_SETS, MAIN_SCRIPT, SETS, energy, find
+from sysmol.machine import load_machine, pattern_set
 from sysmol.pattern import CHUNK_BITS, CHUNKS, PATTERNS, chunk_precisions
-from sysmol.rtl import results
+from sysmol.rtl import latency, results
 from sysmol.rtl.hardware import Hardware
-from sysmol.rtl.results import MAIN_SCRIPT, SETS, find
 
 MACS = {"sdot": 16, "smmla": 32, "fma4": 4}
 """Products per instruction of the units that the SMOL unit is compared with."""
@@ -21,14 +21,6 @@ def products(instruction: str, bits: int) -> int:
     if instruction in ("vmac", "vdot"):
         return CHUNKS * CHUNK_BITS // bits
     return {4: 8, 2: 16, 1: 16}[bits]
-
-
-def energy(row: dict[str, Any], instruction: str, selector: str, operands: str = "uniform") -> float | None:
-    """pJ of an instruction at a point; None where it was not simulated."""
-    for case in row.get("energy", []):
-        if (case["instruction"], case["selector"], case["operands"]) == (instruction, selector, operands):
-            return float(case["pj"])
-    return None
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -72,15 +64,17 @@ def costs(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[str], 
         "pJ (4, 2, 1 bits)",
     ]
     order = list(UNIT_NAMES)
-    rows = [row for row in table["points"] if row["script"] == script and row["patterns"] in ("", *SETS)]
-    rows.sort(key=lambda r: (order.index(r["unit"]), SETS.index(r["patterns"]) if r["patterns"] else 0, r["stages"]))
+    sets = {"": "", **{name: name for name in SETS}, **{key: name for name, key in BEST_SETS.items()}}
+    places = list(sets)
+    rows = [row for row in table["points"] if row["script"] == script and row["patterns"] in sets]
+    rows.sort(key=lambda r: (order.index(r["unit"]), places.index(r["patterns"]), r["stages"]))
     cells = []
     for row in rows:
         found = [value for value in _of_row(row)[1] if value is not None]
         cells.append(
             [
                 UNIT_NAMES[row["unit"]],
-                row["patterns"],
+                sets[row["patterns"]],
                 str(row["stages"]),
                 number(row["logic_um2"], 1),
                 number(row["flop_um2"], 1),
@@ -177,7 +171,24 @@ def chunk_costs(table: dict[str, Any]) -> tuple[list[str], Rows]:
     return head, cells
 
 
-TABLES = {"costs": costs, "ratios": ratios, "equal area": equal_area, "chunks": chunk_costs}
+def latencies(table: dict[str, Any]) -> tuple[list[str], Rows]:
+    """Cycles of every instruction that follow from the table, and beside them those of the machine as it stands."""
+    names = list(latency.UNITS)
+    cells = []
+    for each in latency.calibrations():
+        now, found = load_machine(each.like), each.latencies(table)
+        pairs = [f"{found[name]} ({now.smol_latency(name)})" for name in names]
+        cells.append([f"`{each.name}`", f"{each.cycles}, {each.unit}", *pairs])
+    return ["machine", "cycles, and of what", *names], cells
+
+
+TABLES = {
+    "costs": costs,
+    "ratios": ratios,
+    "equal area": equal_area,
+    "chunks": chunk_costs,
+    "latencies": latencies,
+}
 
 
 def markdown(head: Sequence[str], rows: Rows) -> str:

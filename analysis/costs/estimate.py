@@ -35,7 +35,7 @@ from sysmol.analysis.costs.layers import network_cost
 from sysmol.analysis.costs.protocol import NetworkCost
 from sysmol.analysis.costs.quantity import Kind
 from sysmol.analysis.costs.workload import Workload
-from sysmol.analysis.runs import region_bytes
+from sysmol.analysis.runs import region_bytes, region_style
 from sysmol.analysis.stats import EVENTS
 from sysmol.machine import Machine
 from sysmol.network.operations import operation
@@ -91,10 +91,11 @@ def estimate(manifest_path: str | Path, machine: Machine) -> pd.DataFrame:
     """The table of one executable on a machine, a row per region; the columns of
     :func:`sysmol.analysis.runs.load_run`. :class:`~sysmol.errors.SysmolError` where it does not run there.
     """
-    return _table(Workload.compiled(manifest_path), machine)
+    return table_of(Workload.compiled(manifest_path), machine)
 
 
-def _table(workload: Workload, machine: Machine) -> pd.DataFrame:
+def table_of(workload: Workload, machine: Machine) -> pd.DataFrame:
+    """As :func:`estimate`, of a workload."""
     workload.check_runs_on(machine)
     manifest = workload.manifest
     facts = {
@@ -122,6 +123,7 @@ def _row(region: Mapping[str, Any], isa: str, machine: Machine) -> dict[str, Any
     return {
         "layer": region["name"],
         "op": region["op"],
+        "style": region_style(region),
         "images": 0,
         "cycles": float(cycles),
         "cycles_low": low * cycles,
@@ -152,4 +154,4 @@ class Estimate:
 
     def cost(self, workload: Workload, machine: Machine) -> NetworkCost:
         """Cycles of a compiled network's layers."""
-        return network_cost(_table(workload, machine))
+        return network_cost(table_of(workload, machine))

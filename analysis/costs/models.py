@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from sysmol.analysis.costs.area import Area
+from sysmol.analysis.costs.energy.model import Energy
 from sysmol.analysis.costs.estimate import Estimate
 from sysmol.analysis.costs.gem5 import Gem5
 from sysmol.analysis.costs.protocol import CostModel, NetworkCost
@@ -12,7 +15,7 @@ from sysmol.analysis.costs.workload import Workload
 from sysmol.errors import SysmolError
 from sysmol.machine import Machine
 
-MODELS: dict[str, Callable[..., CostModel]] = {Estimate.name: Estimate, Gem5.name: Gem5}
+MODELS: dict[str, Callable[..., CostModel]] = {each.name: each for each in (Estimate, Gem5, Energy, Area)}
 """What makes a model, by its name: ``MODELS["gem5"](run=folder)``."""
 
 
@@ -36,3 +39,11 @@ def cost(name: str, workload: Workload, machine: Machine, **options: Any) -> Net
     if stronger:
         raise ValueError(f"the cost model {name!r} gives figures as {stronger[0]}, but it is one of {model.kind}")
     return found
+
+
+def every_cost(workload: Workload, machine: Machine, run: Path | None = None) -> NetworkCost:
+    """Cycles, energy and area from the built-in models: of gem5's ``run`` folder, else of the estimate."""
+    events: dict[str, Any] = {} if run is None else {"run": run}
+    cycles = cost(Estimate.name if run is None else Gem5.name, workload, machine, **events)
+    energy = cost(Energy.name, workload, machine, **events)
+    return cycles.completed_by(energy).completed_by(cost(Area.name, workload, machine))

@@ -56,6 +56,8 @@ class NetworkCost:
     shared_area: Figure = field(default_factory=lambda: absent("area"))
     whole_cycles: Quantity | None = None
     """Cycles of all layers, where their source knows the sum better than its parts."""
+    whole_energy: Quantity | None = None
+    """The same of the energy."""
 
     @property
     def cycles(self) -> Figure:
@@ -65,7 +67,7 @@ class NetworkCost:
     @property
     def energy(self) -> Figure:
         """Of all layers, for one image."""
-        return add(layer.energy for layer in self.layers)
+        return self.whole_energy or add(layer.energy for layer in self.layers)
 
     @property
     def area(self) -> Figure:
@@ -110,8 +112,9 @@ class NetworkCost:
             for mine, theirs in zip(self.layers, other.layers, strict=True)
         )
         shared = _first(self.shared_area, other.shared_area)
-        whole = other.whole_cycles if isinstance(self.cycles, Absent) else None
-        return replace(self, layers=layers, shared_area=shared, whole_cycles=self.whole_cycles or whole)
+        cycles = other.whole_cycles if isinstance(self.cycles, Absent) else self.whole_cycles
+        energy = other.whole_energy if isinstance(self.energy, Absent) else self.whole_energy
+        return replace(self, layers=layers, shared_area=shared, whole_cycles=cycles, whole_energy=energy)
 
 
 def _first(one: Figure, other: Figure) -> Figure:

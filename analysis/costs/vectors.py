@@ -24,14 +24,14 @@ tensor saves by packing fewer vectors is not counted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sysmol.analysis.costs.estimate import Estimate, bounds
-from sysmol.analysis.costs.gem5 import Gem5
-from sysmol.analysis.costs.protocol import CostModel
-from sysmol.analysis.costs.quantity import Quantity
+from sysmol.analysis.costs.estimate import bounds
+from sysmol.analysis.costs.models import every_cost
+from sysmol.analysis.costs.protocol import NetworkCost
+from sysmol.analysis.costs.quantity import Absent, Quantity
 from sysmol.analysis.costs.workload import Workload
 from sysmol.analysis.moved import moved_from
 from sysmol.errors import SysmolError
@@ -59,7 +59,8 @@ class VectorCost:
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs by layer name of the network file. ``source``: ``estimate``, or gem5's version and core model."""
+    """Costs by layer name of the network file. ``source``: ``estimate``, or gem5's version and core model. ``network``:
+    cycles, energy and area by the cost protocol, where the costs were computed and not read."""
 
     name: str
     variant: str
@@ -67,6 +68,7 @@ class Costs:
     machine: str
     source: str
     layers: dict[str, VectorCost]
+    network: NetworkCost | None = field(default=None, compare=False)
 
     @property
     def cycles(self) -> float:
@@ -77,6 +79,18 @@ class Costs:
     def per_vector(self) -> dict[str, float]:
         """``cycles_per_vector`` of the layers that have one."""
         return {n: c.cycles_per_vector for n, c in self.layers.items() if c.cycles_per_vector is not None}
+
+    def weights(self, objective: str) -> dict[str, float]:
+        """``per_vector`` in the unit of an objective, ``cycles`` or ``energy``: of a layer's energy the same share
+        depends on vectors as of its cycles. :class:`SysmolError` where there is no energy, with the reason."""
+        if objective == "cycles":
+            return self.per_vector
+        assert self.network is not None, "costs that were read have no energy"
+        if isinstance(self.network.energy, Absent):
+            raise SysmolError(f"no energy of {self.name} on {self.machine}: {self.network.energy.reason}")
+        layers = self.network.layers
+        energies = {layer.layer: layer.energy.value for layer in layers if isinstance(layer.energy, Quantity)}
+        return {n: cost * energies[n] / self.layers[n].cycles for n, cost in self.per_vector.items()}
 
     def write(self, path: str | Path) -> Path:
         """Store as JSON, atomically."""
@@ -103,8 +117,7 @@ def layer_costs(manifest_path: str | Path, machine: Machine, run: str | Path | N
     """
     workload = Workload.compiled(manifest_path)
     workload.check_runs_on(machine)
-    model: CostModel = Estimate() if run is None else Gem5(Path(run))
-    net, found = workload.network, model.cost(workload, machine)
+    net, found = workload.network, every_cost(workload, machine, None if run is None else Path(run))
     inputs = {layer.name: net.tensors[layer.input] for layer in net.layers}
     costs = {}
     for region, cost in zip(workload.manifest["regions"], found.layers, strict=True):
@@ -119,7 +132,8 @@ def layer_costs(manifest_path: str | Path, machine: Machine, run: str | Path | N
         vectors = registers(x.patterns, x.used_slots)
         share = fixed_share(region, x.channels, x.patterns, machine)
         costs[cost.layer] = VectorCost(cycles, vectors, (1 - share) * cycles / vectors)
-    return Costs(found.name, found.variant, found.isa, machine.name, found.sources, costs)
+    source = found.cycles.source if isinstance(found.cycles, Quantity) else ""
+    return Costs(found.name, found.variant, found.isa, machine.name, source, costs, found)
 
 
 def fixed_share(region: Mapping[str, Any], channels: int, patterns: Sequence[int], machine: Machine) -> float:

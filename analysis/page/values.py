@@ -47,3 +47,8 @@ def size(count: float) -> str:
 def times(factor: float | None) -> str:
     """``9.4321`` -> ``9.4x``."""
     return "–" if factor is None or math.isnan(factor) else f"{factor:.1f}x" if factor >= 1.95 else f"{factor:.2f}x"
+
+
+def microjoules(value: float, low: float, high: float) -> str:
+    """An energy in pJ with the ends of its interval, never without: ``12.3 (9.8 to 15.1) uJ``."""
+    return f"{value / 1e6:,.3g} ({low / 1e6:,.3g} to {high / 1e6:,.3g}) uJ"

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from sysmol import hwcost
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.rtl import liberty, measure, netlist, page, power, results, synthesis, tables, timing
 from sysmol.rtl.hardware import Hardware
@@ -19,7 +20,7 @@ def library():
 
 @pytest.fixture(scope="module")
 def table():
-    return results.read()
+    return hwcost.read()
 
 
 def test_library(library):
@@ -93,7 +94,7 @@ def test_netlists_with_foreign_cells_are_refused(library):
 
 def test_committed_table_is_of_this_instruction_set_and_these_sources(table):
     assert table["library"]["sha256"] == liberty.load().sha256
-    assert {results.key(row) for row in table["points"]} == {
+    assert {hwcost.key(row) for row in table["points"]} == {
         (point.unit, point.patterns, point.stages, point.script) for point in results.plan()
     }
     for row in table["points"]:
@@ -107,7 +108,7 @@ def test_page_figure_and_sample_are_made_of_the_table():
 
 
 def test_more_precisions_cost_more_and_more_patterns_hardly(table):
-    one, four, all_of_them = (results.find(table, "array", name, 1)["logic_um2"] for name in ("P1", "P4", "P45"))
+    one, four, all_of_them = (hwcost.find(table, "array", name, 1)["logic_um2"] for name in ("P1", "P4", "P45"))
     assert one < four <= all_of_them * 1.01
     assert all_of_them / four < 1.05 < four / one
 
@@ -159,6 +160,6 @@ def test_a_point_made_again_is_identical(table):
         "pyosys": synthesis.version()
     }
     changed = json.loads(json.dumps(table))
-    results.find(changed, "pack", "", 2)["logic_um2"] += 50
+    hwcost.find(changed, "pack", "", 2)["logic_um2"] += 50
     with pytest.raises(CheckFailed):
         results.again(changed, measure.Point("pack", "", 2, "balanced"))

@@ -1,0 +1,117 @@
+"""Tables of docs/hardware-cost.md and docs/energy.md that need results: pattern sets by area, energy of networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from sysmol import hwcost
+from sysmol.analysis.costs.energy.constants import cores
+from sysmol.analysis.costs.energy.model import Energies, Interval, network_energy, ratio
+from sysmol.analysis.costs.quantity import Absent
+from sysmol.analysis.markdown import table as markdown
+from sysmol.analysis.page.values import microjoules, percent
+from sysmol.machine import load_machine
+from sysmol.pattern import pattern_name
+
+Frame = pd.DataFrame
+NETWORKS = ("resnet8", "mobilenetv2_stem2")
+BASE = "int8"
+STAGES = 3
+"""Of the arrays beside each other: the depth at sdot's clock."""
+
+
+def pattern_area(data: dict[str, Frame]) -> str:
+    """The named sets and the best ones, by area: cycles, what a chunk can hold, measured area."""
+    rows = []
+    costs = hwcost.read()
+    for row in data["pattern_area"].query("kind != 'front'").to_dict("records"):
+        ids = tuple(map(int, str(row["patterns"]).split()))
+        patterns = " ".join(map(pattern_name, ids)) if len(ids) <= 8 else f"{len(ids)} patterns"
+        chunks = " ".join(str(held).replace("/", "") for held in row["chunks"].split())
+        measured = _measured(costs, str(row["name"]), ids)
+        rows.append([row["name"], patterns, chunks, f"{row['area_um2']:.0f}", measured, f"{row['over_p45']:+.1%}"])
+    head = ["set", "patterns", "what chunks 0 to 7 hold", "um2, sum of chunks", "um2, synthesised", "cycles over P45's"]
+    return markdown(head, rows)
+
+
+def _measured(costs: dict[str, Any], name: str, ids: tuple[int, ...]) -> str:
+    """Logic of the one-stage array with these patterns, where the table has it."""
+    for key in (name, ",".join(map(str, ids))):
+        for row in costs["points"]:
+            if hwcost.key(row) == ("array", key, 1, hwcost.MAIN_SCRIPT):
+                return f"{row['logic_um2']:.0f}"
+    return ""
+
+
+def energies(table: Frame) -> dict[tuple[str, str, str], Energies]:
+    """Energies by network, variant and ISA, of what ran to the end."""
+    found = {}
+    machine = load_machine("o3-n1")
+    good = table[(table["status"] == "ok") & (table["layer"] != "total") & (table["machine"] == machine.name)]
+    for key, rows in good.groupby(["network", "variant", "isa"], sort=False):
+        records = [row | {"cpu": "o3", "source": f"gem5 {row['gem5']} o3"} for row in rows.to_dict("records")]
+        each = network_energy(records, machine)
+        if not isinstance(each, Absent):
+            found[str(key[0]), str(key[1]), str(key[2])] = each
+    return found
+
+
+def energy(data: dict[str, Frame]) -> str:
+    """Energy per image of whole networks, how many times it int8's is, and where it goes."""
+    known = energies(data["kernels"])
+    cycles = data["kernels"].query("layer == 'total'").set_index(["network", "variant", "isa"])["cycles"]
+    rows = []
+    for (network, variant, isa), each in known.items():
+        if network not in NETWORKS:
+            continue
+        base, gain = known.get((network, BASE, isa)), "–"
+        if base is not None and variant != BASE:
+            found = ratio(base, each)
+            gain = f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+        faster = cycles.get((network, BASE, isa), math.nan) / cycles.get((network, variant, isa), math.nan)
+        total = Interval.of(each.total)
+        parts = [percent(share.value, 1) for share in each.shares().values()]
+        joules = microjoules(total.value, total.low, total.high)
+        rows.append([network, variant, isa, joules, gain, f"{faster:.2f}", *parts])
+    head = ["network", "variant", "ISA", "energy per image", "energy of int8 over it", "cycles of int8 over it"]
+    return markdown([*head, "background", "instructions", "arithmetic", "caches", "DRAM"], rows)
+
+
+def energy_convolutions(data: dict[str, Frame]) -> str:
+    """The same of the networks that are one kind of layer, without shares."""
+    known = energies(data["kernels"])
+    rows = []
+    for (network, variant, isa), each in known.items():
+        if network in NETWORKS:
+            continue
+        base = known.get((network, BASE, isa))
+        found = ratio(base, each) if base is not None and variant != BASE else None
+        gain = "–" if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+        total = Interval.of(each.total)
+        rows.append([network, variant, isa, microjoules(total.value, total.low, total.high), gain])
+    return markdown(["network", "variant", "ISA", "energy per image", "energy of int8 over it"], rows)
+
+
+def energy_constants(_: dict[str, Frame]) -> str:
+    """Every constant with its range and source."""
+    rows: list[Sequence[Any]] = []
+    for core in cores():
+        for name, constant in core.constants.items():
+            between = f"{constant['low']:,g} to {constant['high']:,g} {constant['unit']}"
+            rows.append([core.name, name, between, f"{constant['source']}. {constant['note']}"])
+        if core.power is not None:
+            between = f"{core.power['low']:,g} to {core.power['high']:,g} {core.power['unit']}"
+            rows.append([core.name, "power", between, f"{core.power['source']}. {core.power['note']}"])
+    return markdown(["core", "constant", "range", "source"], rows)
+
+
+TABLES = {
+    "pattern-area": ("pattern_area", pattern_area),
+    "energy": ("kernels", energy),
+    "energy-convolutions": ("kernels", energy_convolutions),
+    "energy-constants": ("kernels", energy_constants),
+}
