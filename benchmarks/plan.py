@@ -7,6 +7,7 @@ from sysmol.benchmarks.shapes import load_shapes
 from sysmol.isas import ISAS
 
 MACHINE = "o3-n1"
+RTL_MACHINES = ("o3-n1-sdot2", "o3-n1-sdot3")
 HARDWARE = "P4"
 """Patterns of the simulated hardware wherever SMOL instructions run."""
 
@@ -43,6 +44,11 @@ def jobs_of(shapes: str, variants: Sequence[Variant], machine: str = MACHINE) ->
         for isa in ISAS
         if ONLY.get(variant, isa) == isa
     ]
+
+
+def latency_jobs() -> list[Job]:
+    """ResNet-8 with SMOL latencies that follow from RTL, for an sdot of 2 and of 3 cycles (docs/hardware-cost.md)."""
+    return [job for machine in RTL_MACHINES for job in jobs_of("resnet8", MAIN, machine)]
 
 
 def kernel_jobs() -> list[Job]:
