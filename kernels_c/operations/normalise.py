@@ -52,7 +52,7 @@ class Normalisation(Kernel):
             with em.loop("oy", t.height), em.loop("ox", t.width):
                 corner = plus(source.start(), times("oy", source.row_bytes), times("ox", source.pixel_bytes))
                 em.line(f"const uint8_t *pixel = in + {corner};", scalar=3)
-                em.line("int64_t sum = 0, squares = 0;")
+                em.line("int64_t sum = 0, squares = 0;" if self.centred else "int64_t squares = 0;")
                 for first, count in segments(self.blocks):
                     with em.block():
                         self._sums(em, Tile(first, 1, "t", count, ((0, 0),)))
@@ -89,7 +89,9 @@ class Normalisation(Kernel):
 
     def _sums(self, em: Emitter, tile: Tile) -> None:
         per = len(self.blocks[tile.first].groups)
-        em.line("vec s = v_zero(), q = v_zero();")
+        sums = [("sum", "s", "(int32_t)"), ("squares", "q", "(uint32_t)")][0 if self.centred else 1 :]
+        for _, name, _ in sums:
+            em.line(f"vec {name} = v_zero();")
         with em.loop("t", tile.times):
             at = plus("pixel", self.epilogue.block_at(self.source, tile, 0))
             em.line(f"const uint8_t *at = {at};", scalar=1)
@@ -100,14 +102,14 @@ class Normalisation(Kernel):
                     place = plus(f"{self.name}_mask{tile.first}", times("t", 16 * per), 16 * g)
                     em.line(f"const vec x{g} = v_and({x}, v_load({place}));")
                     x = f"x{g}"
-                em.line(f"s = v_add(s, {x});")
+                if self.centred:
+                    em.line(f"s = v_add(s, {x});")
                 em.line(f"q = v_mla(q, {x}, {x});")
-        em.line("uint8_t lanes[32];")
-        em.line("v_store(lanes, s);")
-        em.line("v_store(lanes + 16, q);")
-        with em.loop("lane", 4):
-            em.line("sum += m_get_s32(lanes, lane);", scalar=1)
-            em.line("squares += (uint32_t)m_get_s32(lanes, 4 + lane);", scalar=1)
+        em.line("uint8_t lanes[16];")
+        for total, name, kind in sums:
+            em.line(f"v_store(lanes, {name});")
+            with em.loop("lane", 4):
+                em.line(f"{total} += {kind}m_get_s32(lanes, lane);", scalar=1)
 
     def _block(self, em: Emitter, tile: Tile) -> None:
         groups = range(len(self.blocks[tile.first].groups))
