@@ -34,6 +34,8 @@ def estimate_(
 ) -> None:
     """Estimate cycles per layer without gem5."""
     from sysmol.analysis.costs.estimate import estimate
+    from sysmol.analysis.costs.models import every_cost
+    from sysmol.analysis.costs.workload import Workload
     from sysmol.analysis.runs import totals
     from sysmol.machine import load_machine
 
@@ -41,6 +43,9 @@ def estimate_(
     layers = estimate(manifest, described)
     show_layers(layers)
     say(f"estimate: {totals(layers)['cycles'].iloc[0]:,.0f} cycles per image on {described.name}; not simulated")
+    cost = every_cost(Workload.compiled(manifest), described)
+    say(f"energy: {cost.energy}")
+    say(f"area of the SMOL units: {cost.area}")
 
 
 @commands.command(rich_help_panel=PANEL)
@@ -77,6 +82,10 @@ def patterns(
         ),
     ] = None,
     count: Annotated[list[int] | None, typer.Option(min=1, max=45, help=f"{COUNT_HELP}; may be repeated.")] = None,
+    area: Annotated[
+        list[float] | None,
+        typer.Option(min=0, metavar="UM2", help="The best patterns within this array area instead; may be repeated."),
+    ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,9 +98,11 @@ def patterns(
     as_json: AsJson = False,
 ) -> None:
     """Choose the best of the 45 precision patterns for trained networks (docs/patterns.md)."""
+    from sysmol.analysis.costs.area import chunk_area
     from sysmol.analysis.costs.vectors import read_costs
     from sysmol.network import load
     from sysmol.pattern import pattern_name
+    from sysmol.patterns.area_budget import choose_within_area
     from sysmol.patterns.demands import network_demands
     from sysmol.patterns.selection import choose
 
@@ -104,13 +115,26 @@ def patterns(
         for demand in network_demands(load(path), own.per_vector if own else None)
     ]
     rows: list[list[Any]] = []
-    for number in count or [4, 8, 45]:
+    chunks = chunk_area()
+    for budget in area or []:
+        found = choose_within_area(demands, chunks, budget)
+        chosen = " ".join(pattern_name(i) for i in found.patterns)
+        size, figures = (
+            chunks.of(found.patterns),
+            [sum(found.vectors), found.cycles, "optimal", round(found.seconds, 2)],
+        )
+        rows.append([len(found.patterns), f"{budget:g} um2", chosen, size, *figures])
+    for number in count or ([] if area else [4, 8, 45]):
         for name in method or ["milp", "greedy"]:
             found = choose(demands, number, name, time_limit=time_limit)
             chosen = " ".join(pattern_name(i) for i in found.patterns)
             proof = "optimal" if found.optimal else f"within {found.gap:.2%}"
-            rows.append([number, name, chosen, sum(found.vectors), found.cycles, proof, round(found.seconds, 2)])
+            size, figures = (
+                chunks.of(found.patterns),
+                [sum(found.vectors), found.cycles, proof, round(found.seconds, 2)],
+            )
+            rows.append([number, name, chosen, size, *figures])
     unit = "cycles" if known else "SMOL instructions"
     sources = ", ".join(f"{found.source} on {found.machine}" for found in known) or "no costs given"
-    columns = ["N", "method", "patterns", "vectors", unit, "proof", "seconds"]
+    columns = ["N", "method", "patterns", "array, um2", "vectors", unit, "proof", "seconds"]
     show_table(columns, rows, title=f"{len(demands)} channel orders; {unit} that depend on vectors ({sources})")

@@ -3,6 +3,7 @@
 ``python -m sysmol.rtl.page`` writes them, ``--check`` compares instead and exits with status 1 on a difference.
 """
 
+import csv
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from sysmol.rtl.hardware import Hardware
 
 PAGE = PACKAGE / "docs" / "hardware-cost.md"
 FIGURE = PACKAGE / "docs" / "figures" / "hardware-cost.svg"
+FRONT = PACKAGE.parent / "results" / "pattern_area.csv"
+FRONT_FIGURE = PACKAGE / "docs" / "figures" / "pattern-area.svg"
 SAMPLE = PACKAGE / "rtl" / "sample"
 SAMPLED = ("smol_pkg", "smol_decode", "smol_lanes", "smol_lane_0", "smol_chunk_421", "nibble_product")
 """Generated modules that are committed for reading, as a unit with P4 has them."""
@@ -36,7 +39,10 @@ def files() -> dict[Path, str]:
     table = hwcost.read()
     modules = sources.generated(Hardware(pattern_set("P4"), cuts=("decode", "rows", "total", "product", "code")))
     sample = {SAMPLE / f"{name}.sv": modules[f"{name}.sv"] for name in SAMPLED}
-    return {PAGE: filled(PAGE.read_text(encoding="utf-8"), table), FIGURE: figure.svg(table), **sample}
+    with FRONT.open(encoding="utf-8", newline="") as stream:
+        front = figure.front_svg(list(csv.DictReader(stream)))
+    page = filled(PAGE.read_text(encoding="utf-8"), table)
+    return {PAGE: page, FIGURE: figure.svg(table), FRONT_FIGURE: front, **sample}
 
 
 def main(arguments: list[str]) -> int:
