@@ -26,7 +26,6 @@ from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_text
 from sysmol.pattern import UNIFORM
 from sysmol.patterns.slots import Cover
-from sysmol.train.frontend.data import to_real
 from sysmol.train.quantise.allocate import (
     allocate,
     learned_scores,
@@ -91,7 +90,7 @@ def measure(pipeline: Pipeline, count: int, say: Any = print) -> pd.DataFrame:
     prepared, _ = pipeline.noise()
     scores = learned_scores(prepared)
     basis, whole = predicted_loss(prepared, scores, uniform_covers(prepared, [UNIFORM[2]], 2)), uniform_cost(prepared)
-    images = to_real(pipeline.data.train_images[-count:])
+    images = pipeline.data.real(pipeline.data.train_images[-count:])
     labels = torch.from_numpy(pipeline.data.train_labels[-count:])
     rows: list[dict[str, Any]] = []
     seen = set()

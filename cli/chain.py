@@ -14,17 +14,22 @@ from sysmol.cli.options import (
     PRESET_HELP,
     PROCESSORS,
     ClusterAddress,
+    Deviation,
     Device,
+    Edges,
     Gem5,
     Isa,
     Jobs,
+    LayerBits,
     MachineName,
+    Mean,
     ModelName,
     NoGem5,
     Seed,
     Threads,
     check_dataset,
     moved,
+    normalisation_of,
     out_option,
     use_threads,
 )
@@ -108,6 +113,10 @@ def codesign(
     gem5: Gem5 = None,
     no_gem5: NoGem5 = False,
     seed: Seed = 0,
+    edges: Edges = "8",
+    layer: LayerBits = None,
+    mean: Mean = "",
+    std: Deviation = "",
     device: Device = "auto",
     threads: Threads = 0,
     patterns: Annotated[str | None, moved("--patterns", "--count VALUE: the number of patterns to choose")] = None,
@@ -117,11 +126,13 @@ def codesign(
     from sysmol.search.codesign import page
     from sysmol.search.codesign.loop import Loop, Row
     from sysmol.search.codesign.settings import Settings
+    from sysmol.train.frontend.policy import layer_bits
 
     use_threads(threads)
     settings = Settings(
         dataset=dataset, model=model, preset=preset, isa=isa, machine=machine, patterns=count, rounds=rounds,
         drop=drop, seed=seed, noise_epochs=noise_epochs, tune_epochs=tune_epochs, use_gem5=not no_gem5, device=device,
+        layer_bits=layer_bits(edges, layer or ()), normalisation=normalisation_of(mean, std),
     )  # fmt: skip
     rows: list[Row] = []
     for row in Loop(out, settings, say, gem5=gem5).rows():

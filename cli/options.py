@@ -66,6 +66,48 @@ ClusterAddress = Annotated[
     str, typer.Option("--cluster", help="Dask scheduler: tcp://HOST:PORT, its JSON file, or local (docs/cluster.md).")
 ]
 
+# --- how networks are trained ----------------------------------------------------------------------------------------
+
+Edges = Annotated[
+    str,
+    typer.Option("--edges", metavar="BITS", help="Of the first and the last layer: 8, 4, 2, 1, or same as the others."),
+]
+LayerBits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer", metavar="NAME=BITS", help="Bits of a layer (pattern of names): 8, 4, 2, 1 or same; may be repeated."
+    ),
+]
+Mean = Annotated[
+    str,
+    typer.Option(
+        "--mean",
+        metavar="M[,M...]",
+        help="With --std, one number or one per channel: pixels stand for (x / 255 - mean) / std "
+        "(default: what the .npz file says, or (x - 128) / 64).",
+    ),
+]
+Deviation = Annotated[str, typer.Option("--std", metavar="S[,S...]", help="See --mean.")]
+
+
+def normalisation_of(mean: str, deviation: str) -> Any:
+    """The :class:`sysmol.network.Normalisation` of ``--mean`` and ``--std``, None without them."""
+    if not mean and not deviation:
+        return None
+    if not mean or not deviation:
+        raise SysmolError("--mean and --std belong together")
+    from sysmol.train.frontend.data import unit_normalisation
+
+    return unit_normalisation(_numbers("--mean", mean), _numbers("--std", deviation), "--mean and --std")
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(each) for each in text.split(",")]
+    except ValueError:
+        raise SysmolError(f"{option} {text!r}: numbers with commas between them are needed") from None
+
+
 # --- machines and simulators -----------------------------------------------------------------------------------------
 
 Isa = Literal["arm", "riscv"]

@@ -12,11 +12,16 @@ from sysmol.cli.options import (
     MOST_SEED,
     PRESET_HELP,
     ClusterAddress,
+    Deviation,
     Device,
+    Edges,
+    LayerBits,
+    Mean,
     ModelName,
     Seed,
     Threads,
     check_dataset,
+    normalisation_of,
     out_option,
     use_threads,
 )
@@ -37,17 +42,25 @@ def train(
         list[str] | None,
         typer.Option(help="What to make, such as w2 or P4-1.5; may be repeated (default: fp32, int8, w4, mixed)."),
     ] = None,
+    edges: Edges = "8",
+    layer: LayerBits = None,
+    mean: Mean = "",
+    std: Deviation = "",
     device: Device = "auto",
     threads: Threads = 0,
     as_json: AsJson = False,
 ) -> None:
     """Train a network in full precision and, from there, in other variants; export each."""
+    from sysmol.train.frontend.policy import layer_bits
     from sysmol.train.recipes.pipeline import VARIANTS
     from sysmol.workbench.steps import train as step
     from sysmol.workbench.training import train_into
 
     use_threads(threads)
-    task = step.task(dataset, model, preset, seed, variant or VARIANTS, device)
+    normalisation = normalisation_of(mean, std)
+    task = step.task(
+        dataset, model, preset, seed, variant or VARIANTS, device, layer_bits(edges, layer or ()), normalisation
+    )
     metrics = train_into(out, task)
     columns = ["network", "accuracy (fp32)", "accuracy (float)", "accuracy (integers)", "bits/parameter"]
     accuracies = ("accuracy_fp32", "accuracy_float", "accuracy_integer")

@@ -29,7 +29,7 @@ from sysmol.patterns.selection import Choice, Demand, choose
 from sysmol.search.codesign.descent import Descent, Limits
 from sysmol.search.codesign.measure import Bench
 from sysmol.search.codesign.settings import Settings
-from sysmol.train.frontend.data import Dataset, load, source_files, to_real
+from sysmol.train.frontend.data import Dataset, load, source_files
 from sysmol.train.quantise.allocate import (
     allocate,
     learned_scores,
@@ -132,7 +132,9 @@ class Loop:
         self.pipeline = build_pipeline(
             self.data,
             settings.model,
-            schedule_of(settings.schedule),
+            replace(
+                schedule_of(settings.schedule), layer_bits=settings.layer_bits, normalisation=settings.normalisation
+            ),
             settings.seed,
             checkpoints,
             quiet=quiet,
@@ -217,7 +219,7 @@ class Loop:
         torch.manual_seed(self.settings.seed)
         images = self.data.train_images[: self.pipeline.schedule.statistics]
         labels = torch.from_numpy(self.data.train_labels[: len(images)])
-        slopes = sensitivity(state, to_real(images), labels)
+        slopes = sensitivity(state, self.pipeline.data.real(images), labels)
         free = allocate(state, ALL, learned_scores(state), *met(state, limits, ALL))
         asked = {name: torch.from_numpy(found.precisions).float() for name, found in free.items()}
         demands = state.demands(asked, slopes)
@@ -233,7 +235,8 @@ class Loop:
         state.calibrate(self.pipeline.calibration)
         phase = replace(self.pipeline.schedule.tune, name=f"{name}-tune", epochs=self.settings.tune_epochs)
         self.pipeline.trainer.fit(state, phase)
-        settle_statistics(state, self.data.train_images[: self.pipeline.schedule.statistics])
+        images = self.data.train_images[: self.pipeline.schedule.statistics]
+        settle_statistics(state, images, normalisation=self.pipeline.data.normalisation)
         return self._measure(Trained(Variant(name), state, []), f"P{count}", choice.patterns, limits)
 
     def _uniform(self, policy: str) -> tuple[Row, Costs]:
@@ -267,7 +270,8 @@ class Loop:
         return row, measured
 
     def _validate(self, module: torch.nn.Module) -> float:
-        return accuracy(module, self.validation.test_images, self.validation.test_labels)
+        held, normalisation = self.validation, self.pipeline.data.normalisation
+        return accuracy(module, held.test_images, held.test_labels, normalisation=normalisation)
 
 
 def choose_within(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sysmol.errors import SysmolError
 from sysmol.isas import ISAS
+from sysmol.network import Normalisation
+from sysmol.train.frontend.policy import USUAL_LAYERS, LayerBits
 from sysmol.train.frontend.user_files import is_own
 
 
@@ -16,7 +18,7 @@ class Settings:
     ``noise_epochs``, ``tune_epochs``: of every round. ``images``: test images per simulation. ``held_out``: share of
     the training images that decisions are made on. ``preset``: training of full precision and uniform networks
     (:data:`sysmol.train.recipes.pipeline.PRESETS`; empty: the data set's, where it is a built-in one). ``device``:
-    where training computes.
+    where training computes. ``layer_bits``, ``normalisation``: as in :class:`sysmol.train.recipes.pipeline.Schedule`.
     """
 
     dataset: str = "digits"
@@ -34,6 +36,8 @@ class Settings:
     held_out: float = 0.2
     preset: str = ""
     device: str = "auto"
+    layer_bits: LayerBits = USUAL_LAYERS
+    normalisation: Normalisation | None = None
 
     def __post_init__(self) -> None:
         if self.isa not in ISAS:

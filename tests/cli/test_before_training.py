@@ -59,7 +59,7 @@ def command(name: str, model: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["train", "codesign"])
-@pytest.mark.parametrize(("model", "said"), [("Few", "2 outputs"), ("Two", "no layer between")])
+@pytest.mark.parametrize(("model", "said"), [("Few", "2 outputs"), ("Two", "no layer whose precision")])
 def test_networks_that_cannot_be_trained(run: Run, folder: Path, name: str, model: str, said: str) -> None:
     status, _, err = run(*command(name, model))
     assert status == 2 and said in err and err.count("\n") == 1, err

@@ -85,7 +85,7 @@ def random_statistics(module: nn.Module, seed: int) -> None:
     """Batch normalisation as if it had been trained."""
     torch.manual_seed(seed)
     for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
+        if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
             assert norm.running_mean is not None and norm.running_var is not None
             norm.running_mean.normal_(0, 0.2)
             norm.running_var.uniform_(0.3, 1.5)
@@ -102,14 +102,17 @@ def frozen(
     pattern_set: str = "P4",
     promote: bool = True,
     normalisation: Normalisation | tuple = USUAL,  # type: ignore[type-arg]
+    lines: bool = False,
 ) -> Prepared:
     """A module prepared and frozen, with random statistics and precisions; ``images`` u8 ``[n, H, W, C]`` calibrate it.
 
     ``promote`` as in :func:`sysmol.patterns.slots.cover`: without it narrow layers have fewer than 4 bits, too.
+    ``lines``: the module reads ``[n, C, W]``.
     """
     random_statistics(module, seed)
     made = normalisation if isinstance(normalisation, Normalisation) else Normalisation(*normalisation)
     real = to_real(images, made)
+    real = real.squeeze(2) if lines else real
     prepared = prepare(module, real, policy, pattern_set, normalisation=normalisation)
     if any(bits == LEARNED for bits in prepared.bits.values()):
         prepared.calibrate(real)

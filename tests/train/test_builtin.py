@@ -44,7 +44,7 @@ def test_names_of_variants() -> None:
     assert variant("fp32-longer") == Variant("fp32-longer", "fp32") and variant("fp32-longer").longer
     assert not variant("fp32").longer and variant("fp32-longer").shorter == variant("fp32")
     longest = variant("P4-2.0-random-clamp-longer")
-    assert longest.longer and longest.shorter == variant("P4-2.0-random-clamp") and "trained on" in longest.description
+    assert longest.longer and longest.shorter == variant("P4-2.0-random-clamp") and "trained on" in longest.described()
     twice = variant("P4-2.0-longer-longer")
     assert twice.shorter == variant("P4-2.0-longer") and twice.shorter.shorter == variant("P4-2.0")
     assert variant("w2-clamp") == Variant("w2-clamp", "w2", grid="clamp")
@@ -55,10 +55,10 @@ def test_names_of_variants() -> None:
     assert variant("P4-c40") == Variant("P4-c40", pattern_set="P4", cycles=0.4)
     both = variant("P8-1.8-c50-random-longer")
     assert (both.bits, both.cycles, both.scores, both.longer) == (1.8, 0.5, "random", True)
-    assert "1.8 bits" in both.description and "50% of" in both.description
+    assert "1.8 bits" in both.described() and "50% of" in both.described()
     chosen = variant("P4-1.25-sensitivity-clamp")
     assert (chosen.bits, chosen.scores, chosen.grid) == (1.25, "sensitivity", "clamp") and chosen.exported
-    assert "sensitivity" in chosen.description and "1.25 bits" in chosen.description and "clamp" in chosen.description
+    assert "sensitivity" in chosen.described() and "1.25 bits" in chosen.described() and "clamp" in chosen.described()
     for name in (
         "w3",
         "P5-2.0",

@@ -48,9 +48,12 @@ X = torch.zeros(2, 3, 8, 8)
         (nn.Sigmoid(), "Sigmoid"),
         (nn.GELU(), "GELU"),
         (nn.Hardtanh(), "-1.0 .. 1.0"),
-        (nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(8, 8, 3)), "Upsample"),
+        (nn.Upsample(scale_factor=1.5), "whole factors"),
+        (nn.Upsample(scale_factor=2, mode="bilinear"), "mode=bilinear"),
         (nn.PixelShuffle(2), "PixelShuffle"),
-        (nn.Conv2d(8, 8, 3, padding=2, dilation=2), "dilation"),
+        (nn.MaxPool2d(2, dilation=2), "dilation"),
+        (nn.Conv2d(8, 8, 3, padding=5, dilation=2), "padding"),
+        (nn.ELU(), "ELU"),
         (nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"), "reflect"),
         (nn.Conv2d(8, 8, 1, padding=1), "padding"),
         (nn.ConvTranspose2d(8, 8, 2), "ConvTranspose2d"),
@@ -66,6 +69,7 @@ def test_unsupported_layers(layer: nn.Module, words: str) -> None:
         prepare(Around(layer), X)
     message = str(error.value)
     assert "\n" not in message and words in message and "body" in message
+    assert ", test_graph.py line " in message
 
 
 @pytest.mark.parametrize(
@@ -73,11 +77,16 @@ def test_unsupported_layers(layer: nn.Module, words: str) -> None:
     [
         torch.sigmoid,
         lambda x: x * x,
-        lambda x: F.relu6(x) * 2,
-        lambda x: F.relu(x) * -1,
-        lambda x: x * 2 + x,
-        lambda x: x / torch.ones(8, 1, 1),
-        lambda x: x + 1,
+        lambda x: x / torch.ones(8, 8, 8),
+        lambda x: x + torch.arange(8.0),
+        lambda x: 1 / x,
+        lambda x: x / 0,
+        lambda x: torch.add(x, x, alpha=2),
+        lambda x: torch.add(x, 1, alpha=2),
+        lambda x: x + torch.ones(2, 8, 1, 1),
+        lambda x: F.interpolate(x, (12, 8)),
+        lambda x: F.interpolate(x, scale_factor=0.5),
+        lambda x: F.interpolate(x, scale_factor=(1.05, 1)),
         lambda x: x.softmax(1),
         lambda x: F.pad(x, (1, 1, 1, 1)),
         lambda x: F.max_pool2d(F.pad(x, (0, 1, 0, 1)), 2),
@@ -85,7 +94,6 @@ def test_unsupported_layers(layer: nn.Module, words: str) -> None:
         lambda x: x[:, :, 1:],
         lambda x: x + x.mean((2, 3), keepdim=True),
         lambda x: x.permute(0, 1, 3, 2),
-        lambda x: F.interpolate(x, scale_factor=2),
         lambda x: torch.cat([x, x], 2),
         lambda x: torch.cat(x.chunk(2, 1), 1),
         lambda x: torch.clamp(x, -1, 1),
@@ -94,7 +102,8 @@ def test_unsupported_layers(layer: nn.Module, words: str) -> None:
 def test_unsupported_functions(function) -> None:
     with pytest.raises(SysmolError) as error:
         prepare(Function(function), X)
-    assert "\n" not in str(error.value) and "unsupported layer" in str(error.value)
+    message = str(error.value)
+    assert "\n" not in message and "unsupported layer" in message and ", test_graph.py line " in message
 
 
 class Branching(nn.Module):
@@ -118,7 +127,10 @@ class TwoOutputs(nn.Module):
         (TwoOutputs(), X, "one tensor"),
         (nn.Sequential(nn.Conv2d(3, 4, 3)), X, "must end in logits"),
         (Mixture(), torch.zeros(1, 5, 9, 11), "does not run"),
-        (Mixture(), torch.zeros(3, 9, 11), "example input"),
+        (Mixture(), torch.zeros(3, 9, 11), "does not run"),
+        (Mixture(), torch.zeros(9, 11), "example input"),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), torch.zeros(2, 4, 5), "had no batch"),
+        (nn.Sequential(nn.Conv1d(3, 4, 3), nn.MaxPool2d(2)), torch.zeros(2, 3, 9), "had no batch"),
     ],
 )
 def test_unsupported_models(module: nn.Module, example: torch.Tensor, words: str) -> None:
@@ -168,7 +180,26 @@ def test_additions_ride_on_convolutions_where_they_can() -> None:
         lambda x: -0.5 * x,
         lambda x: F.relu(x) / 4,
         lambda x: torch.mul(x, 3).div(2),
+        lambda x: x / x.shape[2] + x.size(1),
         lambda x: F.relu(x).mul_(0.5),
+        lambda x: F.relu6(x) * 2,
+        lambda x: F.relu(x) * -1,
+        lambda x: x * 2 + x,
+        lambda x: x / torch.arange(1.0, 9).view(8, 1, 1),
+        lambda x: 1 - x,
+        lambda x: (x - torch.ones(1, 8, 1, 1)) * torch.arange(8.0).view(8, 1, 1).exp() + 0.5,
+        lambda x: x - F.relu(x),
+        lambda x: -(x + 1).sub_(0.25),
+        lambda x: torch.sub(F.max_pool2d(x, 2), 3),
+        lambda x: F.interpolate(x, scale_factor=2),
+        lambda x: F.interpolate(F.max_pool2d(x, 2), size=x.shape[2:], mode="nearest"),
+        lambda x: F.interpolate(x.mean((2, 3), keepdim=True), scale_factor=(3, 5)),
+        lambda x: F.relu(F.interpolate(F.relu6(x), scale_factor=2)),
+        lambda x: F.leaky_relu(x, 0.2),
+        lambda x: F.leaky_relu(x, negative_slope=0.0) + F.leaky_relu_(x + 0, 0.1),
+        lambda x: F.relu6(F.prelu(x, torch.linspace(-1, 2, 8))),
+        lambda x: F.leaky_relu(F.max_pool2d(F.relu(x), 2), 0.1),
+        lambda x: F.leaky_relu(F.max_pool2d(x, 2), 0.1),
     ],
 )
 def test_other_ways_to_write_it(function) -> None:

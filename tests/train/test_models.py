@@ -182,7 +182,7 @@ class DenseNet(nn.Module):
 
 
 class Holes(nn.Module):
-    """Weights of exactly 0: a dilated kernel, and groups across the parts of a concatenation."""
+    """Taps that are pixels apart, and weights of exactly 0: groups across the parts of a concatenation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -375,7 +375,7 @@ def test_zeros_stay_zero_in_training() -> None:
     torch.manual_seed(3)
     images = random_images(3, 6, (8, 8, 3))
     prepared = frozen(Holes(), images, Policy(fallback=8), 3)
-    assert {unit.path for unit in prepared.graph.convolutions if unit.mask is not None} == {"dilated", "across"}
+    assert {unit.path for unit in prepared.graph.convolutions if unit.mask is not None} == {"across"}
     prepared.train()
     for _ in range(2):
         prepared.zero_grad()
@@ -390,8 +390,8 @@ def test_zeros_stay_zero_in_training() -> None:
             assert bool((weight[~unit.mask] == 0).all()) and bool((weight[unit.mask] != 0).any())
     net = export(prepared.eval(), "holes", to_real(images))
     dilated = next(layer for layer in net.layers if layer.name == "dilated")
-    assert dilated.kernel == (5, 5) and dilated.weight is not None
-    assert not dilated.weight[:, 1::2].any() and not dilated.weight[:, :, 1::2].any()
+    assert dilated.kernel == (3, 3) and dilated.dilation == (2, 2)
+    assert net.tensors[dilated.input].format == "smol"
 
 
 def test_noise_teaches_all_precisions() -> None:
@@ -423,9 +423,9 @@ def test_every_group_asks_for_vectors_of_its_own() -> None:
 
 def test_weights_of_zero_are_refused_by_name() -> None:
     x = torch.zeros(1, 3, 8, 8)
-    with pytest.raises(SysmolError, match=r"'dilated' needs weights of exactly 0 .* Policy\(fallback=8\)"):
+    with pytest.raises(SysmolError, match=r"'across' needs weights of exactly 0 .* Policy\(fallback=8\)"):
         prepare(Holes(), x)
-    assert prepare(Holes(), x, Policy(layers={"dilated": 8, "across": 8})).bits["dilated"] == 8
+    assert prepare(Holes(), x, Policy(layers={"across": 8})).bits["dilated"] == "learned"
     assert set(prepare(Holes(), x, "fp32").bits.values()) == {32}
     with pytest.raises(SysmolError, match="fallback of 4 bits"):
         prepare(Holes(), x, Policy(fallback=4))

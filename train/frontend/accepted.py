@@ -29,8 +29,8 @@ class Accepted:
 
 TABLE = (
     Accepted(
-        "conv", "Conv2d", "any kernel, stride, padding of zeros, groups; dilation at 8 bits; depthwise where groups = "
-        "channels", (nn.Conv2d,),
+        "conv", "Conv2d, Conv1d", "any kernel, stride, dilation, padding of zeros, groups; depthwise where groups = "
+        "channels; lines are images of height 1", (nn.Conv2d, nn.Conv1d),
     ),
     Accepted("linear", "Linear", "over channels, or over a flattened image", (nn.Linear,)),
     Accepted(
@@ -40,6 +40,11 @@ TABLE = (
     Accepted(
         "relu", "ReLU", "folded", (nn.ReLU,), (F.relu, torch.relu, "relu", torch.relu_, "relu_"),
     ),
+    Accepted(
+        "leaky_relu", "LeakyReLU", "a layer more, which adds the two halves", (nn.LeakyReLU,),
+        (F.leaky_relu, F.leaky_relu_),
+    ),
+    Accepted("prelu", "PReLU", "the same; its slopes are trained", (nn.PReLU,), (F.prelu, torch.prelu)),
     Accepted("relu6", "ReLU6", "folded", (nn.ReLU6,), (F.relu6,)),
     Accepted("hardtanh", "Hardtanh(0, 6)", "folded, as ReLU6", (nn.Hardtanh,), (F.hardtanh, F.hardtanh_)),
     Accepted(
@@ -47,42 +52,56 @@ TABLE = (
         (torch.clamp, "clamp", torch.clip, "clip", "clamp_", "clip_", torch.clamp_),
     ),
     Accepted(
-        "max_pool", "MaxPool2d", "padding and ceil_mode, no dilation", (nn.MaxPool2d,), (F.max_pool2d, torch.max_pool2d)
+        "max_pool", "MaxPool2d, MaxPool1d", "padding and ceil_mode, no dilation", (nn.MaxPool2d, nn.MaxPool1d),
+        (F.max_pool2d, torch.max_pool2d, F.max_pool1d, torch.max_pool1d),
     ),
     Accepted(
-        "avg_pool", "AvgPool2d", "padding that is counted; ceil_mode where every window lies in the image",
-        (nn.AvgPool2d,), (F.avg_pool2d,),
+        "avg_pool", "AvgPool2d, AvgPool1d", "padding that is counted; ceil_mode where every window lies in the image",
+        (nn.AvgPool2d, nn.AvgPool1d), (F.avg_pool2d, F.avg_pool1d),
     ),
     Accepted(
-        "adaptive_pool", "AdaptiveAvgPool2d", "to sizes that divide the image's", (nn.AdaptiveAvgPool2d,),
-        (F.adaptive_avg_pool2d,),
+        "adaptive_pool", "AdaptiveAvgPool2d, AdaptiveAvgPool1d", "to sizes that divide the image's",
+        (nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool1d), (F.adaptive_avg_pool2d, F.adaptive_avg_pool1d),
+    ),
+    Accepted(
+        "upsample", "Upsample, interpolate", "nearest, by whole factors", (nn.Upsample, nn.UpsamplingNearest2d),
+        (F.interpolate,),
     ),
     Accepted("mean", "mean", "over height and width", (), (torch.mean, "mean")),
     Accepted(
-        "flatten", "flatten", "in front of a linear layer", (nn.Flatten,),
-        (torch.flatten, "flatten", "view", "reshape", torch.reshape, torch.squeeze, "squeeze"),
+        "flatten", "flatten", "in front of a linear layer; of images of height 1 to lines", (nn.Flatten,),
+        (
+            *(torch.flatten, "flatten", "view", "reshape", torch.reshape, torch.squeeze, "squeeze"),
+            *(torch.unsqueeze, "unsqueeze"),
+        ),
     ),
     Accepted(
-        "add", "addition", "of two tensors of one shape: residual connections", (),
+        "add", "addition", "of two tensors of one shape: residual connections; of a constant", (),
         (operator.add, operator.iadd, torch.add, "add", "add_"),
     ),
     Accepted(
-        "times", "multiplication by a number", "of what only this reads of a convolution: folded", (),
-        (operator.mul, torch.mul, "mul", "mul_", operator.imul),
+        "subtract", "subtraction", "the same", (),
+        (operator.sub, operator.isub, torch.sub, "sub", "sub_"),
     ),
     Accepted(
-        "divided", "division by a number", "the same", (),
+        "times", "multiplication by a constant", "a number, or one per channel: folded where a convolution made the "
+        "other factor for nothing else", (), (operator.mul, torch.mul, "mul", "mul_", operator.imul),
+    ),
+    Accepted(
+        "divided", "division by a constant", "the same", (),
         (operator.truediv, torch.div, "div", "div_", operator.itruediv),
     ),
+    Accepted("negated", "negation", "the same", (), (operator.neg, torch.neg, "neg")),
     Accepted(
         "concatenate", "concatenation", "of channels", (), (torch.cat, torch.concat, torch.concatenate)
     ),
     Accepted(
         "pad", "ZeroPad2d, pad", "zeros, each side its own, in front of convolutions: folded",
-        (nn.ZeroPad2d, nn.ConstantPad2d), (F.pad,),
+        (nn.ZeroPad2d, nn.ConstantPad2d, nn.ZeroPad1d, nn.ConstantPad1d), (F.pad,),
     ),
     Accepted(
-        "parts", "Dropout, Identity, contiguous", "left out", (nn.Dropout, nn.Dropout2d, nn.Identity),
+        "parts", "Dropout, Identity, contiguous", "left out",
+        (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity),
         (F.dropout, F.dropout2d, "contiguous"),
     ),
     Accepted(

@@ -13,8 +13,8 @@ import io
 import lzma
 import pickle
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,8 +30,6 @@ from sysmol.train.frontend.user_files import is_data, label
 
 USUAL = Normalisation()
 """What pixels stand for unless a user says otherwise."""
-PIXEL_ZERO = int(USUAL.mean[0])
-"""The pixel that then stands for the real number 0."""
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -47,6 +45,12 @@ class Dataset:
     test_labels: np.ndarray
     classes: tuple[str, ...]
     source: str
+    normalisation: Normalisation = USUAL
+    """What pixels stand for."""
+
+    def real(self, images: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Images of this data set, u8 ``[n, H, W, C]``, as networks see them (:func:`to_real`)."""
+        return to_real(images, self.normalisation)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -106,10 +110,11 @@ NPZ_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 def load_npz(path: str | Path) -> Dataset:
     """A user's own data: ``train_images`` and ``test_images``, u8 ``[n, H, W, C]`` or ``[n, H, W]``; ``train_labels``
-    and ``test_labels``, whole numbers ``[n]`` from 0; optional ``classes``, the names of the labels.
+    and ``test_labels``, whole numbers ``[n]`` from 0; optional ``classes``, the names of the labels, and ``mean`` and
+    ``std`` (:func:`normalised`), one number each or one per channel.
     """
     source = f"{Path(path).name}, SHA-256 {sha256_file(path)[:12]}"
-    found = read_arrays(path, (*NPZ_ARRAYS, "classes"))
+    found = read_arrays(path, (*NPZ_ARRAYS, "classes", "mean", "std"))
     for key in NPZ_ARRAYS:
         if key not in found:
             raise SysmolError(f"{path} has no array {key}: it needs {', '.join(NPZ_ARRAYS)}")
@@ -127,9 +132,16 @@ def load_npz(path: str | Path) -> Dataset:
     classes = tuple(str(each) for each in names)
     if len(classes) < count:
         raise SysmolError(f"{path}: a label is {count - 1}, but there are {len(classes)} classes")
-    return Dataset(
+    data = Dataset(
         label(str(path)), images["train"], labels["train"], images["test"], labels["test"], classes, source
     )  # fmt: skip
+    if "mean" not in found and "std" not in found:
+        return data
+    for key in ("mean", "std"):
+        if key not in found or found[key].dtype.kind not in "fiu" or found[key].ndim > 1:
+            raise SysmolError(f"{path}: mean and std belong together, each a number or one per channel")
+    mean, deviation = (tuple(float(each) for each in np.atleast_1d(found[key])) for key in ("mean", "std"))
+    return normalised(data, unit_normalisation(mean, deviation, str(path)))
 
 
 def _npz_images(found: np.ndarray, where: str) -> np.ndarray:
@@ -146,6 +158,23 @@ def _npz_labels(found: np.ndarray, count: int, where: str) -> np.ndarray:
     if found.max() >= MOST_CLASSES:
         raise SysmolError(f"{where}: a label is {found.max()}; there are at most {MOST_CLASSES} classes")
     return found.astype(np.int64)
+
+
+def unit_normalisation(mean: Sequence[float], deviation: Sequence[float], where: str) -> Normalisation:
+    """Pixels as ``(x / 255 - mean[c]) / deviation[c]``, the way in which torchvision states it; errors begin with
+    ``where`` the numbers come from."""
+    try:
+        return Normalisation.of_unit_range(tuple(mean), tuple(deviation))
+    except SysmolError as error:
+        raise SysmolError(f"{where}: {str(error).removeprefix('network: ')}") from None
+
+
+def normalised(data: Dataset, normalisation: Normalisation | None) -> Dataset:
+    """The data set with pixels that stand for something else; None leaves it as it is."""
+    if normalisation is None:
+        return data
+    normalisation.of_channels(data.shape[2])
+    return replace(data, normalisation=normalisation)
 
 
 def load_digits() -> Dataset:

@@ -7,6 +7,7 @@ addition that ride on it; a :class:`Value` is what a later unit reads, a unit's 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -14,13 +15,17 @@ from torch import nn
 
 from sysmol.network.operations import Operation, operation
 
-RESCALES = dict.fromkeys(("input", "add", "norm"), "rescale")
+RESCALES = dict.fromkeys(("input", "add", "norm", "leaky"), "rescale")
 """Units that are one operation of the network file."""
+ENDS = {
+    "none": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0), "negative": (-math.inf, 0.0)
+}  # fmt: skip
+"""What activation functions clamp to."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """The result of a unit behind an activation function: ``none``, ``relu`` or ``relu6``."""
+    """The result of a unit behind an activation function: one of :data:`ENDS`."""
 
     unit: str
     act: str = "none"
@@ -28,13 +33,14 @@ class Value:
 
 @dataclass
 class Unit:
-    """One accumulation. ``op``: input, conv2d, depthwise, avgpool, maxpool, add (``input`` + ``residual``) or norm
-    (batch normalisation of something else than a convolution).
+    """One accumulation. ``op``: input, conv2d, depthwise, avgpool, maxpool, upsample, add (``input`` + ``residual``),
+    leaky (``slope * input + residual``, of what is negative and what is positive) or norm (batch normalisation of
+    something else than a convolution).
 
     ``shape`` is (channels, height, width) of the result; ``path`` is the layer's name in the user's module;
     ``padding`` is (top, left, bottom, right); ``divisor`` belongs to avgpool. ``weight`` is ``[K, C / groups, KH,
     KW]`` (depthwise: ``groups`` = C = K); a linear layer is a convolution over its whole input. ``mask``, bool of the
-    same shape, is False where a weight must stay exactly 0, None without such weights.
+    same shape, is False where a weight must stay exactly 0, None without such weights. ``slope`` is ``[C]``.
     """
 
     name: str
@@ -46,12 +52,15 @@ class Unit:
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
     divisor: int = 1
     groups: int = 1
     weight: torch.Tensor | None = None
     mask: torch.Tensor | None = None
     bias: torch.Tensor | None = None
     bn: nn.BatchNorm2d | None = None
+    slope: torch.Tensor | None = None
+    learned_slope: bool = False
 
     @property
     def has_weights(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from sysmol.errors import SysmolError
@@ -22,8 +23,7 @@ class Policy:
     module, the first that matches counts) for everything else that is not ``default``.
 
     ``fallback``: bits of a convolution that SMOL codes cannot take, 8; None refuses it by name. Codes are odd numbers,
-    so that is one with weights of exactly 0: a dilated one (its kernel has holes), or one whose groups read across the
-    parts of a concatenation.
+    so that is one with weights of exactly 0, whose groups read across the parts of a concatenation.
     """
 
     default: Bits = LEARNED
@@ -62,11 +62,67 @@ class Policy:
             return bits
         if self.fallback is None:
             raise SysmolError(
-                f"layer '{unit.path}' needs weights of exactly 0 (dilation, or groups across the parts of a "
-                "concatenation), which SMOL codes cannot hold: leave it at 8 bits with Policy(fallback=8) or "
-                f"Policy(layers={{'{unit.path}': 8}})"
+                f"layer '{unit.path}' needs weights of exactly 0 (groups across the parts of a concatenation), which "
+                "SMOL codes cannot hold: leave it at 8 bits with Policy(fallback=8) or "
+                f"Policy(layers={{'{unit.path}': 8}}), in commands with --layer {unit.path}=8"
             )
         return self.fallback
+
+
+SAME = "same"
+"""Bits of a layer: those that its policy gives to the layers between the first and the last."""
+
+
+@dataclass(frozen=True)
+class LayerBits:
+    """Bits of single layers, whatever the policy of the others: of the first and the last layer (``edges``), and of
+    ``layers`` by name, shell patterns with bits. 8, 4, 2, 1 or :data:`SAME`.
+    """
+
+    edges: Bits = 8
+    layers: tuple[tuple[str, Bits], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, bits in (("edges", self.edges), *self.layers):
+            if bits not in (8, 4, 2, 1, SAME):
+                raise SysmolError(f"{name}: {bits} bits are not supported; choose 8, 4, 2, 1 or {SAME}")
+
+    def applied(self, policy: Policy) -> Policy:
+        """The policy with these layers; those of 8 and 32 bits everywhere, to compare with, stay as they are."""
+        if policy.default in (8, 32):
+            return policy
+        own = {name: policy.default if bits == SAME else bits for name, bits in self.layers}
+        return replace(policy, edges=policy.default if self.edges == SAME else self.edges, layers=own | policy.layers)
+
+    @property
+    def words(self) -> str:
+        """For descriptions: of the first and last layer, and of those by name."""
+        edges = "first and last layer " + ("as the others" if self.edges == SAME else f"at {_bits(self.edges)}")
+        named = [f"{name} {'as the others' if bits == SAME else f'at {_bits(bits)}'}" for name, bits in self.layers]
+        return "; ".join([edges, *named])
+
+
+USUAL_LAYERS = LayerBits()
+"""First and last layer at 8 bits."""
+
+
+def _bits(count: Bits) -> str:
+    return f"{count} bit{'' if count == 1 else 's'}"
+
+
+def layer_bits(edges: str, layers: Sequence[str]) -> LayerBits:
+    """Of texts, as on a command line: bits, and ``NAME=BITS``; :class:`SysmolError` says what is wrong."""
+    found = []
+    for text in layers:
+        name, equals, bits = text.rpartition("=")
+        if not (name and equals and bits):
+            raise SysmolError(f"layer bits {text!r}: write NAME=BITS, such as features.0=8")
+        found.append((name, _of_text(bits)))
+    return LayerBits(_of_text(edges), tuple(found))
+
+
+def _of_text(bits: str) -> Bits:
+    return int(bits) if bits.isdecimal() and len(bits) < 3 else bits
 
 
 POLICIES = {

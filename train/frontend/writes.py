@@ -16,11 +16,22 @@ from torch import fx
 from sysmol.errors import SysmolError
 
 
+def constant_nodes(graph: fx.Graph) -> set[fx.Node]:
+    """The nodes that depend on no input of the module: its parameters and buffers, and functions of them alone."""
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        computed = node.op in ("call_function", "call_method") and bool(node.all_input_nodes)
+        if node.op == "get_attr" or (computed and found.issuperset(node.all_input_nodes)):
+            found.add(node)
+    return found
+
+
 class Observer(fx.Interpreter):
     """Runs a traced module and notes in its nodes' ``meta``:
 
     ========== =======================================================================================================
     ``shape``  of a tensor, a tuple
+    ``tensor`` the numbers of a constant (:func:`constant_nodes`)
     ``value``  every other result (sizes)
     ``place``  (storage, offset, shape, strides) of a tensor: equal for two names of the same numbers
     ``writes`` places of the arguments that the node changed
@@ -29,6 +40,7 @@ class Observer(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module, garbage_collect_values=False)  # memory that is free again would look shared
+        self.constants = constant_nodes(module.graph)
 
     def run_node(self, n: fx.Node) -> Any:
         """Run a node as :class:`torch.fx.Interpreter` does, and note what it did."""
@@ -38,6 +50,8 @@ class Observer(fx.Interpreter):
         if isinstance(result, torch.Tensor):
             n.meta["shape"] = tuple(result.shape)
             n.meta["place"] = _place(result)
+            if n in self.constants:
+                n.meta["tensor"] = result.detach().clone()
         else:
             n.meta["value"] = result
         n.meta["writes"] = [_place(t) for t, v in zip(arguments, versions, strict=True) if t._version != v]

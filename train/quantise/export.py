@@ -9,6 +9,7 @@ integers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from sysmol.network import (
     Layer,
     Network,
     Output,
+    Samples,
     Tensor,
     accumulator_bound,
     border_sums,
@@ -36,7 +38,8 @@ from sysmol.network import (
 from sysmol.network.checks import validate
 from sysmol.network.file import breakdown
 from sysmol.packing import filler_codes, pack
-from sysmol.train.frontend.graph import Unit, Value
+from sysmol.train.frontend.graph import ENDS, Unit, Value
+from sysmol.train.quantise import integer
 from sysmol.train.quantise.calibration import in_batches
 from sysmol.train.quantise.fixed_point import CHOICES, Array, Wanted, best, check_sums, integers
 from sysmol.train.quantise.modes import FROZEN, SYMMETRIC
@@ -73,10 +76,23 @@ class Real:
         return Real(self.factor * factor, self.addend * factor + addend, self.mean_acc, residual)
 
 
-def export(prepared: Prepared, name: str, calibration: torch.Tensor, description: str = "") -> Network:
+SAMPLES = 16
+"""Images that a network file holds unless something else is asked for."""
+
+
+def export(
+    prepared: Prepared,
+    name: str,
+    calibration: torch.Tensor,
+    description: str = "",
+    samples: int = SAMPLES,
+    labels: Sequence[int] | np.ndarray | None = None,
+) -> Network:
     """The network of a frozen (or int8, or fp32) prepared module, validated; ``calibration`` are real images.
 
-    They set the range of the 16-bit streams. Samples, metrics and provenance are the caller's.
+    They set the range of the 16-bit streams, and so many of the first of them become the network's ``samples``: the
+    pixels that they were made of, with what the exported integers answer. ``labels`` of these images are -1 where they
+    are not given. Metrics and provenance are the caller's.
     """
     if not prepared.is_float and prepared.mode != FROZEN:
         raise SysmolError("freeze the prepared module before the export")
@@ -89,7 +105,22 @@ def export(prepared: Prepared, name: str, calibration: torch.Tensor, description
     net = _Exporter(prepared, name, calibration).build()
     net.description = description
     validate(net)
+    if samples:
+        net.samples = _samples(net, calibration[:samples], labels)
     return net
+
+
+def _samples(net: Network, images: torch.Tensor, labels: Sequence[int] | np.ndarray | None) -> Samples:
+    """Real images as pixels, with the network's logits."""
+    images = images.unsqueeze(2) if images.dim() == 3 else images
+    assert net.normalisation is not None
+    mean, scale = (torch.tensor(each).view(-1, 1, 1) for each in net.normalisation.of_channels(images.shape[1]))
+    pixels = (images / scale + mean).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    known = np.full(len(pixels), -1) if labels is None else np.asarray(labels)[: len(pixels)]
+    if known.shape != (len(pixels),):
+        raise SysmolError(f"{len(known)} labels for {len(pixels)} sample images")
+    # Few at a time: all activations of a batch are held as 64-bit integers.
+    return Samples(pixels, known.astype(np.int64), integer.evaluate(net, pixels, batch=2))
 
 
 def check_finite(prepared: Prepared) -> None:
@@ -224,13 +255,13 @@ class _Exporter:
 
     def _layer(self, unit: Unit) -> None:
         of_image = unit.input is None or self.prepared.reads_image(unit)
-        if unit.input is None and not self.readers(unit):
+        if unit.input is None and not self.readers(unit) and not self.folded(unit):
             return
         source = "image" if of_image else self.tensor_name(_value(unit), self.input_form(unit))
         layer = Layer(
             unit.name, unit.operation.name, source, kernel=unit.kernel, stride=unit.stride, padding=unit.padding
         )
-        layer.groups = unit.groups if unit.operation.mixes_channels else 1
+        layer.groups, layer.dilation = unit.groups if unit.operation.mixes_channels else 1, unit.dilation
         if unit.residual is not None:
             layer.residual = self.tensor_name(unit.residual, "f32" if self.prepared.is_float else "s16")
         if self.prepared.is_float:
@@ -269,6 +300,8 @@ class _Exporter:
             addend = shift.numpy()
         elif unit.op in WINDOWS:
             factor = np.full(channels, 1.0 / unit.divisor)
+        elif unit.slope is not None:
+            factor = self._slope(unit)
         for made in (unit, *self.folded(unit)):
             multiplier, bias = factor, addend
             if made is not unit:
@@ -278,9 +311,7 @@ class _Exporter:
             B = bias.astype(np.float32).reshape(1, 1, -1)
             M = None if multiplier is None else multiplier.astype(np.float32)
             for value, form in self.readers(made):
-                low = 0.0 if value.act != "none" else -np.inf
-                high = 6.0 if value.act == "relu6" else np.inf
-                layer.outputs.append(Output(self.declare(value, form).name, B, low, high, M))
+                layer.outputs.append(Output(self.declare(value, form).name, B, *ENDS[value.act], M))
             if made.name == self.graph.output.unit:
                 layer.outputs.append(Output(self._logits_tensor(unit, "f32").name, B, -np.inf, np.inf, M))
 
@@ -324,7 +355,9 @@ class _Exporter:
         if unit.residual is not None:
             residual = np.full(channels, self.wide[self.prepared.key(unit.residual, "s16")])
         if not unit.has_weights:
-            real = Real(np.full(channels, self.wide[key] / unit.divisor), np.zeros(channels), residual=residual)
+            factor = np.full(channels, self.wide[key] / unit.divisor)
+            factor = factor if unit.slope is None else factor * self._slope(unit)
+            real = Real(factor, np.zeros(channels), residual=residual)
             return real.behind(_norm(unit)) if unit.normalises else real
         module = self.prepared.convolution(unit.name)
         step = float(self.prepared.activation(key).scale.detach()[0]) if key[2] == "s8" else ACC_UNIT
@@ -340,6 +373,9 @@ class _Exporter:
             inner = addend + sums[sums.shape[0] // 2, sums.shape[1] // 2] * unit_of_sums
             mean_acc = (module.bn.running_mean.double().numpy() - bias - inner) / factor
         return Real(factor * scale, addend * scale + shift, mean_acc, residual)
+
+    def _slope(self, unit: Unit) -> Array:
+        return np.asarray(self.prepared.slopes[unit.name].detach().double().numpy())
 
     def _output(self, unit: Unit, layer: Layer, real: Real, target: Tensor, value: Value, form: str) -> Output:
         """Constants of one requantisation."""
@@ -360,10 +396,9 @@ class _Exporter:
                 activation = self.prepared.activation(key)
                 scale, offset = float(activation.scale.detach()[0]), float(activation.offset.detach()[0])
             slope, shift = np.full(count, 1 / scale), np.full(count, 0.5 - offset / scale)
-            if value.act != "none":
-                low = max(low, int(np.floor(shift[0])))
-            if value.act == "relu6":
-                high = min(high, int(np.floor(6 / scale + shift[0])))
+            least, most = (end / scale + shift[0] for end in ENDS[value.act])
+            low = low if np.isinf(least) else max(low, int(np.floor(least)))
+            high = high if np.isinf(most) else min(high, int(np.floor(most)))
             low, high = min(low, RANGES[form][1]), max(high, low)
         return integers(self._wanted(layer, target, real, slope, shift, (low, high)), f"layer {unit.path}")
 

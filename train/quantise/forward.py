@@ -22,7 +22,9 @@ class ForwardPass(Structure):
         return results[self.graph.output.unit].flatten(1)
 
     def results(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The real-valued result of every unit, before activation functions; max pooling has none of its own."""
+        """The real-valued result of every unit, before activation functions; what moves stored numbers has none of its
+        own. ``x [n, C, H, W]``, or lines ``[n, C, L]``."""
+        x = x.unsqueeze(2) if x.dim() == 3 else x
         results: dict[str, torch.Tensor] = {}
         stored: dict[tuple[Value, str], torch.Tensor] = {}
         for unit in self.graph.units.values():
@@ -50,6 +52,8 @@ class ForwardPass(Structure):
                 y = self.norms[unit.name](y)
             elif unit.op in WINDOWS:
                 y = WINDOWS[unit.op](y, unit)
+            elif unit.slope is not None:
+                y = y * _channels(self.slopes[unit.name])
         if unit.residual is not None:
             y = y + self._read(unit.residual, "f32", results, stored)
         return y
@@ -58,8 +62,8 @@ class ForwardPass(Structure):
         top, left, bottom, right = unit.padding
         x = plain(x)  # not the weight: with copies of it, resumed trainings differ in the last bits
         if (top, left) == (bottom, right):
-            return F.conv2d(x, weight, bias, unit.stride, (top, left), 1, unit.groups)
-        return F.conv2d(pad(x, unit.padding), weight, bias, unit.stride, 0, 1, unit.groups)
+            return F.conv2d(x, weight, bias, unit.stride, (top, left), unit.dilation, unit.groups)
+        return F.conv2d(pad(x, unit.padding), weight, bias, unit.stride, 0, unit.dilation, unit.groups)
 
     def _read(
         self, value: Value, form: str, results: dict[str, torch.Tensor], stored: dict[tuple[Value, str], torch.Tensor]

@@ -135,4 +135,6 @@ def activate(x: torch.Tensor, act: str) -> torch.Tensor:
     """An activation function by its name."""
     if act == "relu":
         return F.relu(x)
+    if act == "negative":
+        return x.clamp(max=0)
     return F.relu6(x) if act == "relu6" else x

@@ -15,8 +15,9 @@ from sysmol.patterns.slots import cover, vector_instructions
 from sysmol.train.frontend.data import USUAL
 from sysmol.train.frontend.graph import Graph, Unit, Value
 from sysmol.train.frontend.policy import LEARNED, Bits
+from sysmol.train.frontend.tensors import Affine
 from sysmol.train.quantise.modes import FLOAT, GRIDS, OFFSET
-from sysmol.train.quantise.modules import Activation, Convolution, Domain, Key
+from sysmol.train.quantise.modules import Activation, Convolution, Domain, Key, norm_affine
 
 
 def byte_grid(normalisation: Normalisation, channels: int) -> tuple[float, float]:
@@ -57,6 +58,10 @@ class Structure(nn.Module):
         self.mode = FLOAT
         self.is_float = set(bits.values()) == {32}
         self.convolutions = nn.ModuleDict({u.name: Convolution(u) for u in graph.convolutions})
+        self.slopes = nn.ParameterDict({
+            u.name: nn.Parameter(u.slope.clone(), requires_grad=u.learned_slope)
+            for u in graph.units.values() if u.slope is not None
+        })  # fmt: skip
         self.norms = nn.ModuleDict({u.name: u.bn for u in graph.units.values() if u.normalises and u.bn is not None})
         self.keys = self._keys()
         self.domain_of = self._domains()
@@ -144,13 +149,27 @@ class Structure(nn.Module):
             self.domains[name] = domain
 
     def _activation(self, key: Key) -> Activation:
-        if key[2] == "s8" and self.graph.units[key[0]].input is None:
+        pixels = self._pixels_of(self.graph.units[key[0]])
+        if key[1:] == ("none", "s8") and pixels is not None:
             fixed = Activation(1, learned=False)
-            fixed.set(0, *byte_grid(self.normalisation, self.image_channels))
+            fixed.set(0, *byte_grid(pixels, self.image_channels))
             return fixed
         if key[2] == "smol":
             return Activation(3, shifted=self.grid == OFFSET)
         return Activation(1)
+
+    def _pixels_of(self, unit: Unit) -> Normalisation | None:
+        """What pixels stand for in the image, or in what constants of the user's make of it; None elsewhere."""
+        if unit.input is None:
+            return self.normalisation
+        of_image = self.graph.units[unit.input.unit].input is None and unit.input.act == "none"
+        if not of_image or not isinstance(unit.bn, Affine) or not bool((unit.bn.weight > 0).all()):
+            return None
+        factor, addend = (x.tolist() for x in norm_affine(unit.bn))
+        mean, scale = self.normalisation.of_channels(self.image_channels)
+        moved = zip(mean, scale, factor, addend, strict=True)
+        means = tuple(m - a / (f * s) for m, s, f, a in moved)
+        return Normalisation(means, tuple(f * s for f, s in zip(factor, scale, strict=True)))
 
     def convolution(self, name: str) -> Convolution:
         """The convolution of a unit."""

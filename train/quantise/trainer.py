@@ -23,7 +23,8 @@ from torch import nn
 
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_bytes
-from sysmol.train.frontend.data import PIXEL_ZERO, Dataset, to_real
+from sysmol.network import Normalisation
+from sysmol.train.frontend.data import USUAL, Dataset, to_real
 from sysmol.train.quantise.modes import NOISE
 from sysmol.train.quantise.modules import Activation, Convolution, Domain
 from sysmol.train.quantise.prepared import Prepared
@@ -70,12 +71,17 @@ class Phase:
         return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
 
-def augment(images: torch.Tensor, phase: Phase, generator: torch.Generator) -> torch.Tensor:
-    """Randomly translated (the border is pixel 128, real 0) and mirrored images, u8 ``[n, H, W, C]``."""
-    n, height, width, _ = images.shape
+def augment(
+    images: torch.Tensor, phase: Phase, generator: torch.Generator, normalisation: Normalisation = USUAL
+) -> torch.Tensor:
+    """Randomly translated (the border is the pixel that stands for 0) and mirrored images, u8 ``[n, H, W, C]``."""
+    n, height, width, channels = images.shape
     d = phase.shift
     if d:
-        padded = F.pad(images, (0, 0, d, d, d, d), value=PIXEL_ZERO)
+        mean, _ = normalisation.of_channels(channels)
+        border = torch.tensor(mean).round().clamp(0, 255).to(images)
+        padded = border.expand(n, height + 2 * d, width + 2 * d, channels).clone()
+        padded[:, d : d + height, d : d + width] = images
         moves = torch.randint(0, 2 * d + 1, (n, 2), generator=generator).to(images.device)
         rows = moves[:, :1] + torch.arange(height, device=images.device)
         columns = moves[:, 1:] + torch.arange(width, device=images.device)
@@ -201,7 +207,8 @@ class Trainer:
         for step in range(steps):
             self._schedule(optimiser, peaks, (epoch * steps + step) / (phase.epochs * steps), phase)
             pick = order[step * phase.batch : (step + 1) * phase.batch].to(self.device)
-            x = to_real(augment(self.images[pick], phase, generator)).to(memory_format=torch.channels_last)
+            moved = augment(self.images[pick], phase, generator, self.dataset.normalisation)
+            x = self.dataset.real(moved).to(memory_format=torch.channels_last)
             y = self.labels[pick]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
                 logits = model(x).float()
@@ -289,8 +296,10 @@ class Trainer:
 
 
 def _content(dataset: Dataset) -> str:
-    """SHA-256 of the training images and labels: data sets of one name may hold different ones."""
+    """SHA-256 of the training images, what their pixels stand for, and labels: data sets of one name may differ."""
     digest = hashlib.sha256(repr(dataset.train_images.shape).encode())
+    if dataset.normalisation != USUAL:
+        digest.update(repr(dataset.normalisation).encode())
     for array in (dataset.train_images, dataset.train_labels):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
@@ -318,17 +327,22 @@ def _seed(*parts: object) -> int:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray, batch: int = 500) -> float:
+def accuracy(
+    model: nn.Module, images: np.ndarray, labels: np.ndarray, batch: int = 500, normalisation: Normalisation = USUAL
+) -> float:
     """Share of images (u8 ``[n, H, W, C]``) that a module classifies as labelled."""
     model.eval()
     right = 0
     for i in range(0, len(images), batch):
-        right += int((model(to_real(images[i : i + batch])).argmax(1).numpy() == labels[i : i + batch]).sum())
+        x = to_real(images[i : i + batch], normalisation)
+        right += int((model(x).argmax(1).numpy() == labels[i : i + batch]).sum())
     return right / len(images)
 
 
 @torch.no_grad()
-def settle_statistics(model: nn.Module, images: np.ndarray, batch: int = 250) -> None:
+def settle_statistics(
+    model: nn.Module, images: np.ndarray, batch: int = 250, normalisation: Normalisation = USUAL
+) -> None:
     """Recompute the running statistics of batch normalisation as plain averages over ``images`` (u8, at least 2), in
     batches of nearly ``batch`` that differ by one image at most: every image counts as much.
     """
@@ -339,7 +353,7 @@ def settle_statistics(model: nn.Module, images: np.ndarray, batch: int = 250) ->
         norm.momentum = None
     model.train()
     for part in np.array_split(images, max(1, len(images) // batch)):
-        model(to_real(part))
+        model(to_real(part, normalisation))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()

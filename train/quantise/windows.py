@@ -25,6 +25,11 @@ def flatten(x: torch.Tensor, unit: Unit) -> torch.Tensor:
     return x.permute(0, 2, 3, 1).reshape(len(x), -1, 1, 1)
 
 
+def upsample(x: torch.Tensor, unit: Unit) -> torch.Tensor:
+    """Every pixel as many times as the kernel has rows and columns."""
+    return x.repeat_interleave(unit.kernel[0], 2).repeat_interleave(unit.kernel[1], 3)
+
+
 def pad(x: torch.Tensor, padding: tuple[int, int, int, int], value: float = 0.0) -> torch.Tensor:
     """``x [n, C, H, W]`` with (top, left, bottom, right) elements of ``value`` around it."""
     top, left, bottom, right = padding
@@ -44,6 +49,7 @@ def plain(x: torch.Tensor) -> torch.Tensor:
 WINDOWS: dict[str, Callable[[torch.Tensor, Unit], torch.Tensor]] = {
     "avgpool": average,
     "maxpool": maximum,
+    "upsample": upsample,
     "flatten": flatten,
 }
 """By the unit's operation; units without an entry (additions) pass their input on."""

@@ -9,7 +9,7 @@ import datetime
 import math
 import platform
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from torch import nn
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import content_key, make_folder, sha256_file
 from sysmol.interchange import evaluation
-from sysmol.network import Network, Samples, save
-from sysmol.train.frontend.data import Dataset, load, to_real
+from sysmol.network import Network, Normalisation, Samples, save
+from sysmol.train.frontend.data import Dataset, load, normalised
 from sysmol.train.frontend.models import build
+from sysmol.train.frontend.policy import USUAL_LAYERS, LayerBits, named_policy
 from sysmol.train.frontend.user_files import identity, label
 from sysmol.train.quantise import integer, phase_file
 from sysmol.train.quantise.allocate import (
@@ -55,7 +56,8 @@ class Schedule:
     """Phases of a run. ``bits``: the largest number of stored bits per parameter of learned precisions whose variant
     names no limit of its own (None: none). ``calibration`` training images set first scales and the ranges of 16-bit
     streams, ``statistics`` images settle batch normalisation and measure sensitivity, ``samples`` test images go into
-    the network files.
+    the network files. ``layer_bits`` are those of single layers. ``normalisation``: what pixels stand for (None: what
+    the data set says).
     """
 
     float: Phase
@@ -67,6 +69,8 @@ class Schedule:
     statistics: int = 5000
     samples: int = 32
     bits: Real | None = None
+    layer_bits: LayerBits = USUAL_LAYERS
+    normalisation: Normalisation | None = None
 
 
 def _schedule(base: Phase, epochs: Sequence[int], size_weight: float, **fields: Any) -> Schedule:
@@ -119,15 +123,21 @@ def run(
     quiet: bool = False,
     checkpoints: Path | None = None,
     device: str = "auto",
+    layer_bits: LayerBits | None = None,
+    normalisation: Normalisation | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Train a named network and write ``out_dir/VARIANT.network.safetensors``; returns the metrics per variant.
 
     ``variants`` are names as :func:`sysmol.train.recipes.variants.variant` reads them, all of networks that can be
     exported. Checkpoints, by default under ``out_dir/checkpoints``, let a killed run go on where it stood;
-    ``resume=False`` starts anew.
+    ``resume=False`` starts anew. ``layer_bits`` and ``normalisation`` as in :class:`Schedule`, None: its own.
     """
     wanted = [exportable(variant(name)) for name in variants]
     schedule = schedule_of(preset) if isinstance(preset, str) else preset
+    if layer_bits is not None:
+        schedule = replace(schedule, layer_bits=layer_bits)
+    if normalisation is not None:
+        schedule = replace(schedule, normalisation=normalisation)
     folder = make_folder(out_dir)
     kept = make_folder(checkpoints or folder / "checkpoints")
     pipeline = build_pipeline(load(dataset), model, schedule, seed, kept, pattern_set, resume, quiet, device)
@@ -147,6 +157,7 @@ def build_pipeline(
     """The pipeline of a named network, built-in or in a file (:mod:`sysmol.train.frontend.user_files`); ``seed``
     decides first weights and all randomness, ``device`` where training computes.
     """
+    data = normalised(data, schedule.normalisation)
     torch.manual_seed(seed)
     module = build(model, data.shape[2], len(data.classes))
     pipeline = Pipeline(data, module, schedule, Trainer(data, seed, checkpoints, quiet, device), pattern_set, resume)
@@ -200,10 +211,10 @@ class Pipeline:
         self.resume = resume
         self.facts = {}
         self.console = Console(stderr=True, quiet=trainer.quiet)
-        self.calibration = to_real(data.train_images[: schedule.calibration])
+        self.calibration = data.real(data.train_images[: schedule.calibration])
         # A layer that cannot be exported is refused here, before any training.
         for policy in VARIANTS:
-            prepared = prepare(module, self.calibration[:1], policy, pattern_set)
+            prepared = self._prepare(module, policy)
         outputs = int(prepared.graph.convolutions[-1].shape[0])
         if outputs < len(data.classes):
             raise SysmolError(f"the network has {outputs} outputs, {data.name} has {len(data.classes)} classes")
@@ -218,7 +229,7 @@ class Pipeline:
         """The module trained in full precision (once)."""
         if self.fp32_accuracy is None:
             self._fp32_phase = self._fit(self.module, self.schedule.float)
-            self.fp32_accuracy = accuracy(self.module, self.data.test_images, self.data.test_labels)
+            self.fp32_accuracy = self._accuracy(self.module)
             self.console.print(f"fp32: {self.fp32_accuracy:.2%} of the test images")
         return self.module
 
@@ -241,11 +252,12 @@ class Pipeline:
         for chosen in map(self.limited, wanted):
             if chosen.policy == "mixed" and not self.learns:
                 raise SysmolError(
-                    f"variant {chosen.name}: the network has no layer between the first and the last, which stay at 8 "
-                    "bits, whose precision could be learned; choose fp32 and int8, for example"
+                    f"variant {chosen.name}: the network has no layer whose precision could be learned "
+                    f"({self.schedule.layer_bits.words}); choose fp32 and int8, for example, or other bits of single "
+                    "layers"
                 )
             if chosen.policy == "mixed" and chosen.shared:
-                prepared = prepare(self.module, self.calibration[:1], "mixed", self._patterns(chosen))
+                prepared = self._prepare(self.module, "mixed", self._patterns(chosen))
                 try:
                     prepared.freeze(chosen.bits, self._cost(chosen, prepared))
                 except SysmolError as error:
@@ -258,7 +270,7 @@ class Pipeline:
         if self.schedule.bits is None or chosen.policy != "mixed" or not free or not self.learns:
             return chosen
         patterns = self._patterns(chosen)
-        least, _ = least_limits(prepare(self.module, self.calibration[:1], "mixed", patterns), patterns)
+        least, _ = least_limits(self._prepare(self.module, "mixed", patterns), patterns)
         return replace(chosen, bits=max(self.schedule.bits, math.ceil(100 * least) / 100))
 
     def train(self, wanted: str | Variant) -> Trained:
@@ -273,7 +285,8 @@ class Pipeline:
         else:
             prepared, phases = self._rounded(chosen)
         phases = [*phases, self._fit(prepared, self._last_phase(chosen))]
-        settle_statistics(prepared, self.data.train_images[: self.schedule.statistics])
+        images = self.data.train_images[: self.schedule.statistics]
+        settle_statistics(prepared, images, normalisation=self.data.normalisation)
         return Trained(chosen, prepared.eval(), phases)
 
     def _rounded(self, chosen: Variant) -> tuple[Prepared, list[dict[str, Any]]]:
@@ -314,9 +327,22 @@ class Pipeline:
 
     def prepared(self, policy: str, grid: str = OFFSET) -> Prepared:
         """The full-precision network with first scales."""
-        prepared = prepare(copy.deepcopy(self.fp32()), self.calibration[:1], policy, self.pattern_set, grid)
+        prepared = self._prepare(copy.deepcopy(self.fp32()), policy, grid=grid)
         prepared.calibrate(self.calibration)
         return prepared
+
+    def _prepare(
+        self, module: nn.Module, policy: str, patterns: Sequence[int] | None = None, grid: str = OFFSET
+    ) -> Prepared:
+        """A module under a named policy, with the schedule's bits of single layers and the data's normalisation."""
+        own = self.schedule.layer_bits.applied(named_policy(policy))
+        chosen = self.pattern_set if patterns is None else patterns
+        return prepare(module, self.calibration[:1], own, chosen, grid, self.data.normalisation)
+
+    def _accuracy(self, module: nn.Module) -> float:
+        """Share of the test images that a module classifies as labelled."""
+        data = self.data
+        return accuracy(module, data.test_images, data.test_labels, normalisation=data.normalisation)
 
     def _fit(self, module: nn.Module, phase: Phase) -> dict[str, Any]:
         course = self._course(phase)
@@ -339,6 +365,8 @@ class Pipeline:
         settings of all phases; the phase's own name says the variant."""
         settings = {name: getattr(self.schedule, name) for name in ("calibration", "statistics")}
         settings |= {name: each.settings() for name, each in vars(self.schedule).items() if isinstance(each, Phase)}
+        if self.schedule.layer_bits != USUAL_LAYERS:
+            settings |= asdict(self.schedule.layer_bits)
         patterns = list(self.pattern_set)
         return content_key(
             [self.trainer.content, self.name, self.identity, self.trainer.seed, settings, patterns, phase.settings()]
@@ -355,7 +383,7 @@ class Pipeline:
         images, labels = self.data.train_images[:count], torch.from_numpy(self.data.train_labels[:count])
         torch.manual_seed(self.trainer.seed)
         prepared.start_noise()
-        return sensitivity_scores(sensitivity(prepared, to_real(images), labels), prepared.domain_weights())
+        return sensitivity_scores(sensitivity(prepared, self.data.real(images), labels), prepared.domain_weights())
 
     # --- products ----------------------------------------------------------------------------------------------------
 
@@ -366,7 +394,8 @@ class Pipeline:
     def export(self, trained: Trained) -> Network:
         """The network of a trained variant, with metrics, provenance and samples."""
         chosen, prepared = exportable(trained.variant), trained.prepared
-        network = export(prepared, f"{self.name}-{chosen.name}", self.calibration, chosen.description)
+        words = chosen.described(self.schedule.layer_bits)
+        network = export(prepared, f"{self.name}-{chosen.name}", self.calibration, words, samples=0)
         images, labels = self.data.test_images, self.data.test_labels
         count = min(self.schedule.samples, len(images))
         logits = all_logits(network, images, count)
@@ -396,7 +425,7 @@ class Pipeline:
         prepared = trained.prepared
         found = {
             "accuracy_fp32": self.fp32_accuracy,
-            "accuracy_float": accuracy(prepared, self.data.test_images, self.data.test_labels),
+            "accuracy_float": self._accuracy(prepared),
             "test_images": len(self.data.test_images),
             "parameters": self._parameters(prepared),
             "bits_per_parameter": stored_bits(prepared) if trained.variant.shared else weight_bits(prepared),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from sysmol.errors import SysmolError
 from sysmol.machine import PATTERN_SETS
+from sysmol.train.frontend.policy import USUAL_LAYERS, LayerBits
 from sysmol.train.quantise.modes import CLAMP, OFFSET, SYMMETRIC
 
 LEARNED, RANDOM, SENSITIVITY = SCORES = ("learned", "random", "sensitivity")
@@ -51,10 +52,9 @@ class Variant:
         """Whether there is a network file of it; other variants are for comparison only."""
         return self.shared and self.grid != SYMMETRIC
 
-    @property
-    def description(self) -> str:
-        """In words."""
-        edges = "; first and last layer at 8 bits"
+    def described(self, layers: LayerBits = USUAL_LAYERS) -> str:
+        """In words, with the bits of single layers."""
+        edges = f"; {layers.words}"
         words = {
             "fp32": "full precision",
             "int8": "all layers at 8 bits",

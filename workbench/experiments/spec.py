@@ -7,6 +7,9 @@ field               meaning
 ``model``           a built-in network, or ``FILE.py:CALLABLE`` relative to the spec's folder
 ``seeds``           of first weights and all randomness, a list
 ``variants``        names (:func:`sysmol.train.recipes.variants.variant`) in the order in which they are made
+``mean``, ``std``   optional: pixels stand for (x / 255 - mean) / std, one number each or a list, one per channel
+``edges``           optional: bits of the first and the last layer, 8 (default), 4, 2, 1 or "same" as the others
+``[layers]``        optional: bits of single layers by name
 ``[schedule]``      ``calibration``, ``statistics``, ``samples`` of :class:`sysmol.train.recipes.pipeline.Schedule`
 ``[phase]``         settings of :class:`sysmol.train.quantise.trainer.Phase` for all phases
 ``[phases.NAME]``   settings of one phase: fp32, int8, uniform (w4, w2, w1), noise or tune
@@ -16,14 +19,17 @@ field               meaning
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
 from sysmol.errors import SysmolError
+from sysmol.network import Normalisation
+from sysmol.train.frontend.data import unit_normalisation
 from sysmol.train.frontend.models import check_model
+from sysmol.train.frontend.policy import LayerBits
 from sysmol.train.frontend.user_files import label, located
 from sysmol.train.quantise.trainer import Phase
 from sysmol.train.recipes.pipeline import Schedule
@@ -53,6 +59,9 @@ CountsTable = _table_of("CountsTable", Schedule, lambda field: isinstance(field.
 PhasesTable = create_model("PhasesTable", __base__=Table, **{name: (PhaseTable, PhaseTable()) for name in PHASES})  # type: ignore[call-overload]
 
 
+Numbers = Annotated[tuple[float, ...], *SEVERAL]
+
+
 class SpecFile(Table):
     """The fields as they stand in the file."""
 
@@ -60,6 +69,10 @@ class SpecFile(Table):
     model: str
     seeds: Annotated[tuple[int, ...], *SEVERAL]
     variants: Texts
+    mean: Numbers | None = None
+    std: Numbers | None = None
+    edges: int | str = 8
+    layers: dict[str, int | str] = Field(default_factory=dict)
     schedule: CountsTable = CountsTable()  # type: ignore[valid-type]
     phase: PhaseTable = PhaseTable()  # type: ignore[valid-type]
     phases: PhasesTable = PhasesTable()  # type: ignore[valid-type]
@@ -94,10 +107,20 @@ def load_spec(path: str | Path) -> Spec:
     try:
         check_model(found.model)
         variants = tuple(variant(name) for name in dict.fromkeys(found.variants))
+        layer_bits, normalisation = LayerBits(found.edges, tuple(found.layers.items())), _normalisation(found)
     except SysmolError as error:
         raise SysmolError(f"{path}: {error}") from None
     dataset, model = (located(name, file.parent) for name in (found.dataset, found.model))
-    return Spec(file, dataset, model, found.seeds, variants, _schedule(found, path))
+    schedule = replace(_schedule(found, path), layer_bits=layer_bits, normalisation=normalisation)
+    return Spec(file, dataset, model, found.seeds, variants, schedule)
+
+
+def _normalisation(found: SpecFile) -> Normalisation | None:
+    if found.mean is None and found.std is None:
+        return None
+    if found.mean is None or found.std is None:
+        raise SysmolError("mean and std belong together")
+    return unit_normalisation(found.mean, found.std, "mean and std")
 
 
 def _schedule(found: SpecFile, path: str | Path) -> Schedule:

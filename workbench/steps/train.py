@@ -4,13 +4,15 @@ Products: ``VARIANT.network.safetensors`` of every variant. A killed training go
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sysmol.network import Normalisation
 from sysmol.train.frontend.data import source_files
+from sysmol.train.frontend.policy import USUAL_LAYERS, LayerBits
 from sysmol.train.frontend.user_files import is_data, is_module, label
 from sysmol.train.quantise.trainer import device_named
 from sysmol.train.recipes import pipeline
@@ -21,19 +23,27 @@ STEP = Step("train", 1, f"{__name__}:run", resumes=())
 
 
 def task(
-    dataset: str, model: str, preset: str, seed: int, variants: Sequence[str] = pipeline.VARIANTS, device: str = "auto"
-) -> Task:
+    dataset: str, model: str, preset: str, seed: int, variants: Sequence[str] = pipeline.VARIANTS, device: str = "auto",
+    layer_bits: LayerBits = USUAL_LAYERS, normalisation: Normalisation | None = None,
+) -> Task:  # fmt: skip
     """Train the variants of a network; arguments as in :func:`sysmol.train.recipes.pipeline.run`. Raises
     :class:`~sysmol.errors.SysmolError` for variants that cannot be exported."""
     for name in variants:
         exportable(variant(name))
-    options = {"schedule": asdict(pipeline.schedule_of(preset)), "seed": seed, "variants": list(variants)}
+    schedule = replace(pipeline.schedule_of(preset), layer_bits=layer_bits, normalisation=normalisation)
+    options = {"schedule": asdict(schedule), "seed": seed, "variants": list(variants)}
     return Task(
         STEP,
         options=options | subject_options(dataset, model, device),
         reads=source_files(dataset),
         code=users_code(model),
-        given={"dataset": dataset, "model": model, "preset": preset},
+        given={
+            "dataset": dataset,
+            "model": model,
+            "preset": preset,
+            "layer_bits": layer_bits,
+            "normalisation": normalisation,
+        },
     )
 
 
@@ -57,10 +67,10 @@ def users_code(model: str) -> tuple[Path, ...]:
 
 def run(
     folder: Path, dataset: str, model: str, preset: str, seed: int, variants: Sequence[str], device: str, resume: Path,
-    **_: Any,
+    layer_bits: LayerBits, normalisation: Normalisation | None, **_: Any,
 ) -> None:  # fmt: skip
     """Fill ``folder``."""
     pipeline.run(
         dataset=dataset, model=model, out_dir=folder, preset=preset, seed=seed, variants=variants, checkpoints=resume,
-        device=device,
+        device=device, layer_bits=layer_bits, normalisation=normalisation,
     )  # fmt: skip
