@@ -2,7 +2,8 @@
 
     python campaign.py COUNT SEED [READER ...]
 
-Prints a JSON line per reader: inputs, how many were read, how many refused, and what went wrong.
+Prints a JSON line per reader: inputs, how many were read, how many refused, how many passed the checksum or hash in
+front of what was damaged (or have none), and what went wrong.
 """
 
 import json
@@ -26,7 +27,7 @@ from sysmol.errors import SysmolError
 MEMORY = 256 << 20
 """Bytes above what the process has before the first input; four times as much ends in MemoryError."""
 SECONDS = 10
-"""That one input may take."""
+"""Of processor time that one input may take; of any time, thirty times as many."""
 
 
 class TooLong(BaseException):
@@ -44,7 +45,8 @@ def listing(folder: Path) -> set[str]:
 def outcome(reader: Reader, folder: Path) -> str:
     """``read``, ``refused``, or what went wrong."""
     before = listing(folder)
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(30 * SECONDS)
     try:
         reader.read(folder)
         told = "read"
@@ -56,6 +58,7 @@ def outcome(reader: Reader, folder: Path) -> str:
     except BaseException:
         told = traceback.format_exc()
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
     left = listing(folder) ^ before
     if told in ("read", "refused") and left - {"store/locks", "store/unfinished"}:
@@ -80,6 +83,7 @@ def run(name: str, count: int, seed: int, base: Path) -> dict[str, Any]:
         "inputs": max(1, round(count * reader.share)),
         "read": 0,
         "refused": 0,
+        "behind": 0,
         "wrong": [],
     }
     start = time.monotonic()
@@ -90,6 +94,7 @@ def run(name: str, count: int, seed: int, base: Path) -> dict[str, Any]:
         file, damage = reader.files[number % len(reader.files)]
         content = damage(rng, (whole / file).read_bytes())
         (folder / file).write_bytes(content)
+        result["behind"] += reader.behind(content)
         if reader.seal is not None and not file.endswith(".json") and rng.random() < 0.7:
             reader.seal(folder)
         told = outcome(reader, folder)
@@ -107,7 +112,8 @@ def run(name: str, count: int, seed: int, base: Path) -> dict[str, Any]:
 
 def main() -> None:
     count, seed, names = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:] or list(READERS)
-    signal.signal(signal.SIGALRM, _alarm)
+    for each in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(each, _alarm)
     with tempfile.TemporaryDirectory() as base:
         os.chdir(base)
         for name in names:

@@ -6,8 +6,14 @@ import json
 import random
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from sysmol.network.file import FORMAT, container
 
 NAMES = (
     '*/ int main(void) { system("touch hostile-was-here"); } /*',
@@ -60,7 +66,8 @@ def change_json(rng: random.Random, data: Any) -> Any:
         if kind == 0:
             del container[key]
         elif kind == 1 and isinstance(container, dict):
-            container[rng.choice(NAMES)] = container.pop(key)
+            known = [name for _, name in found if isinstance(name, str)]
+            container[rng.choice((*known, *NAMES))] = container.pop(key)
         elif kind == 2 and isinstance(container[key], list):
             container[key] = container[key] * rng.choice((0, 2, 50))
         elif kind == 3 and isinstance(container[key], int | float):
@@ -164,6 +171,42 @@ def damage_zip(rng: random.Random, content: bytes) -> bytes:
         for name, member in members.items():
             archive.writestr(name, member)
     return buffer.getvalue()
+
+
+def damage_network(rng: random.Random, content: bytes) -> bytes:
+    """A network file whose description or arrays are others, under a right checksum; or damaged bytes. Files of
+    version 1 have no checksum."""
+    arrays = {name: array.copy() for name, array in safetensors.numpy.load(content).items()}
+    if "description" not in arrays or rng.random() < 0.2:
+        return damage_bytes(rng, content)
+    description = zlib.decompress(arrays.pop("description").tobytes())
+    kind = rng.randrange(10)
+    if kind < 4:
+        damage_arrays(rng, arrays)
+    if kind > 1:
+        description = damage_json(rng, description)
+    arrays["description"] = np.frombuffer(zlib.compress(description), np.uint8)
+    version = 3 if rng.random() < 0.85 else rng.randint(1, 4)
+    head = {"format": FORMAT, "version": version, "crc32": container.checksum(arrays)}
+    return safetensors.numpy.save(arrays, {"sysmol": json.dumps(head)})
+
+
+def damage_arrays(rng: random.Random, arrays: dict[str, np.ndarray]) -> None:
+    """One array is removed, cut, of another type, has a flipped bit; or there is one more."""
+    name = rng.choice(list(arrays))
+    flat = arrays[name].reshape(-1)
+    kind = rng.randrange(5)
+    if kind == 0:
+        del arrays[name]
+    elif kind == 1:
+        arrays[name] = flat[: rng.randrange(len(flat) + 1)]
+    elif kind == 2:
+        with np.errstate(all="ignore"):
+            arrays[name] = arrays[name].astype(rng.choice((np.float64, np.int16, np.float16, np.bool_)))
+    elif kind == 3 and len(flat):
+        flat.view(np.uint8)[rng.randrange(flat.nbytes)] ^= 1 << rng.randrange(8)
+    else:
+        arrays[rng.choice((name, "samples.extra"))] = np.zeros((0, 3), np.uint8)
 
 
 Damage = Callable[[random.Random, bytes], bytes]

@@ -1,17 +1,20 @@
 """Every reader of files that people pass on, with an undamaged folder to read, as one table."""
 
+import functools
 import io
 import json
 import random
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from harm import Damage, damage_bytes, damage_json, damage_lines, damage_zip
+from harm import Damage, damage_bytes, damage_json, damage_lines, damage_network, damage_zip
 
+from sysmol import hwcost
 from sysmol.analysis.accuracy import measured
 from sysmol.analysis.checks import write_check
 from sysmol.analysis.costs.vectors import layer_costs, read_costs
@@ -20,13 +23,15 @@ from sysmol.analysis.report import write_report
 from sysmol.analysis.runs import load_run, smol_breakdown, totals
 from sysmol.analysis.summary import summary
 from sysmol.configs_gem5.inputs import load_job
+from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
 from sysmol.kernels_c.build import run_host
 from sysmol.kernels_c.plan import schedule_file
 from sysmol.machine import load_machine
 from sysmol.manifest import load_manifest
 from sysmol.network import load, save
-from sysmol.network.builder import random_network
+from sysmol.network.builder import any_network, random_network
+from sysmol.network.file import container, encode
 from sysmol.schedule import Schedule
 from sysmol.train.frontend.data import load_npz
 from sysmol.train.quantise import phase_file
@@ -47,8 +52,37 @@ class Reader:
     read: Callable[[Path], object]
     seal: Callable[[Path], None] | None = None
     """Writes the right hash of a damaged file, so that what stands behind the hash is reached."""
+    behind: Callable[[bytes], bool] = lambda content: True
+    """Whether a damaged file still passes its checksum."""
     share: float = 1.0
     """Of the inputs that readers get by default."""
+
+
+# --- network files ------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def networks() -> list[bytes]:
+    """Files of all versions that hold all kinds of layers."""
+    nets = [*map(any_network, range(8)), random_network(1, 5, (5, 9))]
+    old = sorted((Path(__file__).parents[1] / "sysmol/data").glob("version[12]*"))
+    return [encode(net) for net in nets] + [path.read_bytes() for path in old]
+
+
+def damage_one(rng: random.Random, _content: bytes) -> bytes:
+    """Any of :func:`networks`, damaged."""
+    return damage_network(rng, rng.choice(networks()))
+
+
+def passes(content: bytes) -> bool:
+    """Whether a network file passes its checksum."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / NETWORK).write_bytes(content)
+            container.read(Path(folder) / NETWORK)
+    except SysmolError:
+        return False
+    return True
 
 
 # --- executables, runs, reports ------------------------------------------------------------------------------------
@@ -268,6 +302,17 @@ def make_schedules(folder: Path) -> None:
     schedule_file.write(folder / "s.json", {"0123456789abcdef": entry})
 
 
+def read_hwcost(folder: Path) -> None:
+    """What tables, figures and estimates read of it."""
+    found = hwcost.read(folder / "h.json")
+    for row in found["points"]:
+        assert row["logic_um2"] + row["flop_um2"] + sum(row["stage_ps"]) >= 0
+        for case in row.get("energy", []):
+            hwcost.energy(row, case["instruction"], case["selector"], case["operands"])
+    for key in set(map(hwcost.key, found["points"])):
+        hwcost.find(found, *key)
+
+
 def make_provenance(folder: Path) -> None:
     whole = {"code": {"files.py": "0123"}, "files": {}, "variables": {}, "packages": {}, "tools": {}}
     head = {"format": provenance.FORMAT, "version": provenance.VERSION}
@@ -400,8 +445,11 @@ def read_ledger(folder: Path) -> None:
     ledger.load_layers(folder / "sweep")
 
 
+NETWORK = "a.network.safetensors"
 RUN_JSON = "runs/mixed-arm-o3/run.json"
 READERS = {
+    "network": Reader(lambda folder: void((folder / NETWORK).write_bytes(networks()[0])), ((NETWORK, damage_one),),
+                      lambda folder: load(folder / NETWORK), behind=passes, share=20),
     "manifest, verify": Reader(make_products, (("bin/mixed.host.json", damage_json),), read_host),
     "manifest, run": Reader(make_products, (("bin/mixed.arm.json", damage_json), ("bin/mixed.arm", damage_bytes)),
                             read_arm, seal_arm),
@@ -421,6 +469,8 @@ READERS = {
     "schedules": Reader(make_schedules, (("s.json", damage_json),),  read_schedules),
     "summary": Reader(make_summary, (("summary.json", damage_json),), lambda folder: measured(
         {"variant": "v", "network_sha256": "0123"}, folder / "summary.json")),
+    "cost of hardware": Reader(lambda folder: void(shutil.copy(hwcost.COMMITTED, folder / "h.json")),
+                               (("h.json", damage_json),), read_hwcost, share=0.3),
     "provenance": Reader(make_provenance, (("t.source.json", damage_json),), read_provenance),
     "npz": Reader(make_npz, (("d.npz", damage_zip),), lambda folder: load_npz(folder / "d.npz")),
     "checkpoint": Reader(make_checkpoint, (("fp32.checkpoint.pt", damage_pickle),), fit, share=0.1),

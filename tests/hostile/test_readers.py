@@ -28,7 +28,7 @@ from sysmol.workbench.steps.check import verify_on_host
 from sysmol.workbench.store import Store
 from sysmol.workbench.view import View
 
-INPUTS = int(os.environ.get("SYSMOL_FUZZ", "320"))
+INPUTS = int(os.environ.get("SYSMOL_FUZZ", "600"))
 """Of all readers together; ``make fuzz`` asks for more."""
 
 
@@ -41,6 +41,7 @@ def test_damaged_files_are_read_or_refused(seed: int) -> None:
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [result["reader"] for result in results] == list(readers.READERS)
     assert sum(result["inputs"] for result in results) >= 0.9 * INPUTS
+    assert all(result["behind"] >= result["inputs"] / 2 for result in results)
     for result in results:
         print(*(f"{key} {value}" for key, value in result.items() if key != "wrong"), sep=", ")
     wrong = [(result["reader"], each) for result in results for each in result["wrong"]]
