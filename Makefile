@@ -40,8 +40,9 @@ gem5-test: $(VENV)/.installed  ## only the tests that need gem5
 test-onnx: $(VENV)/.installed  ## 210 random networks of all layer kinds: exported to ONNX, same logits
 	SYSMOL_TEST_NETWORKS=210 $(BIN)/python -m pytest -q tests/interchange -k layer_kinds
 
-test-networks: $(VENV)/.installed  ## 1,000 networks random in everything: PyTorch, file, NumPy; 200 of them as C, with sanitizers too
+test-networks: $(VENV)/.installed  ## 1,000 random networks and 500 random modules: PyTorch, file, NumPy; 200 and 100 as C, with sanitizers
 	SYSMOL_TEST_NETWORKS=1000 $(BIN)/python -m pytest -q tests/train/test_any_network.py
+	SYSMOL_TEST_NETWORKS=500 $(BIN)/python -m pytest -q tests/train/test_any_module.py
 	SYSMOL_TEST_NETWORKS=200 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/kernels_c/test_any_network.py
 
 fuzz: $(VENV)/.installed  ## 20,000 damaged files, half of them networks, most of these with a right checksum: one line each
