@@ -19,6 +19,7 @@ from sysmol.cli import (
     installation,
     interchange,
     kernels,
+    quantisation,
     results,
     simulation,
     spaces,
@@ -55,7 +56,20 @@ def program(
 
 
 # In the order of the help text.
-for group in (chain, training, kernels, simulation, costs, hwcost, spaces, facts, interchange, results, installation):
+for group in (
+    chain,
+    training,
+    quantisation,
+    kernels,
+    simulation,
+    costs,
+    hwcost,
+    spaces,
+    facts,
+    interchange,
+    results,
+    installation,
+):
     app.add_typer(group.commands)
 
 

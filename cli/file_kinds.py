@@ -39,7 +39,7 @@ KINDS = {
     "module": Kind("Python source", "sysmol train and codesign take it as --model FILE.py:CALLABLE"),
     "checkpoint": Kind("a checkpoint of PyTorch", "trainings read their own; give a network file"),
     "tensors": Kind("a safetensors file of another program", "load it in a module of yours: --model FILE.py:CALLABLE"),
-    "foreign": Kind("a network of another tool", "sysmol import takes it"),
+    "foreign": Kind("a network of another tool", "sysmol import and quantise take it"),
     "program": Kind("an executable", "the .json of its name beside it is its manifest"),
     "source": Kind("C source", "the .json of its name beside it is the manifest of its executable"),
     "page": Kind("a page", "open it in a browser"),

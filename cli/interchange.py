@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from sysmol.cli.tables import AsJson, say, show_table
 from sysmol.errors import SysmolError
 
 if TYPE_CHECKING:
+    from sysmol.network import Network, Samples
     from sysmol.train.frontend.readers import Imported
 
 PANEL = "Other formats"
@@ -46,31 +48,45 @@ def export(
 @commands.command("import", rich_help_panel=PANEL)
 def import_network(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file.", callback=expect("foreign"))],
-    out: Annotated[Path | None, out_option("Of a QONNX model: write the network file.")] = None,
+    out: Annotated[Path | None, out_option("Of a QONNX or an int8 file: write its integers as a network file.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read another tool's network and tell what became of every operator (docs/interchange.md)."""
     if out is not None:
-        import_integers(file, out)
+        write_integers(file, out)
         return
     from sysmol.train.frontend.readers import read_model
 
     network = read_model(file)
-    rows = [[step.operator, step.name, step.how, step.layer, step.note] for step in network.table()]
+    show_steps(file, network.table())
     units = list(network.graph().units.values())
     channels, height, width = network.shape
-    show_table(["operator", "result in the file", "here", "layer", "note"], rows, title=str(file))
     weights = sum(unit.weight.numel() for unit in units if unit.weight is not None)
     say(f"input: {channels} x {height} x {width}, {describe_input(network)}")
     say(f"layers: {len(units) - 1} with {weights:,} weights, {units[-1].shape[0]} logits")
 
 
-def import_integers(file: Path, out: Path) -> None:
-    """A QONNX model as a network file."""
-    from sysmol.interchange.qonnx_in import read_qonnx
+def show_steps(name: Path | str, steps: Iterable[Any]) -> None:
+    """The table of what became of a network's operators."""
+    rows = [[step.operator, step.name, step.how, step.layer, step.note] for step in steps]
+    show_table(["operator", "its result", "here", "layer", "note"], rows, title=str(name))
+
+
+def write_integers(file: Path, out: Path) -> None:
+    """The integers of a file as a network file."""
     from sysmol.network import save
 
-    net = read_qonnx(file)
+    if file.suffix.lower() == ".tflite":
+        from sysmol.train.quantise.eight_bits import import_eight_bits
+
+        net, integers = import_eight_bits(file)
+        show_steps(file, integers.steps)
+    else:
+        from sysmol.interchange.qonnx_in import import_qonnx
+
+        net, done = import_qonnx(file)
+        show_steps(file, done)
+    net.samples = random_samples(net)
     path = save(out, net)
     rows = []
     for layer in net.layers:
@@ -78,8 +94,26 @@ def import_integers(file: Path, out: Path) -> None:
         bits = " ".join(map(str, sorted(set(x.precisions)))) if x.format == "smol" else "8"
         rows.append([layer.name, layer.op, x.channels, written.channels, bits, layer.residual or None])
     columns = ["layer", "operation", "input channels", "outputs", "bits of input and weights", "adds"]
-    show_table(columns, rows, title=str(file))
-    say(f"wrote {path}: {path.stat().st_size:,} bytes, the model's integers")
+    show_table(columns, rows, title=str(path))
+    say(f"wrote {path}: {path.stat().st_size:,} bytes, the file's integers")
+
+
+SAMPLES = 8
+"""Random images in an imported network file, which `sysmol verify` compares by."""
+
+
+def random_samples(net: Network) -> Samples:
+    """Random images with the network's own logits and classes."""
+    import numpy as np
+
+    from sysmol.interchange.evaluation import evaluate
+    from sysmol.network import Samples
+
+    shape = net.tensors[net.input].shape
+    images = np.random.default_rng(0).integers(0, 256, (SAMPLES, *shape)).astype(np.uint8)
+    logits = evaluate(net, images)
+    net.provenance["samples"] = "random images; labels are the network's own classes"
+    return Samples(images, logits.argmax(1), logits)
 
 
 def describe_input(network: Imported) -> str:

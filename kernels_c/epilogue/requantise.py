@@ -23,7 +23,7 @@ from sysmol.kernels_c.plan.constants import (
     physical,
     wrap32,
 )
-from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Place
+from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Place, one_for_all
 from sysmol.network import (
     INT32_MAX,
     INT32_MIN,
@@ -136,7 +136,8 @@ class Epilogue:
             self.classes = 1
         self.groups = sum(len(block.groups) for block in self.blocks)
         self.packed_alike = packed_alike
-        residual_fits = self.residual is None or self._fits(self.residual)
+        self.one_for_all = one_for_all(net, layer)
+        residual_fits = self.residual is None or self.one_for_all or self._fits(self.residual)
         self.fast = [
             residual_fits and self._fits(place) and not (place.tensor.format == "smol" and out.lo > 0)
             for place, out in zip(self.targets, layer.outputs, strict=True)
@@ -195,6 +196,7 @@ class Epilogue:
                 text.append(array_text(f"{name}_hi", lanes(self.blocks, hi).astype(np.int32), "upper clamps"))
         if self.residual is not None and not all(self.fast):
             at = np.array(self.residual.positions())
+            at = np.resize(at, self.targets[0].tensor.channels)
             text.append(array_text(f"{self.name}_r_at", lanes(self.blocks, at).astype(np.int32), "places in residual"))
             for precision_of in [self.residual] if self.residual.tensor.format == "smol" else []:
                 p = precision_of.tensor.precisions
@@ -467,6 +469,13 @@ class Epilogue:
     def _residual(self, em: Emitter, tile: Tile, k: int, block: Block, numbers: list[int]) -> None:
         """Declare ``x<pixel>_<group>``, the residual's raw elements."""
         assert self.residual is not None
+        if self.one_for_all:
+            for p in numbers:
+                at_pixel = plus("rp", self._pixel(self.residual, *tile.pixels[p]))
+                em.line(f"const vec x{p}_0 = v_dup((uint32_t)m_get_s16({at_pixel}, 0));")
+                for g in range(1, len(block.groups)):
+                    em.line(f"const vec x{p}_{g} = x{p}_0;")
+            return
         base = plus("rp", self.block_at(self.residual, tile, k))
         at = [plus(base, self._pixel(self.residual, *tile.pixels[p])) for p in numbers]
         expand(em, self.residual, at, block, [f"x{p}_" for p in numbers], self.natural_residual)

@@ -212,6 +212,11 @@ def segments(blocks: Sequence[Block], same_lanes: bool = False) -> list[tuple[in
     return result
 
 
+def one_for_all(net: Network, layer: Layer) -> bool:
+    """Whether the residual's only channel is added to all channels of the outputs."""
+    return bool(layer.residual) and net.tensors[layer.residual].channels < net.tensors[layer.targets[0]].channels
+
+
 def _order_groups(net: Network) -> Iterable[list[str]]:
     """Sets of tensors that meet element by element."""
     parent = {name: name for name in net.tensors}
@@ -222,7 +227,7 @@ def _order_groups(net: Network) -> Iterable[list[str]]:
         return name
 
     for layer in net.layers:
-        members = [*layer.targets, layer.residual]
+        members = [*layer.targets, "" if one_for_all(net, layer) else layer.residual]
         kind = operation(layer)
         if kind.keeps_channels and not kind.mixes_channels:
             members += [name for name in layer.inputs if name != net.input]

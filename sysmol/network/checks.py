@@ -125,7 +125,8 @@ def check_geometry(net: Network, layer: Layer, known: set[str]) -> None:
         kind.check_formats(net, layer, t)
         if layer.residual:
             r = net.tensors[layer.residual]
-            need(r.shape == t.shape, f"{where}: residual {r.name} has shape {r.shape}, the output {t.shape}")
+            alike = r.format == "s16" and r.shape == (t.height, t.width, 1)
+            need(alike or r.shape == t.shape, f"{where}: residual {r.name} has shape {r.shape}, the output {t.shape}")
     kind.check_groups(net, layer)
     (_, rows), (_, columns) = layer_classes(net, layer)
     entries = len(rows) * len(columns) * net.tensors[layer.targets[0]].channels

@@ -1,10 +1,12 @@
 """Every reader of files that people pass on, with an undamaged folder to read, as one table."""
 
 import functools
+import importlib.util
 import io
 import json
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -446,6 +448,36 @@ def read_ledger(folder: Path) -> None:
 
 
 NETWORK = "a.network.safetensors"
+# --- networks of other tools --------------------------------------------------------------------------------------
+
+
+def foreign() -> dict[str, Reader]:
+    """Readers of other formats, where the extra for them is installed."""
+    if importlib.util.find_spec("tflite") is None or importlib.util.find_spec("onnx") is None:
+        return {}
+    sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("train", "interchange")]
+    from onnx_files import small
+    from qonnx_models import convolutions
+    from tflite_files import eight_bits, everything
+
+    from sysmol.interchange.qonnx_in import read_qonnx
+    from sysmol.train.frontend.readers import read_model
+    from sysmol.train.quantise.eight_bits import import_eight_bits
+
+    def reader(name: str, content: bytes, read: Callable[[Path], object], share: float) -> Reader:
+        def make(folder: Path) -> None:
+            (folder / name).write_bytes(content)
+
+        return Reader(make, ((name, damage_bytes),), lambda folder: read(folder / name), share=share)
+
+    return {
+        "TensorFlow Lite": reader("a.tflite", everything(1), lambda path: read_model(path).table(), 0.3),
+        "TensorFlow Lite, integers": reader("a.tflite", eight_bits(1), import_eight_bits, 0.3),
+        "ONNX": reader("a.onnx", small(np.random.default_rng(1)), lambda path: read_model(path).table(), 0.3),
+        "QONNX": reader("a.onnx", convolutions(1), read_qonnx, 0.2),
+    }
+
+
 RUN_JSON = "runs/mixed-arm-o3/run.json"
 READERS = {
     "network": Reader(lambda folder: void((folder / NETWORK).write_bytes(networks()[0])), ((NETWORK, damage_one),),
@@ -477,6 +509,7 @@ READERS = {
     "phase file": Reader(make_phase, (("fp32.phase.pt", damage_pickle),), read_phase),
     "store": Reader(make_store, (("store/train/0123/record.json", damage_json),), read_store),
     "ledger": Reader(make_ledger, (("sweep/records/0123.json", damage_json),), read_ledger),
+    **foreign(),
 }  # fmt: skip
 
 

@@ -8,5 +8,5 @@ import pytest
 pytest.importorskip("onnx", reason="needs the extra onnx: pip install 'sysmol[onnx]'")
 pytest.importorskip("onnxruntime", reason="needs the extra onnx: pip install 'sysmol[onnx]'")
 
-for folder in ("kernels_c", "train"):
+for folder in ("kernels_c", "train", "interchange"):
     sys.path.append(str(Path(__file__).parents[1] / folder))

@@ -1,100 +1,29 @@
-"""QONNX models as network files: the logits of that format's own executor, and the codes of every possible sum."""
+"""QONNX models as network files: the logits of that format's own executor."""
 
 import os
-import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from damage import damaged
-from onnx import TensorProto, helper, numpy_helper
+from damage import read_damaged
+from qonnx_models import Model, convolutions, executed, linear_layers
 
 from sysmol.errors import SysmolError
 from sysmol.interchange import evaluation
-from sysmol.interchange.qonnx_in import integer_steps, odd_parts, read_qonnx
-from sysmol.network import Network, load, reference
+from sysmol.interchange.qonnx_in import import_qonnx, read_qonnx
+from sysmol.interchange.qonnx_layers import odd_parts
+from sysmol.network import Layer, Network, load, operation, reference
+from sysmol.network.file import breakdown
+from sysmol.network.operations import Operation
 
 MODELS = Path(os.environ.get("SYSMOL_DATA", "/nonexistent")) / "models"
 needs_models = pytest.mark.skipif(not MODELS.is_dir(), reason="needs FINN's files in $SYSMOL_DATA/models")
-DOMAIN = "qonnx.custom_op.general"
 
 
-class Model:
-    """A chain of linear layers with random weights on images of 4 x 5."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.nodes: list[Any] = []
-        self.held: dict[str, np.ndarray] = {"shape": np.array([-1, 20])}
-        self.x = self.node("Reshape", ["image", "shape"])
-
-    def node(self, op: str, inputs: list[str], domain: str = "", **options: Any) -> str:
-        name = f"n{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [name], domain=domain, **options))
-        return name
-
-    def constant(self, values: Any) -> str:
-        name = f"c{len(self.held)}"
-        self.held[name] = np.asarray(values, np.float32)
-        return name
-
-    def quant(self, x: str, bits: int, scale: float = 1.0, signed: int = 1, narrow: int = 0) -> str:
-        if bits == 1:
-            return self.node("BipolarQuant", [x, self.constant(scale)], DOMAIN)
-        operands = [x, self.constant(scale), self.constant(0), self.constant(bits)]
-        return self.node("Quant", operands, DOMAIN, signed=signed, narrow=narrow, rounding_mode="ROUND")
-
-    def layer(self, inputs: int, outputs: int, bits: int, **quant: Any) -> None:
-        weight = self.quant(self.constant(self.rng.normal(0, 0.6, (outputs, inputs))), bits, **quant)
-        self.x = self.node("MatMul", [self.x, self.node("Transpose", [weight], perm=[1, 0])])
-
-    def norm(self, channels: int, spread: float) -> None:
-        factor = self.rng.choice([-1, 1], channels) * self.rng.uniform(0.5, 2, channels)
-        values = [factor, self.rng.normal(0, 0.5, channels), self.rng.normal(0, 1, channels), np.full(channels, spread)]
-        self.x = self.node("BatchNormalization", [self.x, *map(self.constant, values)], epsilon=1e-5)
-
-    def bytes(self, classes: int) -> bytes:
-        source = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, 4, 5])
-        result = helper.make_tensor_value_info(self.x, TensorProto.FLOAT, [1, classes])
-        held = [numpy_helper.from_array(value, name) for name, value in self.held.items()]
-        graph = helper.make_graph(self.nodes, "g", [source], [result], held)
-        opsets = [helper.make_opsetid("", 13), helper.make_opsetid(DOMAIN, 1)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
-
-
-def mixed(seed: int) -> bytes:
-    """Activations of 2, 4 (unsigned, three bits' worth) and 1 bits; weights with zeros and without."""
-    m = Model(seed)
-    m.x = m.node("Sub", [m.node("Mul", [m.x, m.constant(2)]), m.constant([1])])
-    m.x = m.quant(m.x, 2, narrow=1)
-    m.layer(20, 30, 2, scale=0.5)
-    m.norm(30, 9)
-    m.x = m.quant(m.x, 3, scale=0.25, signed=0)
-    m.layer(30, 17, 1)
-    m.norm(17, 4)
-    m.x = m.quant(m.x, 1)
-    m.layer(17, 6, 2, narrow=1)
-    m.x = m.node("Add", [m.node("Mul", [m.x, m.constant([0.3])]), m.constant([-1.5])])
-    return m.bytes(6)
-
-
-def executed(content: bytes, images: np.ndarray) -> np.ndarray:
-    """Logits of that format's own executor for images ``[n, H, W, 1]`` of bytes."""
-    wrapper = pytest.importorskip("qonnx.core.modelwrapper", reason="needs the package qonnx")
-    from qonnx.core.onnx_exec import execute_onnx
-    from qonnx.transformation.infer_shapes import InferShapes
-
-    model = wrapper.ModelWrapper(onnx.load_model_from_string(content)).transform(InferShapes())
-    found = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for image in images:
-            x = image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
-            (logits,) = execute_onnx(model, {model.graph.input[0].name: x}).values()
-            found.append(np.ravel(logits))
-    return np.stack(found)
+def weighted(net: Network) -> list[tuple[Operation, Layer]]:
+    """Layers with weights of the model's own, and their operations."""
+    own = [layer for layer in net.layers if layer.weight is not None and not layer.name.endswith(".ones")]
+    return [(operation(layer), layer) for layer in own]
 
 
 def real_logits(net: Network, images: np.ndarray) -> np.ndarray:
@@ -102,34 +31,64 @@ def real_logits(net: Network, images: np.ndarray) -> np.ndarray:
     return np.asarray(evaluation.evaluate(net, images) * scale + offset)
 
 
-def test_logits_are_the_executors(tmp_path, seed):
-    (tmp_path / "a.onnx").write_bytes(mixed(seed))
+@pytest.mark.parametrize(("make", "shape"), [(linear_layers, (4, 5, 1)), (convolutions, (9, 8, 3))])
+def test_logits_are_the_executors(make, shape, tmp_path, seed):
+    (tmp_path / "a.onnx").write_bytes(make(seed))
     net = read_qonnx(tmp_path / "a.onnx")
-    assert {net.tensors[layer.input].patterns != () for layer in net.layers[1:]} == {True}
-    images = np.random.default_rng(seed).integers(0, 256, (8, 4, 5, 1)).astype(np.uint8)
-    assert np.abs(real_logits(net, images) - executed(mixed(seed), images)).max() < 1e-5
+    images = np.random.default_rng(seed).integers(0, 256, (8, *shape)).astype(np.uint8)
+    assert np.abs(real_logits(net, images) - executed(make(seed), images)).max() < 1e-5
     assert np.array_equal(evaluation.evaluate(net, images), reference.evaluate(net, images))
 
 
-def test_even_weights_are_sums_of_odd_ones():
-    weight = np.array([[-3, -2, -1, 0, 1, 2, 3]])
-    first, second = odd_parts(weight, 2)
-    assert (first + second == 2 * weight).all() and (first % 2 == 1).all() and np.abs([first, second]).max() == 3
-    assert len(odd_parts(np.array([[-1, 1, 3]]), 2)) == 1
-    with pytest.raises(SysmolError, match="weights of up to 4 on activations of 2 bits"):
-        odd_parts(np.array([[4]]), 2)
+def test_convolutions_are_computed_on_codes(tmp_path, seed):
+    """All but the one that reads the image and the grouped one; zeros among weights cost one row of sums, or as many
+    rows again where channels are apart."""
+    (tmp_path / "a.onnx").write_bytes(convolutions(seed))
+    net, done = import_qonnx(tmp_path / "a.onnx")
+    formats = [net.tensors[x.input].format for x in net.layers if x.weight is not None and ".ones" not in x.name]
+    assert formats.count("s8") == 2 and formats.count("smol") == 4
+    rows = {x.op: net.tensors[x.targets[0]].channels for x in net.layers if x.name.endswith(".ones")}
+    assert rows == {"depthwise": 8, "conv2d": 1}
+    assert {each.operator for each in done if each.how == "kept"} == {
+        "Conv", "Add", "MaxPool", "GlobalAveragePool", "MatMul",
+    }  # fmt: skip
+    assert all(each.note for each in done if each.how == "folded")
 
 
-def test_every_sum_has_its_code(seed):
-    rng = np.random.default_rng(seed)
-    sums = np.arange(-100, 101) * 4
-    slopes, offsets = rng.normal(0, 0.05, (40, 1)), rng.normal(2, 2, (40, 1))
-    codes = np.clip(np.floor(sums * slopes + offsets), 0, 3).astype(np.int64)
-    M, B, shift = integer_steps(sums, codes, 1 << 12)
-    found = np.clip((sums * M[:, None] + B[:, None]) >> shift, 0, codes.max())
-    assert np.array_equal(found, codes)
-    with pytest.raises(SysmolError, match="not monotone"):
-        integer_steps(sums, (sums % 8 == 0).astype(np.int64)[None], 1 << 12)
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_parts_are_odd_numbers_of_twice_the_sum(bits):
+    largest = (1 << bits) - 1
+    for low, high in ((-(1 << (bits - 1)), (1 << (bits - 1)) - 1), (-(largest - 1), largest - 1), (-1, 1)):
+        weight = np.arange(low, high + 1)[None]
+        parts = odd_parts(weight, bits)
+        if (weight % 2 == 0).any():
+            assert len(parts) == 2 and (sum(parts) == 2 * weight).all()
+        assert all((part % 2 == 1).all() and np.abs(part).max() <= largest for part in parts)
+    assert len(odd_parts(np.array([[-largest, 1, largest]]), bits)) == 1
+    assert odd_parts(np.array([[largest + 1]]), bits) == []
+
+
+def refusal(m: Model, tmp_path: Path) -> str:
+    (tmp_path / "a.onnx").write_bytes(m.bytes(3))
+    with pytest.raises(SysmolError) as caught:
+        read_qonnx(tmp_path / "a.onnx")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_no_integer_is_refused_by_name(tmp_path):
+    m = Model(0, (1, 4, 4))
+    m.conv(1, 3, 2)
+    assert "Conv 'n1': it reads real numbers" in refusal(m, tmp_path)
+    m = Model(0, (1, 4, 4))
+    m.x = m.node("Conv", [m.quant(m.x, 4, 2.0**-4, signed=0), m.constant(np.ones((3, 1, 4, 4)))])
+    assert "stand behind no Quant node" in refusal(m, tmp_path)
+    m = Model(0, (1, 4, 4))
+    m.x = m.node("Sigmoid", [m.x])
+    assert "Sigmoid 'n0': is not understood" in refusal(m, tmp_path)
+    m = Model(0, (1, 4, 4))
+    m.x = m.quant(m.x, 9)
+    assert "whole numbers of 1 to 8" in refusal(m, tmp_path)
 
 
 @needs_models
@@ -139,6 +98,10 @@ def test_finns_classifiers(name, seed):
     images = np.random.default_rng(seed).integers(0, 256, (20, 28, 28, 1)).astype(np.uint8)
     net = read_qonnx(file)
     assert np.abs(real_logits(net, images) - executed(file.read_bytes(), images)).max() < 1e-5
+    # Of one bit per weight, two bytes for the place of each of 784 pixels are a fifth of the whole.
+    bits, times = {"1w1a": (1, 1.42), "2w2a": (2, 1.3)}[name]
+    weights = sum(each.weights(net, layer) for each, layer in weighted(net))
+    assert sum(breakdown(net).values()) < times * bits * weights / 8
 
 
 @needs_models
@@ -154,21 +117,16 @@ def test_accuracy_on_mnist(name, published):
     assert np.abs(real_logits(net, some) - executed(file.read_bytes(), some)).max() < 1e-5
 
 
-def test_damaged_files_end_in_one_line(tmp_path, seed):
-    content, rng = mixed(seed), np.random.default_rng(seed)
-    for broken in damaged(rng, content, 30):
-        (tmp_path / "b.onnx").write_bytes(broken)
-        try:
-            read_qonnx(tmp_path / "b.onnx")
-        except SysmolError as error:
-            assert "\n" not in str(error)
+@pytest.mark.parametrize("make", [linear_layers, convolutions])
+def test_damaged_files_end_in_one_line(make, tmp_path, seed):
+    read_damaged(np.random.default_rng(seed), make(seed), 20, tmp_path / "b.onnx", read_qonnx)
 
 
 def test_command(run, tmp_path, seed):
-    (tmp_path / "a.onnx").write_bytes(mixed(seed))
+    (tmp_path / "a.onnx").write_bytes(linear_layers(seed))
     out = tmp_path / "a.network.safetensors"
     status, said, wrong = run("import", tmp_path / "a.onnx", "--out", out)
-    assert (status, wrong) == (0, "") and "linear1a" in said and str(out) in said
+    assert (status, wrong) == (0, "") and "matmul" in said and "weights" in said and str(out) in said
     assert load(out).classes == 6
     status, said, wrong = run("import", tmp_path / "a.onnx")
     assert status == 2 and wrong.count("\n") == 1 and "qonnx.custom_op.general.Quant" in wrong

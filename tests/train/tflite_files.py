@@ -24,8 +24,10 @@ class File:
         self.codes: list[str] = []
         self.last = -1
 
-    def tensor(self, shape: tuple[int, ...], values: np.ndarray | None = None, scale: Any = (), zero: int = 0) -> int:
-        """Number of a tensor: a constant with ``values``, or an activation."""
+    def tensor(
+        self, shape: tuple[int, ...], values: np.ndarray | None = None, scale: Any = (), zero: int = 0, axis: int = 0
+    ) -> int:
+        """Number of a tensor: a constant with ``values``, or an activation, int8 where it has a scale."""
         b, number = self.b, 0
         if values is not None:
             number = len(self.buffers)
@@ -38,10 +40,12 @@ class File:
             tflite.QuantizationParametersStart(b)
             tflite.QuantizationParametersAddScale(b, scales)
             tflite.QuantizationParametersAddZeroPoint(b, zeros)
+            tflite.QuantizationParametersAddQuantizedDimension(b, axis)
             quantisation = tflite.QuantizationParametersEnd(b)
         tflite.TensorStart(b)
         tflite.TensorAddShape(b, sides)
-        tflite.TensorAddType(b, TYPES[values.dtype] if values is not None else 0)
+        kind = values.dtype if values is not None else np.dtype(np.int8 if quantisation else np.float32)
+        tflite.TensorAddType(b, TYPES[kind])
         tflite.TensorAddBuffer(b, number)
         tflite.TensorAddName(b, name)
         if quantisation:
@@ -53,9 +57,13 @@ class File:
         array = np.asarray(values, kind)
         return self.tensor(array.shape, array, scale)
 
-    def operator(self, name: str, inputs: list[int], shape: tuple[int, ...], options: str = "", **fields: int) -> int:
-        """Add an operator; returns its result, a tensor of that shape."""
-        b, result, table = self.b, self.tensor(shape), 0
+    def operator(
+        self, name: str, inputs: list[int], shape: tuple[int, ...], options: str = "",
+        grid: tuple[float, int] | None = None, **fields: int,
+    ) -> int:  # fmt: skip
+        """Add an operator; returns its result, a tensor of that shape, int8 where a grid (scale, zero point) is
+        given."""
+        b, result, table = self.b, self.tensor(shape) if grid is None else self.tensor(shape, None, *grid), 0
         if options:
             getattr(tflite, f"{options}Start")(b)
             for key, value in fields.items():
@@ -163,4 +171,56 @@ def everything(seed: int) -> bytes:
     x = f.operator("ADD", [x, m], (1, 12), "AddOptions")
     x = f.operator("FULLY_CONNECTED", [x, normal(5, 12), normal(5)], (1, 5), "FullyConnectedOptions")
     f.operator("SOFTMAX", [x], (1, 5), "SoftmaxOptions", Beta=1)
+    return f.bytes()
+
+
+def eight_bits(seed: int) -> bytes:
+    """A network on int8 with all operators that are computed there, on images of 11 x 9 x 3."""
+    rng, f = np.random.default_rng(seed), File()
+    grids = {0: (1 / 64, -3)}
+
+    def grid(spread: float) -> tuple[float, int]:
+        return spread / 100 * float(rng.uniform(0.8, 1.2)), int(rng.integers(-20, 20))
+
+    def weighted(x: int, shape: tuple[int, ...], outputs: int, axis: int, depth: int) -> list[int]:
+        """Weights and bias, with a scale per output (linear layers: one); sums of ``depth`` products are about 1."""
+        values = rng.integers(-127, 128, shape).astype(np.int8)
+        scales = rng.uniform(0.5, 1.5, outputs if axis >= 0 else 1) / (64 * np.sqrt(depth))
+        weight = f.tensor(shape, values, scales, axis=max(axis, 0))
+        bias = f.tensor((outputs,), rng.integers(-500, 500, outputs).astype(np.int32), scales * grids[x][0])
+        return [x, weight, bias]
+
+    def add(
+        name: str, inputs: list[int], shape: tuple[int, ...], options: str, to: tuple[float, int], **more: int
+    ) -> int:
+        x = f.operator(name, inputs, shape, options, to, **more)
+        grids[x] = to
+        return x
+
+    one = {"Padding": SAME, "StrideH": 1, "StrideW": 1, "DilationHFactor": 1, "DilationWFactor": 1}
+    x = f.tensor((1, 11, 9, 3), None, *grids[0])
+    stem = weighted(x, (8, 3, 3, 3), 8, 0, 27)
+    a = x = add("CONV_2D", stem, (1, 6, 5, 8), "Conv2DOptions", grid(2), **one | {"StrideH": 2, "StrideW": 2,
+                "FusedActivationFunction": RELU})  # fmt: skip
+    x = add("CONV_2D", weighted(x, (8, 3, 2, 8), 8, 0, 48), (1, 6, 5, 8), "Conv2DOptions", grid(2), **one)
+    x = add("ADD", [x, a], (1, 6, 5, 8), "AddOptions", grid(3), FusedActivationFunction=RELU)
+    around = f.constant([[0, 0], [1, 0], [0, 1], [0, 0]], np.int32)
+    x = add("PAD", [x, around], (1, 7, 6, 8), "PadOptions", grids[x])
+    depth = weighted(x, (1, 3, 3, 8), 8, 3, 9)
+    x = add("DEPTHWISE_CONV_2D", depth, (1, 5, 4, 8), "DepthwiseConv2DOptions", grid(3), **one | {"Padding": VALID,
+            "DepthMultiplier": 1, "FusedActivationFunction": RELU6})  # fmt: skip
+    depth = weighted(x, (1, 3, 3, 16), 16, 3, 9)
+    x = add(
+        "DEPTHWISE_CONV_2D", depth, (1, 5, 4, 16), "DepthwiseConv2DOptions", grid(3), **one | {"DepthMultiplier": 2}
+    )
+    pool = {"StrideH": 1, "StrideW": 1, "FilterHeight": 2, "FilterWidth": 2, "Padding": VALID}
+    x = add("MAX_POOL_2D", [x], (1, 4, 3, 16), "Pool2DOptions", grids[x], **pool)
+    m = add("MEAN", [x, f.constant([1, 2], np.int32)], (1, 16), "ReducerOptions", grid(2), KeepDims=0)
+    x = add("AVERAGE_POOL_2D", [x], (1, 3, 2, 16), "Pool2DOptions", grids[x], **pool)
+    x = add("RESHAPE", [x, f.constant([1, 96], np.int32)], (1, 96), "ReshapeOptions", grids[x])
+    x = add("FULLY_CONNECTED", weighted(x, (16, 96), 16, -1, 96), (1, 16), "FullyConnectedOptions", grid(3))
+    x = add("ADD", [x, m], (1, 16), "AddOptions", grid(3))
+    x = add("RELU", [x], (1, 16), "", grid(3))
+    add("FULLY_CONNECTED", weighted(x, (5, 16), 5, -1, 16), (1, 5), "FullyConnectedOptions", grid(3))
+    f.operator("SOFTMAX", [f.last], (1, 5), "SoftmaxOptions", (1 / 256, -128), Beta=1)
     return f.bytes()

@@ -120,7 +120,7 @@ def load_npz(path: str | Path) -> Dataset:
             raise SysmolError(f"{path} has no array {key}: it needs {', '.join(NPZ_ARRAYS)}")
     images, labels = {}, {}
     for split in ("train", "test"):
-        images[split] = _npz_images(found[f"{split}_images"], f"{path}: {split}_images")
+        images[split] = npz_images(found[f"{split}_images"], f"{path}: {split}_images")
         labels[split] = _npz_labels(found[f"{split}_labels"], len(images[split]), f"{path}: {split}_labels")
     shapes = [list(each.shape[1:]) for each in images.values()]
     if shapes[0] != shapes[1]:
@@ -144,7 +144,7 @@ def load_npz(path: str | Path) -> Dataset:
     return normalised(data, unit_normalisation(mean, deviation, str(path)))
 
 
-def _npz_images(found: np.ndarray, where: str) -> np.ndarray:
+def npz_images(found: np.ndarray, where: str) -> np.ndarray:
     if found.dtype != np.uint8 or found.ndim not in (3, 4) or 0 in found.shape:
         raise SysmolError(f"{where} must be u8 [n, H, W, C] or [n, H, W], not {found.dtype} {list(found.shape)}")
     return np.ascontiguousarray(found if found.ndim == 4 else found[..., None])

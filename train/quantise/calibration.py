@@ -42,9 +42,9 @@ def calibrate(prepared: ForwardPass, images: torch.Tensor) -> None:
         if key[2] == "smol":
             _fit_codes(prepared, key, samples)
         elif key[2] == "s8":
-            _fit_bytes(prepared, key, samples.values(key))
+            fit_bytes(prepared, key, samples.values(key))
     for unit in prepared.graph.convolutions:
-        _fit_weight(prepared, unit)
+        fit_weight(prepared, unit)
 
 
 @contextmanager
@@ -135,7 +135,8 @@ class _Samples:
         self.found.setdefault((key, row), []).append(values)
 
 
-def _fit_bytes(prepared: ForwardPass, key: Key, x: torch.Tensor) -> None:
+def fit_bytes(prepared: ForwardPass, key: Key, x: torch.Tensor) -> None:
+    """Fit the grid of a tensor of bytes to values ``x`` of it."""
     module = prepared.activation(key)
     if not module.log_scale.requires_grad:
         return
@@ -160,7 +161,8 @@ def _fit_codes(prepared: ForwardPass, key: Key, samples: _Samples) -> None:
         module.log_scale[0], module.ratio[0] = module.log_scale[first].clone(), module.ratio[first].clone()
 
 
-def _fit_weight(prepared: ForwardPass, unit: Unit) -> None:
+def fit_weight(prepared: ForwardPass, unit: Unit) -> None:
+    """Fit the scales of a convolution's weights to the weights."""
     module = prepared.convolution(unit.name)
     if prepared.input_format(unit) == "s8":
         largest = module.weight.detach().abs().amax((1, 2, 3))

@@ -119,14 +119,17 @@ def _settled(wanted: Wanted) -> Wanted:
     )
 
 
-def best(wanted: Wanted, how: Products, shifts: Sequence[int] = range(31, -1, -1)) -> Output | None:
+def best(
+    wanted: Wanted, how: Products, shifts: Sequence[int] = range(31, -1, -1), finest: bool = False
+) -> Output | None:
     """The integers of one choice, at the largest of the ``shifts`` at which they fit; None where they do not, or where
-    a factor is not held."""
+    a factor is not held. ``finest``: with the most bits, not with the fewest instructions and bytes."""
     if wanted.residual is None and how.residual == HIGH:
         return None
     # Factors of high products in 16 bits, as the file stores them shorter, wherever those hold.
-    for short in (True, False) if how.multiply == HIGH and wanted.form != "s32" else (False,):
-        for pre in _left_shifts(wanted, how):
+    for short in (True, False) if how.multiply == HIGH and wanted.form != "s32" and not finest else (False,):
+        lefts = _left_shifts(wanted, how)
+        for pre in reversed(lefts) if finest else lefts:
             found = (_rounded(wanted, how, shift, pre, short) for shift in shifts)
             out = next((each for each in found if each is not None), None)
             if out is not None and _is_fine(wanted, out) and _is_held(wanted, out):

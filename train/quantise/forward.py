@@ -31,23 +31,24 @@ class ForwardPass(Structure):
             if unit.input is None:
                 results[unit.name] = x
             elif unit.operation.requantises:
-                results[unit.name] = self._run(unit, results, stored)
+                results[unit.name] = self.run_unit(unit, results, stored)
         return results
 
-    def _run(
+    def run_unit(
         self, unit: Unit, results: dict[str, torch.Tensor], stored: dict[tuple[Value, str], torch.Tensor]
     ) -> torch.Tensor:
+        """The result of one unit from those of the units before it; ``stored`` keeps what is read of them."""
         assert unit.input is not None
         if unit.has_weights:
             form = "f32" if self.mode == FLOAT else self.input_format(unit)
             module = self.convolution(unit.name)
-            y = self._convolve(
-                unit, self._read(unit.input, form, results, stored), self._weight(unit, module), module.bias
+            y = self.convolve(
+                unit, self.read(unit.input, form, results, stored), self._weight(unit, module), module.bias
             )
             if module.bn is not None:
                 y = module.bn(y)
         else:
-            y = self._read(unit.input, "f32", results, stored)
+            y = self.read(unit.input, "f32", results, stored)
             if unit.normalises:
                 y = self.norms[unit.name](y)
             elif unit.op in WINDOWS:
@@ -55,17 +56,18 @@ class ForwardPass(Structure):
             elif unit.slope is not None:
                 y = y * _channels(self.slopes[unit.name])
         if unit.residual is not None:
-            y = y + self._read(unit.residual, "f32", results, stored)
+            y = y + self.read(unit.residual, "f32", results, stored)
         return y
 
-    def _convolve(self, unit: Unit, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    def convolve(self, unit: Unit, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """A unit's convolution of ``x [n, C, H, W]``."""
         top, left, bottom, right = unit.padding
         x = plain(x)  # not the weight: with copies of it, resumed trainings differ in the last bits
         if (top, left) == (bottom, right):
             return F.conv2d(x, weight, bias, unit.stride, (top, left), unit.dilation, unit.groups)
         return F.conv2d(pad(x, unit.padding), weight, bias, unit.stride, 0, unit.dilation, unit.groups)
 
-    def _read(
+    def read(
         self, value: Value, form: str, results: dict[str, torch.Tensor], stored: dict[tuple[Value, str], torch.Tensor]
     ) -> torch.Tensor:
         """What a unit reads: ``f32`` the real value (the file's 16-bit integers are as good as that), else rounded."""
@@ -74,7 +76,7 @@ class ForwardPass(Structure):
         unit = self.graph.units[value.unit]
         if not unit.operation.requantises:
             assert unit.input is not None
-            x = WINDOWS[unit.op](self._read(unit.input, form, results, stored), unit)
+            x = WINDOWS[unit.op](self.read(unit.input, form, results, stored), unit)
         else:
             x = self._round(results[value.unit], value, form)
         stored[value, form] = x

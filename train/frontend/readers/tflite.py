@@ -63,12 +63,18 @@ def read_tflite(path: str | Path) -> Imported:
 
     Raises :class:`SysmolError`, one line, on a file that is absent, cut short, damaged, or has what is not understood.
     """
-    data = read_bytes(path)
-    if not (len(data) >= 8 and data[4:8] == b"TFL3"):
-        raise SysmolError(f"{path} is no TensorFlow Lite file")
+    data = contents(path)
     with one_line(f"{path} was cut short or is damaged"):
         reader = Reader(str(path), data)
         return reader.read()
+
+
+def contents(path: str | Path) -> bytes:
+    """The bytes of a ``.tflite`` file."""
+    data = read_bytes(path)
+    if not (len(data) >= 8 and data[4:8] == b"TFL3"):
+        raise SysmolError(f"{path} is no TensorFlow Lite file")
+    return data
 
 
 @dataclass

@@ -1,0 +1,150 @@
+"""Integers M, B and a shift that give the codes of a monotone function of whole numbers, for every one of them.
+
+A function with codes 0 .. top of a sum s is known by its steps: the smallest sum ``at[j]`` whose code is at least j,
+and the largest ``under[j]`` whose code is less. ``(s * M + B) >> shift``, clamped, has the same codes where::
+
+    at[j] * M + B >= j << shift        under[i] * M + B <= (i << shift) - 1
+
+Two of these at a time bound M: ``(at[j] - under[i]) * M >= ((j - i) << shift) + 1``; all together are an interval of
+whole numbers, and for every M in it there is one of B.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sysmol.errors import SysmolError
+from sysmol.network import HIGH, HIGH_FACTOR, HIGH_SHIFT, INT32_MAX, LOW, Array
+
+MOST_SHIFT = 24
+"""Largest shift of low products that is tried."""
+NO_INTEGERS = (
+    "no integers give the codes of a layer: it is not monotone, its steps differ too much, or some sums lie in the "
+    "middle of two codes, which the model rounds to even ones"
+)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Where a channel's codes change: ``at`` and ``under`` int64 of the codes 1 .. top that have one, with those codes;
+    ``sign`` is -1 where codes fall as sums rise, both are of negated sums then."""
+
+    at: Array
+    at_codes: Array
+    under: Array
+    under_codes: Array
+    sign: int
+
+    def factors(self, shift: int) -> tuple[int, int]:
+        """Smallest and largest M, not negative; the first is larger where there is none."""
+        distance = self.at[:, None] - self.under[None, :]
+        least = ((self.at_codes[:, None] - self.under_codes[None, :]) << shift) + 1
+        low, high = 0, 1 << 62
+        if (up := distance > 0).any():
+            low = max(low, int((-(-least[up] // distance[up])).max()))
+        if (down := distance < 0).any():
+            high = min(high, int((least[down] // distance[down]).min()))
+        if bool((least[distance == 0] > 0).any()):
+            return 1, 0
+        return low, high
+
+    def offsets(self, factor: int, shift: int) -> tuple[int, int]:
+        """Smallest and largest B for an M; where only one end matters, half a step from it."""
+        half = 1 << max(shift - 1, 0)
+        low = (self.at_codes << shift) - factor * self.at
+        high = (self.under_codes << shift) - 1 - factor * self.under
+        if not len(low):
+            return int(high.min()) - half, int(high.min()) if len(high) else half
+        if not len(high):
+            return int(low.max()), int(low.max()) + half
+        return int(low.max()), int(high.min())
+
+
+def steps_of(sums: Array, codes: Array, top: int) -> Steps:
+    """The steps of one channel: ``sums`` int64 ``[n]`` ascending, ``codes`` ``[n]``.
+
+    Raises :class:`SysmolError` where codes rise and fall.
+    """
+    moves = np.diff(codes)
+    sign = -1 if (moves < 0).any() else 1
+    if sign < 0:
+        sums, codes, moves = -sums[::-1], codes[::-1], -moves[::-1]
+    if (moves < 0).any():
+        raise SysmolError(NO_INTEGERS)
+    wanted = np.arange(1, top + 1)
+    first = np.searchsorted(codes, wanted)  # the first sum whose code is at least that
+    has_at, has_under = first < len(codes), first > 0
+    return Steps(
+        sums[first[has_at]].astype(np.int64), wanted[has_at], sums[first[has_under] - 1].astype(np.int64),
+        wanted[has_under], sign,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """Constants of a requantisation: M int64 ``[K]``, B int64 ``[classes, K]``, as in
+    :class:`sysmol.network.Output`."""
+
+    M: Array
+    B: Array
+    shift: int
+    multiply: str = LOW
+    pre: int = 0
+
+
+def requantisation(steps: list[Steps], moved: Array, bound: Array, even: bool) -> Found:
+    """Constants for accumulators that are ``s - moved``: ``moved`` int64 ``[classes, K]``, ``bound`` on their size
+    ``[K]``. Low products where those fit 32 bits, else high ones; ``even``: those shift by an even number.
+
+    Raises :class:`SysmolError` where there are none.
+    """
+    for shift in range(MOST_SHIFT):
+        found = _low(steps, moved, bound, shift)
+        if found is not None:
+            return found
+    pre = int(INT32_MAX // max(int(bound.max()), 1)).bit_length() - 1
+    for shift in range(2 if even else 1, MOST_SHIFT, 2 if even else 1):
+        found = _high(steps, moved, bound, shift, pre)
+        if found is not None:
+            return found
+    raise SysmolError(NO_INTEGERS)
+
+
+def _low(steps: list[Steps], moved: Array, bound: Array, shift: int) -> Found | None:
+    M, B = np.zeros(len(steps), dtype=np.int64), np.zeros_like(moved)
+    for k, each in enumerate(steps):
+        low, high = each.factors(shift)
+        if low > high or 2 * low * int(bound[k]) > INT32_MAX:
+            return None
+        least, most = each.offsets(low, shift)
+        M[k] = each.sign * low
+        B[:, k] = (least + most) // 2 + M[k] * moved[:, k]
+    return Found(M, B, shift) if _fits(M, B, 2 * bound, 1) else None
+
+
+def _high(steps: list[Steps], moved: Array, bound: Array, shift: int, pre: int) -> Found | None:
+    """Products count in units of ``2**-below``; B does not."""
+    below = HIGH_SHIFT - pre
+    M, B = np.zeros(len(steps), dtype=np.int64), np.zeros_like(moved)
+    for k, each in enumerate(steps):
+        low, high = each.factors(shift + below)
+        high = min(high, HIGH_FACTOR, 2 * low + 1)
+        if low > high:
+            return None
+        factor = (low + high) // 2
+        least, most = each.offsets(factor, shift + below)
+        M[k] = each.sign * factor
+        for place, taken in enumerate(moved[:, k]):
+            start, stop = -((-(least + int(M[k]) * int(taken))) >> below), (most + int(M[k]) * int(taken)) >> below
+            if start > stop:
+                return None
+            B[place, k] = (start + stop) // 2
+    return Found(M, B, shift, HIGH, pre) if _fits(M, B, bound, 1 << below) else None
+
+
+def _fits(M: Array, B: Array, bound: Array, unit: int) -> bool:
+    """Whether all sums stay within 32 bits."""
+    products = [abs(int(m)) * int(size) // unit + 1 for m, size in zip(M, bound, strict=True)]
+    return all(p + int(b) < INT32_MAX for p, b in zip(products, np.abs(B).max(0), strict=True))

@@ -1,0 +1,52 @@
+"""Constants of a requantisation give the code of every sum."""
+
+import numpy as np
+import pytest
+
+from sysmol.errors import SysmolError
+from sysmol.interchange.thresholds import Found, requantisation, steps_of
+from sysmol.network import HIGH, LOW
+
+CHANNELS = 40
+
+
+def codes_of(found: Found, acc: np.ndarray, place: int, top: int) -> np.ndarray:
+    """What a network file's output makes of accumulators ``[K, n]``."""
+    M = found.M[:, None]
+    product = acc * M if found.multiply == LOW else ((acc << found.pre) * M) >> 31
+    return np.clip((product + found.B[place][:, None]) >> found.shift, 0, top)
+
+
+@pytest.mark.parametrize(("reach", "multiply"), [(100, LOW), (20_000, HIGH)])
+def test_every_sum_has_its_code(reach, multiply, seed):
+    """Rising and falling, of channels with other steps, with constants that two border classes lack."""
+    rng = np.random.default_rng(seed)
+    sums = np.arange(-reach, reach + 1)
+    slopes = rng.choice([-1, 1], (CHANNELS, 1)) * rng.uniform(3, 30, (CHANNELS, 1)) / reach
+    codes = np.clip(np.floor(sums * slopes + rng.normal(7, 4, (CHANNELS, 1))), 0, 15).astype(np.int64)
+    steps = [steps_of(sums, each, 15) for each in codes]
+    moved = rng.integers(-reach, reach, (2, CHANNELS))
+    bound = np.full(CHANNELS, 5 * reach)
+    found = requantisation(steps, moved, bound, even=True)
+    assert found.multiply == multiply
+    for place in (0, 1):
+        assert np.array_equal(codes_of(found, sums - moved[place][:, None], place, 15), codes)
+
+
+def test_constant_codes(seed):
+    rng = np.random.default_rng(seed)
+    sums = np.arange(-50, 51)
+    codes = np.repeat(rng.integers(0, 4, (CHANNELS, 1)), len(sums), 1)
+    found = requantisation(
+        [steps_of(sums, each, 3) for each in codes], np.zeros((1, CHANNELS), int), np.full(CHANNELS, 50), False
+    )
+    assert np.array_equal(codes_of(found, np.tile(sums, (CHANNELS, 1)), 0, 3), codes)
+
+
+def test_what_has_no_integers_is_refused():
+    sums = np.arange(100)
+    with pytest.raises(SysmolError, match="not monotone"):
+        steps_of(sums, sums % 8 // 7, 1)
+    uneven = np.searchsorted([10, 11, 90], sums, side="right")
+    with pytest.raises(SysmolError, match="steps differ too much"):
+        requantisation([steps_of(sums, uneven, 3)], np.zeros((1, 1), int), np.array([100]), False)

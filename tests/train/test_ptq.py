@@ -1,0 +1,265 @@
+"""Quantisation without training: better than rounding to the nearest, within limits, from every kind of checkpoint."""
+
+import copy
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from networks import MODULES, random_images, random_statistics
+from torch import nn
+
+from sysmol.errors import SysmolError
+from sysmol.network import Normalisation, load
+from sysmol.train import prepare
+from sysmol.train.frontend.data import Dataset, load_digits, to_real
+from sysmol.train.quantise import integer
+from sysmol.train.quantise.allocate import stored_bits
+from sysmol.train.quantise.prepared import Prepared
+from sysmol.train.quantise.ptq.layers import reconstruct_layers
+from sysmol.train.quantise.ptq.moments import Moments
+from sysmol.train.quantise.ptq.refit import Refit, absolute, relative
+from sysmol.train.quantise.ptq.rounding import WeightGrid, reconstruct
+from sysmol.train.quantise.quantiser import codes, smol_levels
+from sysmol.train.quantise.trainer import Phase, Trainer, accuracy
+from sysmol.train.recipes.quantisation import Request, fine_tune, network_of, quantise
+
+MODELS = Path(os.environ.get("SYSMOL_DATA", "/nonexistent")) / "models"
+SHORT = Refit(steps=40, batch=32)
+
+
+class Tiny(nn.Module):
+    """A residual sum and batch normalisation, for the bundled digits."""
+
+    def __init__(self, channels: int = 1, classes: int = 10) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.body = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16))
+        self.down = nn.Sequential(nn.Conv2d(16, 24, 3, stride=2), nn.ReLU())
+        self.head = nn.Linear(24, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        return self.head(self.down(torch.relu(self.body(x) + x)).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_digits()
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Dataset) -> nn.Module:
+    torch.manual_seed(0)
+    module = Tiny()
+    Trainer(digits, 0, quiet=True, device="cpu").fit(module, Phase("fp32", epochs=4, lr=8e-3, batch=64))
+    return module.eval()
+
+
+def grid_of(weight: torch.Tensor, bits: int) -> WeightGrid:
+    levels = smol_levels(torch.full(weight.shape, bits))
+    return WeightGrid(torch.ones_like(weight), type(levels)(*(each.double() for each in vars(levels).values())))
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_sums_change_less_than_by_rounding_to_the_nearest(bits, seed):
+    """By less than half, over correlated inputs, on the grid."""
+    torch.manual_seed(seed)
+    groups, outputs, size = 2, 6, 40
+    x = torch.randn(groups, size, 500).double()
+    x = torch.randn(groups, size, size).double() @ x / size**0.5 + 1
+    weight = torch.randn(groups, outputs, size).double()
+    y = weight @ x
+    mean_x, mean_y = x.mean(2), y.mean(2)
+    centred = x - mean_x[..., None]
+    moments = Moments(centred @ centred.mT / 500, (y - mean_y[..., None]) @ centred.mT / 500, mean_x, mean_y)
+    grid, scale = grid_of(weight, bits), weight.abs().amax(2) / 2
+    found, chosen, _ = reconstruct(weight, scale, grid, moments)
+    assert torch.allclose(grid.nearest(found, chosen), found)
+
+    def error(rounded: torch.Tensor) -> float:
+        return float(((rounded - weight) @ centred).square().mean())
+
+    nearest = min(error(grid.nearest(weight, scale * factor)) for factor in (0.5, 0.7, 0.85, 1, 1.2))
+    assert error(found) < 0.5 * nearest
+
+
+def test_what_must_stay_zero_does(seed):
+    torch.manual_seed(seed)
+    weight, covariance = torch.randn(1, 4, 12).double(), torch.eye(12).double()[None]
+    kept = (torch.rand(1, 4, 12) < 0.6).double()
+    weight = weight * kept
+    moments = Moments(covariance, weight @ covariance, torch.zeros(1, 12).double(), torch.zeros(1, 4).double())
+    grid = grid_of(weight, 4)
+    grid.kept = kept
+    found, _, _ = reconstruct(weight, torch.full((1, 4), 1.0).double(), grid, moments)
+    assert not found[kept == 0].any() and found[kept == 1].all()
+
+
+def test_places_follow_their_scale(trained, digits):
+    prepared = prepare(trained, to_real(digits.train_images[:32]), "w4")
+    prepared.freeze()
+    prepared.calibrate(to_real(digits.train_images[:32]))
+    for unit in prepared.graph.convolutions:
+        module = prepared.convolution(unit.name)
+        before, places = module.weight.detach().clone(), relative(prepared, unit)
+        assert torch.allclose(absolute(prepared, unit, places), before, atol=1e-6)
+        with torch.no_grad():
+            module.log_scale.add_(0.1)
+        scale, levels = prepared.weight_grid(unit)
+        moved = absolute(prepared, unit, places)
+        assert torch.equal(
+            codes(moved, scale, torch.zeros(()), levels), codes(before, scale / np.exp(0.1), torch.zeros(()), levels)
+        )
+
+
+def off(prepared: Prepared, exact: Prepared, images: torch.Tensor) -> float:
+    """How far the logits are from full precision's, in parts of their size."""
+    with torch.no_grad():
+        wanted = exact.eval()(images)
+        return float((prepared.eval()(images) - wanted).square().mean() / wanted.var())
+
+
+def rounded(module: nn.Module, images: torch.Tensor, policy: str) -> Prepared:
+    prepared = prepare(module, images[:8], policy).eval()
+    prepared.freeze()
+    prepared.calibrate(images)
+    return prepared
+
+
+def test_better_than_rounding_to_the_nearest(trained, digits):
+    """On images that it has not seen: layer after layer takes off a third of the error, the refit of all more."""
+    images, others = to_real(digits.train_images[:192]), to_real(digits.test_images)
+    exact = prepare(trained, images[:8], "fp32")
+    nearest = off(rounded(trained, images, "w2"), exact, others)
+    layers = rounded(trained, images, "w2")
+    reconstruct_layers(layers, images)
+    found = quantise(trained, images, Request(bits=2, refit=Refit(steps=120, batch=64)))
+    assert off(layers, exact, others) < 0.7 * nearest
+    assert off(found.prepared, exact, others) < off(layers, exact, others)
+
+
+@pytest.mark.parametrize("name", list(MODULES))
+@pytest.mark.parametrize("bits", [8, 4, 2.5])
+def test_networks_of_all_layer_kinds(name, bits, seed):
+    """Integers are what the rounded network computes, and nearer to full precision than rounding to the nearest."""
+    torch.manual_seed(seed)
+    make, shape = MODULES[name]
+    module = make().eval()
+    random_statistics(module, seed)
+    normalisation = Normalisation((100.0,), (1 / 50,))
+    pixels = random_images(seed, 64, shape)
+    images = to_real(pixels, normalisation)
+    if name == "plain" and bits == 2.5:
+        with pytest.raises(SysmolError, match="cannot be reached"):
+            quantise(module, images, Request(bits=bits, refit=SHORT), normalisation)
+        return
+    found = quantise(module, images, Request(bits=bits, refit=SHORT), normalisation)
+    if bits == 2.5:
+        assert stored_bits(found.prepared) <= bits
+        domains = found.prepared.learned_domains().values()
+        assert {p for d in domains for p in d.patterns} <= set(found.prepared.supported)
+    net = network_of(found, "n", images)
+    assert net.normalisation == normalisation
+    with torch.no_grad():
+        wanted = found.prepared(images).numpy()
+    logits = integer.evaluate(net, pixels.numpy()) * net.provenance["logit_scale"]
+    assert np.abs(logits - wanted).max() < 0.1 * np.abs(wanted).max()
+
+
+def test_the_module_stays_as_it_is(trained, digits):
+    before = copy.deepcopy(trained.state_dict())
+    quantise(trained, to_real(digits.train_images[:32]), Request(refit=Refit(steps=2)))
+    assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
+
+
+def test_one_seed_gives_one_network(trained, digits):
+    images = to_real(digits.train_images[:64])
+    states = [quantise(trained, images, Request(bits=3, refit=SHORT)).prepared.state_dict() for _ in range(2)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items() if torch.is_tensor(value))
+
+
+def test_fine_tuning_goes_on_from_there(trained, digits):
+    found = quantise(trained, to_real(digits.train_images[:128]), Request(bits=1, refit=SHORT))
+    before = accuracy(found.prepared, digits.test_images, digits.test_labels)
+    fine_tune(found, digits, 3, device="cpu")
+    assert accuracy(found.prepared, digits.test_images, digits.test_labels) > before
+
+
+def test_refusals(trained, digits):
+    images = to_real(digits.train_images[:8])
+    with pytest.raises(SysmolError, match="at least two images"):
+        quantise(trained, images[:1])
+    with pytest.raises(SysmolError, match=r"0\.6 bits per parameter cannot be reached"):
+        quantise(trained, images, Request(bits=0.6))
+
+
+SOURCE = """
+import torch
+from torch import nn
+
+def Tiny(channels, classes):
+    return nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2), nn.ReLU(),
+                         nn.Flatten(), nn.Linear(72, classes))
+"""
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A user's module beside its weights and images without labels."""
+    (tmp_path / "nets.py").write_text(SOURCE)
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, 2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(72, 5),
+    ]
+    torch.save(nn.Sequential(*layers).state_dict(), tmp_path / "w.pt")
+    np.savez(tmp_path / "i.npz", images=np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8))
+    return tmp_path
+
+
+def test_command_without_labels(run, checkpoint):
+    out = checkpoint / "n.network.safetensors"
+    common = ("quantise", f"{checkpoint}/nets.py:Tiny", "--data", checkpoint / "i.npz", "--out", out)
+    weights = ("--weights", checkpoint / "w.pt", "--steps", 3, "--images", 32)
+    status, said, wrong = run(*common, *weights, "--classes", 5, "--mean", "0.4", "--std", "0.2")
+    assert (status, wrong) == (0, "") and "layer 0" in said and "wrote" in said
+    net = load(out)
+    assert net.classes == 5 and net.normalisation == Normalisation.of_unit_range((0.4,), (0.2,))
+    assert net.provenance["images"] == 32 and "accuracy_fp32" not in net.metrics
+    for more, line in (
+        ((*weights, "--classes", 5, "--epochs", 1), "has no labels"),
+        (weights, "--classes"),
+        ((*weights, "--classes", 4), "holds no weights of this module"),
+        ((*weights, "--classes", 5, "--mean", "1,x", "--std", "1"), "numbers with commas"),
+        ((*weights, "--classes", 5, "--mean", "1"), "belong together"),
+    ):
+        status, _, wrong = run(*common, *more)
+        assert status == 2 and line in wrong and wrong.count("\n") == 1
+
+
+def test_command_with_labels(run, tmp_path):
+    out = tmp_path / "n.network.safetensors"
+    status, said, _ = run("quantise", "digits_net", "--data", "digits", "--out", out, "--steps", 2, "--images", 16)
+    assert status == 0 and "accuracy (integers)" in said.replace("\n", " ")
+    net = load(out)
+    assert net.samples is not None and 0 <= net.metrics["same_class"] <= 1
+    assert net.metrics["bits_per_parameter"] < 5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MODELS.is_dir(), reason="needs MLPerf Tiny's files in $SYSMOL_DATA/models")
+@pytest.mark.parametrize("name", ["resnet8", "resnet8_large"])
+def test_four_bits_of_mlperf_tiny(run, tmp_path, name):
+    """Within a point of full precision, on all test images."""
+    out = tmp_path / "n.network.safetensors"
+    file = MODELS / f"mlperf_tiny_{name}_fp32.tflite"
+    assert run("quantise", file, "--data", "cifar10", "--out", out)[0] == 0
+    found = load(out).metrics
+    assert found["test_images"] == 10_000
+    assert found["accuracy_integer"] > found["accuracy_fp32"] - 0.01

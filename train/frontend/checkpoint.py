@@ -1,0 +1,76 @@
+"""Trained networks to start from: files of other tools, or a module of the user's with its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sysmol.errors import SysmolError
+from sysmol.network import Normalisation
+from sysmol.train.frontend.data import USUAL
+from sysmol.train.frontend.models import build
+from sysmol.train.frontend.readers import SUFFIXES, read_model
+from sysmol.train.frontend.readers.imported import Step
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A module with trained weights, the ``normalisation`` of the pixels that it was trained on, and what became of
+    the operators of a file."""
+
+    module: nn.Module
+    normalisation: Normalisation
+    steps: list[Step] = field(default_factory=list)
+
+
+def read_checkpoint(
+    name: str,
+    shape: tuple[int, int, int],
+    classes: int,
+    weights: Path | None = None,
+    normalisation: Normalisation | None = None,
+    usual: Normalisation = USUAL,
+) -> Checkpoint:
+    """The network of a ``.tflite`` or ``.onnx`` file, of ``FILE.py:CALLABLE`` or of a built-in name, for images of
+    ``shape`` (height, width, channels) and so many ``classes``.
+
+    ``weights``: a state dictionary of the module (``.pt``, ``.safetensors``). ``normalisation`` replaces the ``usual``
+    one, or that of the file. Raises :class:`SysmolError`, one line.
+    """
+    if Path(name).suffix.lower() in SUFFIXES:
+        if weights is not None:
+            raise SysmolError(f"{name} holds its weights: --weights belongs to a module, FILE.py:CALLABLE")
+        imported = read_model(name)
+        height, width, channels = shape
+        if imported.shape != (channels, height, width):
+            wanted, found = (" x ".join(map(str, each)) for each in (imported.shape, (channels, height, width)))
+            raise SysmolError(f"{name} reads images of {wanted} (channels, height, width), the data's have {found}")
+        return Checkpoint(imported.module, normalisation or imported.normalisation, imported.table())
+    if not classes:
+        raise SysmolError(f"{name} is made for a number of classes, which images without labels do not tell: --classes")
+    module = build(name, shape[2], classes)
+    if weights is not None:
+        load_weights(module, weights)
+    return Checkpoint(module.eval(), normalisation or usual)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Load a state dictionary into a module; :class:`SysmolError` where it is damaged or another module's."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            # Trainings often save the state beside others' under this name.
+            state = state.get("state_dict", state) if isinstance(state, dict) else state
+        module.load_state_dict(state)
+    except OSError as error:
+        raise SysmolError(f"cannot read {path}: {error.strerror or error}") from None
+    except Exception as error:  # torch.load, safetensors and load_state_dict raise many kinds
+        what = " ".join(str(error).split())[:160]
+        raise SysmolError(f"{path} holds no weights of this module: {what}") from None
