@@ -72,10 +72,9 @@ def test_all_give_the_same_integers(tmp_path: Path, seed: int) -> None:
         kinds |= {*module.kinds, "lines" if module.lines else "images"}
         operations |= {layer.op for layer in net.layers} | {"dilated" for la in net.layers if la.dilation != (1, 1)}
         bits |= set(prepared.bits.values())
-    if COUNT >= 15:
+    if COUNT >= 100:
         assert kinds >= {*RandomModule.MAKERS, "lines", "images"}, kinds
         assert operations >= {"conv2d", "depthwise", "rescale", "upsample", "maxpool", "avgpool", "dilated"}, operations
-    if COUNT >= 100:
         assert bits == {"learned", 4, 2, 1, 8, 32}
 
 
