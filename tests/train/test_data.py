@@ -1,12 +1,18 @@
 """Data sets: bundled digits, standard files written by the tests, missing and damaged ones, real files if named."""
 
 import gzip
+import io
+import lzma
 import os
 import pickle
+import tarfile
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sysmol.errors import SysmolError
 from sysmol.train.frontend import data
@@ -109,10 +115,17 @@ def test_cifar10_python_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         data.load("cifar10")
 
 
+def jpeg(size: int) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (size, size)).save(content, "JPEG")
+    return content.getvalue()
+
+
 def test_damaged_packed_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SYSMOL_DATA", str(tmp_path))
     for name, content in (
         ("cifar10_jpeg_packed.bin.xz", b"no xz"),
+        ("cifar10_jpeg_packed.bin", b"\x03" + len(jpeg(33)).to_bytes(2, "little") + jpeg(33)),
         ("cifar10_jpeg_packed.bin", b"\x03\x10\x00short"),
         ("cifar10_jpeg_packed.bin", b"\x03\x02\x00no"),
         ("cifar10_jpeg_packed.bin", b""),
@@ -122,6 +135,58 @@ def test_damaged_packed_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         with pytest.raises(SysmolError, match="packed"):
             data.load("cifar10")
         path.unlink()
+
+
+def packed_zeros(write: Callable[[bytes], bytes], count: int = 1 << 30) -> bytes:
+    """So many zeros, packed: far fewer bytes."""
+    piece = write(bytes(1 << 24))
+    return piece * (count >> 24)  # gzip and xz files may be several in a row
+
+
+BATCH = "data_batch_1"
+LARGE: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "gzip": ("train-images-idx3-ubyte.gz", lambda: packed_zeros(gzip.compress)),
+    "xz": ("cifar10_jpeg_packed.bin.xz", lambda: packed_zeros(lzma.compress)),
+    "idx header": ("train-images-idx3-ubyte", lambda: b"\0\0\x08\x03" + b"\xff" * 12),
+    "pickled shape": (
+        BATCH,
+        lambda: pickle.dumps({b"data": np.zeros(5, np.uint8)}).replace(b"K\x05", b"J\xff\xff\xff\x7f"),
+    ),
+    "another encoding": (BATCH, lambda: b"c_codecs\nencode\n(V" + b"a" * 1000 + b"\nVpunycode\ntR."),
+    "archive": ("cifar-10-binary.tar.gz", lambda: archive_of(1 << 30)),
+}
+"""Files that would become much larger in memory than they are."""
+
+
+def archive_of(size: int) -> bytes:
+    """A batch that claims this size, and holds it as zeros."""
+    member = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+    member.size = size
+    return gzip.compress(member.tobuf()) + packed_zeros(gzip.compress, size)
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_no_file_takes_more_memory_than_data_sets_have(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SYSMOL_DATA", str(tmp_path))
+    name, make = LARGE[kind]
+    (tmp_path / name).write_bytes(make())
+    tracemalloc.start()
+    try:
+        with pytest.raises(SysmolError, match=r"more than|not an idx|truncated|not a CIFAR-10|missing") as caught:
+            data.load("mnist" if "idx" in name else "cifar10")
+        assert tracemalloc.get_traced_memory()[1] < 256 << 20 and str(caught.value).isprintable()
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "cifar10_jpeg_packed.bin"])
+def test_what_has_no_end_is_not_read(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SYSMOL_DATA", str(tmp_path))
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(SysmolError, match=r"it is no file|no cifar10|expected|cannot read"):
+        data.load("mnist" if "idx" in name else "cifar10")
 
 
 @pytest.mark.slow

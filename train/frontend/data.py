@@ -8,9 +8,8 @@ user's own normalisation says otherwise.
 
 from __future__ import annotations
 
-import gzip
 import io
-import lzma
+import math
 import pickle
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
 from sysmol.network import Normalisation
 from sysmol.train.frontend.npz import read_arrays
+from sysmol.train.frontend.unpacking import read_bytes
 from sysmol.train.frontend.user_files import is_data, label
 
 USUAL = Normalisation()
@@ -228,7 +228,8 @@ def load_cifar10() -> Dataset:
     folder = data_folder("cifar10")
     for sub in (folder, folder / "cifar-10-batches-bin", folder / "cifar-10-batches-py"):
         if (sub / "data_batch_1.bin").is_file():
-            return _cifar10_binary({n: _read_bytes(sub / n) for n in _binary_names()}, f"binary batches in {sub.name}")
+            batches = {name: read_bytes(sub / name, CIFAR10_BATCH) for name in _binary_names()}
+            return _cifar10_binary(batches, f"binary batches in {sub.name}")
         if (sub / "data_batch_1").is_file():
             return _cifar10_python(sub)
     archive = folder / "cifar-10-binary.tar.gz"
@@ -260,11 +261,17 @@ def data_folder(name: str) -> Path:
     )
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SysmolError(f"cannot read {path}: {error.strerror}") from error
+MOST_IDX = 64 << 20
+"""Bytes of an idx file: MNIST's largest has 47,040,016."""
+CIFAR10_RECORD = 1 + 3 * 32 * 32
+CIFAR10_BATCH = 10_000 * CIFAR10_RECORD
+"""Bytes of a batch of the binary version."""
+CIFAR10_ARCHIVE = 6 * CIFAR10_BATCH + (1 << 20)
+"""Bytes of the binary version's archive, unpacked, at most."""
+CIFAR10_PICKLE = 2 * CIFAR10_BATCH
+"""Bytes of a batch of the Python version, at most: it holds names of files as well."""
+CIFAR10_PACKED = 128 << 20
+"""Bytes of all packed JPEG files, at most: more than CIFAR-10's have without loss."""
 
 
 def _idx_path(folder: Path, stem: str) -> Path:
@@ -276,19 +283,13 @@ def _idx_path(folder: Path, stem: str) -> Path:
 def _read_idx(folder: Path, stem: str) -> np.ndarray:
     """One idx file of unsigned bytes, of any rank."""
     path = _idx_path(folder, stem)
-    if path.suffix != ".gz":
-        data = _read_bytes(path)
-    else:
-        try:
-            data = gzip.decompress(_read_bytes(path))
-        except (gzip.BadGzipFile, EOFError, OSError) as error:
-            raise SysmolError(f"{path} is not a whole gzip file: fetch it again") from error
+    data = read_bytes(path, MOST_IDX)
     rank = data[3] if len(data) > 4 else 0
     header = 4 + 4 * rank
-    if len(data) < header or data[:3] != b"\0\0\x08" or rank == 0:
+    if len(data) < header or data[:3] != b"\0\0\x08" or rank not in (1, 3):
         raise SysmolError(f"{path} is not an idx file of unsigned bytes")
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", rank, 4))
-    if len(data) != header + int(np.prod(shape)):
+    if len(data) != header + math.prod(shape):
         raise SysmolError(f"{path} is truncated: {len(data)} bytes for shape {shape}")
     return np.frombuffer(data, np.uint8, -1, header).reshape(shape).copy()
 
@@ -312,23 +313,28 @@ def _cifar10_binary(files: dict[str, bytes], source: str) -> Dataset:
     images, labels = [], []
     for name in _binary_names():
         data = files.get(name)
-        if data is None or len(data) != 10_000 * 3073:
-            raise SysmolError(f"CIFAR-10: {name} is missing or truncated (expected 30,730,000 bytes)")
-        records = np.frombuffer(data, np.uint8).reshape(10_000, 3073)
+        if data is None or len(data) != CIFAR10_BATCH:
+            raise SysmolError(f"CIFAR-10: {name} is missing or truncated (expected {CIFAR10_BATCH:,} bytes)")
+        records = np.frombuffer(data, np.uint8).reshape(10_000, CIFAR10_RECORD)
         labels.append(records[:, 0])
         images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     return _cifar10(np.concatenate(images), np.concatenate(labels), source)
 
 
 def _read_archive(path: Path) -> dict[str, bytes]:
-    files = {}
+    """The batches in an archive; other members are passed over."""
+    files: dict[str, bytes] = {}
+    content = io.BytesIO(read_bytes(path, CIFAR10_ARCHIVE))
     try:
-        with tarfile.open(path) as archive:
-            for member in archive.getmembers():
-                stream = archive.extractfile(member) if member.isfile() else None
-                if stream is not None:
-                    files[Path(member.name).name] = stream.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
+        with tarfile.open(fileobj=content, mode="r:") as archive:
+            for member in archive:
+                name = Path(member.name).name
+                if not member.isfile() or name not in _binary_names() or member.size > CIFAR10_BATCH:
+                    continue
+                stream = archive.extractfile(member)
+                assert stream is not None  # it is a file
+                files[name] = stream.read(CIFAR10_BATCH)
+    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:
         raise SysmolError(f"{path} is not a whole tar archive: fetch it again") from error
     return files
 
@@ -347,36 +353,53 @@ class _PlainUnpickler(pickle.Unpickler):
         module = module.replace("numpy.core", "numpy._core")  # the old name, in which the published files are written
         if (module, name) not in self._allowed:
             raise pickle.UnpicklingError(f"{module}.{name} is not part of a CIFAR-10 batch")
-        return super().find_class(module, name)
+        return _latin1 if module == "_codecs" else super().find_class(module, name)
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """What stands for ``_codecs.encode`` in pickles of bytes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"the encoding {encoding!a:.40} is not part of a CIFAR-10 batch")
+    return text.encode("latin1")
 
 
 def _cifar10_python(folder: Path) -> Dataset:
     images, labels = [], []
     for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
         try:
-            batch = _PlainUnpickler(io.BytesIO(_read_bytes(folder / name)), encoding="bytes").load()
-            images.append(batch[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-            labels.append(np.asarray(batch[b"labels"], np.uint8))
-        except (pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError, TypeError) as error:
-            raise SysmolError(f"{folder / name} is not a CIFAR-10 Python batch: {error}") from error
+            content = read_bytes(folder / name, CIFAR10_PICKLE)
+            batch = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
+            data, found = batch[b"data"], np.asarray(batch[b"labels"])
+            if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.size != 10_000 * 3072:
+                raise ValueError("no 10,000 images of 3,072 bytes")
+            if found.shape != (10_000,) or found.dtype.kind not in "iu" or found.min() < 0 or found.max() > 9:
+                raise ValueError("no 10,000 labels from 0 to 9")
+            images.append(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+            labels.append(found.astype(np.uint8))
+        except SysmolError:
+            raise
+        except Exception as error:  # whatever the file makes of the few things that it may name
+            why = ascii(str(error)[:200])[1:-1] or type(error).__name__
+            raise SysmolError(f"{folder / name} is not a CIFAR-10 Python batch: {why}") from error
     return _cifar10(np.concatenate(images), np.concatenate(labels), f"Python batches in {folder.name}")
 
 
 def _cifar10_packed(path: Path) -> Dataset:
     from PIL import Image, UnidentifiedImageError
 
-    data = _read_bytes(path)
+    data = read_bytes(path, CIFAR10_PACKED)
     try:
-        if path.suffix == ".xz":
-            data = lzma.decompress(data)
         images = np.empty((60_000, 32, 32, 3), np.uint8)
         labels = np.empty(60_000, np.uint8)
         count = 0
         for label, jpeg in _packed_records(data):
             labels[count] = label
-            images[count] = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+            image = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
+            if image.size != (32, 32):  # before it is decoded
+                raise ValueError(f"image {count} has {image.size[0]} x {image.size[1]} pixels")
+            images[count] = np.asarray(image.convert("RGB"))
             count += 1
-    except (lzma.LZMAError, EOFError, UnidentifiedImageError, OSError, ValueError, IndexError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, IndexError, SyntaxError) as error:
         raise SysmolError(f"{path} is not a whole packed CIFAR-10 file: {error}") from error
     if count != 60_000:
         raise SysmolError(f"{path} holds {count} images instead of 60,000")
