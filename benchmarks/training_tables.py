@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sysmol.analysis.accuracy import FULL, ISAS, by_variant, simulated
+from sysmol.analysis.accuracy import FULL, ISAS, TITLES, by_variant, simulated
 from sysmol.analysis.accuracy import markdown as variants_table
 from sysmol.analysis.markdown import number
 from sysmol.analysis.markdown import table as markdown
@@ -65,7 +65,7 @@ def headline_table(data: dict[str, Frame]) -> str:
             ]
         )
     head = ["network", "variant", "bits per weight", "fp32", "integers", "smaller file"]
-    return markdown([*head, *(f"fewer cycles, {title}" for title in ISAS.values()), "seeds"], rows)
+    return markdown([*head, *(f"fewer cycles, {title}" for title in TITLES.values()), "seeds"], rows)
 
 
 DEMO = (
