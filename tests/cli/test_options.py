@@ -52,18 +52,29 @@ def test_an_option_has_one_meaning(option: str, metavar: str | None) -> None:
 
 
 def test_whoever_trains_chooses_device_and_threads() -> None:
-    for command in ("demo", "train", "experiments", "codesign"):
+    for command in ("demo", "train", "quantise", "experiments", "codesign"):
         assert {"--device", "--threads", "--seed"} <= flags(command).keys(), command
 
 
 def test_whoever_prints_a_table_has_json() -> None:
-    for module in ("chain", "costs", "facts", "hwcost", "interchange", "kernels", "results", "simulation", "training"):
+    for module in (
+        "chain",
+        "costs",
+        "facts",
+        "hwcost",
+        "interchange",
+        "kernels",
+        "quantisation",
+        "results",
+        "simulation",
+        "training",
+    ):
         source = (Path(tables.__file__).parent / f"{module}.py").read_text()
         for text in re.split(r"^@commands\.command", source, flags=re.MULTILINE)[1:]:
             body = text.split("\n\n\n")[0]
             name = re.search(r"\ndef (\w+)\(", body)
             assert name is not None
-            prints = re.search(r"\bshow_(?!accuracy)\w+\(|import_integers\(", body) is not None
+            prints = re.search(r"\bshow_(?!accuracy)\w+\(", body) is not None
             assert prints == ("AsJson" in body or "as_json" in body), name[1]
     assert all("--json" in flags(command) for command in OWN_JSON)
 
