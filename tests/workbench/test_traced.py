@@ -1,6 +1,8 @@
 """For every step: each file of the project and the user's that it really reads is an input, and changes the key.
 
-With ``-s`` it prints the table: step, files in the key, files read, changes seen.
+With ``-s`` it prints the table: step, files in the key, files read, changes seen. gem5 is the real one where there is
+one (its Python tells what it opens; what its C++ opens, the executable and its images, the manifest names), and a
+stand-in that imports what gem5's Python does.
 """
 
 import functools
@@ -19,6 +21,7 @@ import pytest
 
 from sysmol.benchmarks import steps as benchmark_steps
 from sysmol.benchmarks.shapes import parse_shapes
+from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
 from sysmol.files import PACKAGE
 from sysmol.kernels_c.plan.options import DEFAULT
 from sysmol.network import save
@@ -85,6 +88,17 @@ case "$*" in *-o*) for source in "$@"; do case "$source" in *.c|*.S)
 echo "$@" | tr " ," "\\n\\n" | grep "[.]ld$" >> {notes}
 exec {command} "$@"
 """
+NOTING = """import os, sys
+log = os.open({log!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], str):
+        os.write(log, os.path.realpath(arguments[0]).encode() + b"\\n")
+sys.addaudithook(hook)
+"""
+"""What every Python runs first that finds it as sitecustomize.py: gem5's, too."""
+NOTING_GEM5 = """#!/bin/sh
+PYTHONPATH={hook} PYTHONDONTWRITEBYTECODE=1 PYTHONPYCACHEPREFIX={hook}/none exec {gem5} "$@"
+"""
 
 
 @dataclass
@@ -109,6 +123,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gem5 = folder / "gem5"
     gem5.write_text(GEM5.format(python=sys.executable, clone=str(CLONE), log=str(folder / "gem5.reads")))
     gem5.chmod(0o755)
+    real = find_gem5("arm")
+    if real is not None:
+        hook = folder / "hook"
+        hook.mkdir()
+        (hook / "sitecustomize.py").write_text(NOTING.format(log=str(folder / "noted.paths")))
+        wrapper = folder / "noting-gem5"
+        wrapper.write_text(NOTING_GEM5.format(hook=hook, gem5=real))
+        wrapper.chmod(0o755)
     return folder
 
 
@@ -133,6 +155,9 @@ def examples(folder: Path) -> dict[str, Example]:
         "check on the host": Example(lambda: check.on_host(manifest("host"))),
         "check by the reference": Example(lambda: check.with_reference(network, "tiny", 0)),
         "simulate": Example(lambda: simulate.task(manifest("arm"), folder / "gem5", "o3-n1"), folder / "gem5.reads"),
+        "simulate in gem5": Example(
+            lambda: simulate.task(manifest("arm"), folder / "noting-gem5", "o3-n1"), folder / "noted.paths"
+        ),
         "benchmark network": Example(lambda: benchmark_steps.network(shape, "w4", 0, 2)),
         "benchmark generation": Example(lambda: benchmark_steps.generation(network, "arm", DEFAULT)),
     }
@@ -140,7 +165,8 @@ def examples(folder: Path) -> dict[str, Example]:
 
 STEPS = (
     "train", "experiment", "compile host", "compile arm", "compile riscv, bare metal", "check on the host",
-    "check by the reference", "simulate", "benchmark network", "benchmark generation",
+    "check by the reference", "simulate", pytest.param("simulate in gem5", marks=pytest.mark.gem5),
+    "benchmark network", "benchmark generation",
 )  # fmt: skip
 
 
@@ -163,7 +189,8 @@ def reads(example: Example, folder: Path) -> set[Path]:
 
     def counts(path: Path) -> bool:
         inside = path.is_relative_to(PACKAGE) or any(path.is_relative_to(room) for room in rooms)
-        own = path.is_relative_to(folder) and not path.is_relative_to(scratch) and path not in (log, example.notes)
+        made = (scratch, folder / "hook", folder / "noted.paths", log, example.notes)
+        own = path.is_relative_to(folder) and not any(path.is_relative_to(each) for each in made if each is not None)
         return path.is_file() and path.suffix != ".pyc" and (inside or own)
 
     return {path for path in opened if counts(path)}
@@ -187,6 +214,8 @@ def noted(notes: Path) -> set[Path]:
     """The files in what a stand-in wrote."""
     if notes.suffix == ".reads":
         return {Path(name) for name in json.loads(notes.read_text())}
+    if notes.suffix == ".paths":
+        return {Path(name) for name in notes.read_text().splitlines()}
     words = notes.read_text().replace("\\\n", " ").split()
     return {Path(word).resolve() for word in words if "/" in word and not word.endswith(":")}
 
@@ -217,6 +246,8 @@ def test_every_file_that_a_step_reads_changes_its_key(
     edit: Callable[[Path], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if name == "simulate in gem5" and find_gem5("arm") is None:
+        pytest.skip(why_no_gem5("arm"))
     example = examples(folder)[name]
     task = example.make()
     read = reads(example, folder)
