@@ -67,4 +67,4 @@ def test_code_is_linear_in_the_layers():
         print(f"{layers} layers, {len(net.layers)} with their parts: {sizes[layers][0]:,} bytes of C,", end=" ")
         print(f"{len(program.constants):,} of constants, {weights:,} of weights")
     assert sizes[20][0] < 2 * sizes[10][0] and sizes[40][0] < 4 * sizes[10][0]
-    assert sizes[40][1] < 1.1 * sizes[10][1]
+    assert sizes[40][1] < 1.5 * sizes[10][1]
