@@ -37,7 +37,8 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class MemoryTiming:
-    """What a transfer finds: ``latency_ns`` until its first bytes are there, ``bytes_per_ns`` on the bus."""
+    """What a transfer finds: ``latency_ns`` until its first bytes are there, ``bytes_per_ns`` on the bus. The defaults
+    are round figures, not fitted to any machine: gem5's caches answer sooner."""
 
     latency_ns: float = 60.0
     bytes_per_ns: float = 16.0
