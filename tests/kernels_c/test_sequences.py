@@ -121,7 +121,7 @@ def test_a_buffer_that_is_let_go_too_early_shows(tmp_path, monkeypatch, seed):
 
     monkeypatch.setattr(arena, "_lifetimes", forgetful)
     for net in map(any_transformer, range(seed, seed + 10)):
-        if not _shows(net):
+        if net.tensors["image"].height == 14 or np.array_equal(*net.samples.logits):
             continue
         made = generate(net, TARGETS["host"], "net.host", "a test")
         if not np.array_equal(_answers(made, made.source, net, tmp_path), net.samples.logits):
