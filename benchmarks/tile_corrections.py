@@ -40,7 +40,8 @@ def rows_of(path: Path) -> pd.DataFrame:
 def table_of(rows: pd.DataFrame) -> Floats:
     """:func:`~sysmol.analysis.costs.tile.features` of rows."""
     shapes = [Shape(**{f.name: int(row[f.name]) for f in fields(Shape)}) for row in rows.to_dict("records")]
-    tiles = [Tile.of_values(row) for row in rows[[f.name for f in fields(Tile)]].astype(object).to_dict("records")]
+    settings = rows[[f.name for f in fields(Tile)]].astype(object).to_dict("records")
+    tiles = [Tile.of_values({str(name): value for name, value in row.items()}) for row in settings]
     return features(shapes, tiles, rows["closed"].to_numpy())
 
 

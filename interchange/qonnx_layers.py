@@ -178,10 +178,10 @@ class Layers:
             raise SysmolError(f"'{source}' adds an activation to itself")
         # The one that counts once is the accumulator; R makes the other count as often as it must.
         x, r = self.tensor(b, "s8"), self.tensor(a, "s8")
-        ends = [np.full(a.shape[0], times * u + v) for u, v in ((a.grid.low, b.grid.low), (a.grid.high, b.grid.high))]
-        maker = Maker(
-            Layer(name, "rescale", x.name, residual=r.name), a.shape, *ends, np.full(a.shape[0], b.grid.scale)
-        )
+        low = np.full(a.shape[0], times * a.grid.low + b.grid.low)
+        high = np.full(a.shape[0], times * a.grid.high + b.grid.high)
+        layer = Layer(name, "rescale", x.name, residual=r.name)
+        maker = Maker(layer, a.shape, low, high, np.full(a.shape[0], b.grid.scale))
         maker.factor = times
         maker.moved = np.full((1, a.shape[0]), byte_shift(b.grid) + times * byte_shift(a.grid))
         return Sum(self._begin(maker), source)
@@ -269,7 +269,7 @@ class Layers:
         if x.moved is not None:
             source, layer = x.moved
             before = self.tensor(source, form)
-            fields = {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding}
+            fields: dict[str, Any] = {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding}
             self.net.layers.append(Layer(f"{x.name}.{form}", "maxpool", before.name, output=tensor.name, **fields))
             return tensor
         assert x.sum is not None

@@ -87,9 +87,9 @@ def front_svg(rows: Sequence[Mapping[str, str]]) -> str:
         "chunks)</text>",
         f'<path d="{"".join(steps)}" fill="none" stroke="{LOGIC}" stroke-width="2"/>',
     ]
-    for kind, name, area, over in shown:
+    for kind, name, size, over in shown:
         if kind in ("named", "number"):
-            x, y = at(area, over)
+            x, y = at(size, over)
             place = f'x="{x - 7:.1f}" y="{y - 6:.1f}" text-anchor="end"'
             lines.append(
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{POINT}"/><text {place}>{escape(name)}</text>'

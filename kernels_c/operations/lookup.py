@@ -26,7 +26,7 @@ class Run(NamedTuple):
     """Blocks of one form, with the same lanes and the same codes for every index."""
 
     first: int
-    count: int
+    blocks: int
     codes: tuple[int, ...]
 
 
@@ -46,7 +46,7 @@ class Lookup(Elementwise):
                 if len(codes) > 1:
                     return None
                 if index > first and found[-1].codes == codes[0]:
-                    found[-1] = found[-1]._replace(count=found[-1].count + 1)
+                    found[-1] = found[-1]._replace(blocks=found[-1].blocks + 1)
                 else:
                     found.append(Run(index, 1, codes[0]))
         return found

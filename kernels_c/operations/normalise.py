@@ -131,6 +131,6 @@ def layernorm(net: Network, layer: Layer, places: Places, target: Target, option
 
 
 @generates("rmsnorm")
-def rmsnorm(net: Network, layer: Layer, places: Places, target: Target, options: Options) -> Normalisation:
+def rmsnorm(net: Network, layer: Layer, places: Places, target: Target, options: Options) -> Kernel:
     """Of integer tensors."""
     return layernorm(net, layer, places, target, options)

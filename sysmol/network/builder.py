@@ -312,7 +312,7 @@ def _any_layer(b: Builder, x: str) -> str:
     if op == "upsample":
         window = {"kernel": tuple(int(k) for k in rng.integers(1, 4, 2))}
     elif op != "rescale":
-        kernel = tuple(int(k) for k in rng.integers(1, 4, 2).clip(max=[t.height, t.width]))
+        kernel: Any = tuple(int(k) for k in rng.integers(1, 4, 2).clip(max=[t.height, t.width]))
         reach = kernel
         if operation(op).has_weights and rng.random() < 0.3:
             window["dilation"] = tuple(int(d) for d in rng.integers(1, 4, 2))

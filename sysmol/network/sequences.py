@@ -1,8 +1,9 @@
 """Random networks with attention, by the same generator as all others (:mod:`sysmol.network.builder`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from sysmol.network.builder import Builder, Format, random_precisions
 from sysmol.network.model import Array, Layer, Network, Output, Tensor
@@ -12,7 +13,7 @@ from sysmol.network.operations.lookup import ENTRIES
 from sysmol.network.operations.normalisation import INPUT_BITS
 
 TABLES = ("gelu", "silu", "hardswish", "sigmoid", "tanh")
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]] = {
     "gelu": lambda x: x * 0.5 * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3))),
     "silu": lambda x: x / (1 + np.exp(-x)),
     "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
@@ -181,7 +182,7 @@ def _with_class_token(b: SequenceBuilder, stream: str) -> str:
     """The tokens in one row behind a constant one."""
     t = b.net.tensors[stream]
     if t.height > 1:
-        rows = []
+        rows: list[str] = []
         for row in range(t.height):
             pad = (-row, row * t.width, row + 1 - t.height, (t.height - 1 - row) * t.width)
             layer = Layer("", "pad", stream, padding=pad, residual=rows[-1] if rows else "")

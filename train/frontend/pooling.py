@@ -61,7 +61,7 @@ class Pooling(Nodes):
         return self.pool(node, "avgpool", kernel=kernel, stride=stride, divisor=kernel[0] * kernel[1])
 
     def mean(self, node: fx.Node) -> Parts:
-        axes = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+        axes: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
         count = len(self.source(node).meta["shape"])
         found = sorted(
             axis % count for axis in (axes if isinstance(axes, (tuple, list)) else [axes]) if axis is not None

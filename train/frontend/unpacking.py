@@ -7,6 +7,7 @@ import gzip
 import lzma
 import zlib
 from pathlib import Path
+from typing import Any
 
 from sysmol.errors import SysmolError
 from sysmol.files import check_file
@@ -21,7 +22,8 @@ def read_bytes(path: Path, most: int) -> bytes:
     check_file(path)
     kind = path.suffix.removeprefix(".")
     try:
-        with PACKED.get(path.suffix, open)(path, "rb") as stream:
+        unpack: Any = PACKED.get(path.suffix, open)
+        with unpack(path, "rb") as stream:
             data: bytes = stream.read(most + 1)
     except (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error) as error:
         if path.suffix not in PACKED:

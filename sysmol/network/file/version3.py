@@ -50,7 +50,7 @@ def encode(net: Network, deploy: bool = False) -> bytes:
     writers = {name: Writer() for name in PARTS if name != "description"}
     tensors, layouts = _encode_tensors(net, writers)
     tables = sorted({layer.table for layer in net.layers if layer.table})
-    description = {
+    description: dict[str, Any] = {
         "name": net.name,
         "input": net.input,
         "output": net.output,

@@ -165,7 +165,7 @@ class IntegerReader(Reader):
             raise SysmolError("onto another grid: import the file as real numbers")
 
     def _integers(self, name: str, result: int) -> Integers:
-        options = self.options(OPTIONS[name]) if OPTIONS[name] else None
+        options: Any = self.options(OPTIONS[name]) if OPTIONS[name] else None
         reads = [self.root(self.inputs[0])]
         padding = NONE
         if name in ("CONV_2D", "DEPTHWISE_CONV_2D") and reads[0] in self.padded:
