@@ -9,6 +9,10 @@ from sysmol.benchmarks import figures
 from sysmol.workbench.provenance import path_of
 
 
+def test_the_committed_figures_are_of_the_committed_rows() -> None:
+    assert figures.main(["--check"]) == 0
+
+
 def test_a_figure_of_other_rows_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures.redraw(["trained-resnet8"], tmp_path)
     assert "<svg" in (tmp_path / "trained-resnet8.svg").read_text()
