@@ -117,7 +117,7 @@ def part_text(calibration: Calibration, table: Mapping[str, Any]) -> str:
         note = f"{what} at the clock that makes {calibration.unit} take {calibration.cycles} cycles"
         lines.append(
             f'   "{name}": {{"class": "{smol.functions[name].op_class}", "cycles": {cycles}, "pipelined": true, '
-            f'"source": "RTL", "note": "{note[0].upper() + note[1:]}"}}'
+            f'"source": "RTL: rtl/results/asap7.json", "note": "{note[0].upper() + note[1:]}"}}'
         )
     share = ", ".join(f'"{unit}"' for unit in smol.share)
     return "\n".join(

@@ -104,7 +104,7 @@ def test_broken_machine(what: str) -> None:
 
 
 def test_machine_files(tmp_path) -> None:
-    with pytest.raises(SysmolError, match="there is no machine 'cray': choose from o3-a72, o3-n1"):
+    with pytest.raises(SysmolError, match=r"there is no machine 'cray': choose from o3-a72, .*o3-n1"):
         load_machine("cray")
     data = load_machine("o3-n1").to_json()
     assert load_machine(atomic_write_json(tmp_path / "mine.json", data)) == load_machine("o3-n1")
