@@ -84,4 +84,4 @@ def test_logits_are_brevitas_own(exported, seed):
     for other in (wanted, executed(path.read_bytes(), images)):
         assert np.abs(found - other).max() < 1e-4 * np.abs(wanted).max()
     formats = [net.tensors[each.input].format for each in net.layers if each.weight is not None]
-    assert formats.count("s8") == 1 and {each.how for each in done} == {"kept", "folded", "dropped"}
+    assert "smol" in formats and {each.how for each in done} == {"kept", "folded", "dropped"}

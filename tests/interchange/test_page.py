@@ -27,4 +27,4 @@ def test_tables_of_what_is_understood(script):
     page = script.PAGE.read_text(encoding="utf-8")
     assert all(f"<!-- table: {name} -->" in page for name in ("tflite", "onnx", "qonnx", "formats"))
     assert "| DEPTHWISE_CONV_2D |" in page and "| GlobalAveragePool |" in page
-    assert "<!-- table: formats -->" in script.PAGES[1].read_text(encoding="utf-8")
+    assert "<!-- table: formats -->" in script.PAGES[2].read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from sysmol.train.quantise.eight_bits import import_eight_bits
 
 MODELS = Path(os.environ.get("SYSMOL_DATA", "/nonexistent")) / "models"
 needs_models = pytest.mark.skipif(not MODELS.is_dir(), reason="needs MLPerf Tiny's files in $SYSMOL_DATA/models")
-ONE_STEP = 0.01
+ONE_STEP = 0.03
 """Share of the results that may differ, by one step: the file rounds twice, the network file once."""
 
 
@@ -165,5 +165,6 @@ def test_command_and_c(run, tmp_path, seed):
     manifest = next((tmp_path / "bin").glob("*.host.json"))
     status, said, wrong = run("verify", manifest)
     assert (status, wrong) == (0, ""), said
+    (tmp_path / "x.txt").write_text("a file")
     status, _, wrong = run("import", tmp_path / "a.tflite", "--out", tmp_path / "x.txt/y")
     assert status == 2 and wrong.count("\n") == 1

@@ -205,8 +205,11 @@ class Nodes:
         return Value(name)
 
     def alone(self, value: Value) -> bool:
-        """Whether a single node reads a value, and once, looking through those that pass it on."""
-        holders = [node for node, parts in self.values.items() if value in parts]
+        """Whether a single node reads what makes a value, and once: with and without activation functions, and looking
+        through nodes that pass it on."""
+        holders = [node for node, parts in self.values.items() if any(part.unit == value.unit for part in parts)]
         readers = {user for node in holders for user in node.users if user not in holders}
         tensors = [user for user in readers if user.op == "output" or "shape" in user.meta]
-        return len(tensors) == 1 and all(self.values[node].count(value) == 1 for node in holders)
+        return len(tensors) == 1 and all(
+            [part.unit for part in self.values[node]].count(value.unit) == 1 for node in holders
+        )

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from sysmol.files import make_folder
-from sysmol.kernels_c.build import compile_network, target_named
+from sysmol.kernels_c.build import TILE_HEADERS, compile_network, target_named
 from sysmol.kernels_c.image.runtimes import Runtime, runtime_for
 from sysmol.kernels_c.plan.options import DEFAULT, Options
 from sysmol.kernels_c.targets import KERNELS, Target
@@ -51,6 +51,7 @@ def sources(target: Target, runtime: Runtime) -> tuple[Path, ...]:
     folders = {
         KERNELS / "runtime",
         *target.include,
+        TILE_HEADERS,
         *(path.parent for path in runtime.sources),
         *(path for path in named if path.is_dir()),
     }

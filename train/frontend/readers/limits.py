@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,9 @@ def read_bytes(path: str | Path) -> bytes:
     """A file's bytes; :class:`SysmolError` where it cannot be read or is larger than :data:`FILE_BYTES`."""
     try:
         with open(path, "rb") as stream:
-            data = stream.read(FILE_BYTES + 1)
+            # As much as there is: read(most) takes memory for all that it may read.
+            size = os.fstat(stream.fileno()).st_size
+            data = stream.read(min(size, FILE_BYTES) + 1)
     except OSError as error:
         raise SysmolError(f"cannot read {path}: {error.strerror}") from None
     if len(data) > FILE_BYTES:
