@@ -14,7 +14,7 @@ CHANNELS = 21
 def network(seed: int, high: float) -> Network:
     """Convolutions to outputs of every format, of one and of several precisions, with a residual of one channel."""
     rng = np.random.default_rng(seed)
-    b = Builder(rng, 6, 5, 3, "one", high)
+    b = Builder(rng, 6, 5, 3, f"one-{high:g}", high)
     (x,) = b.layer("rescale", "image", ["s8"])
     for _ in range(3):
         (one,) = b.layer("conv2d", x, ["s16"], 1, (3, 3), padding=(1, 1, 1, 1))
