@@ -136,7 +136,6 @@ def test_the_reference_is_read_by_tokens(seed):
     assert not all(np.array_equal(found, net.samples.logits) for found, net in zip(turned, nets, strict=True))
 
 
-
 @pytest.mark.gem5
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("number", range(max(COUNT // 15, 1)))
