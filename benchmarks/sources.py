@@ -51,7 +51,8 @@ def sources(results: Path = RESULTS) -> Iterator[Source]:
             groups[group] = groups.get(group, 0) + 1
         for (command, commit, date, inputs), count in groups.items():
             yield Source(path.name, count, command, commit, date, inputs, shown.get(path.stem, "no table"))
-    yield from (_picture(name) for name in DRAWN)
+    if results == RESULTS:
+        yield from (_picture(name) for name in DRAWN)
 
 
 def _picture(name: str) -> Source:
