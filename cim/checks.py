@@ -44,7 +44,7 @@ def find_fault(d: Descriptor, tile: Tile, loaded: Loaded, in_memory: InMemory) -
 def _fetch(d: Descriptor, tile: Tile, in_memory: InMemory) -> Fault:
     if d["rows"] > 1 and d["scratch_stride"] < d["row_bytes"]:
         return Fault.SCRATCH
-    if d["scratch"] + extent(d["rows"], d["scratch_stride"], d["row_bytes"]) > tile.scratch_bytes:
+    if written_by_fetch(d)[1] > tile.scratch_bytes:
         return Fault.SCRATCH
     if not in_memory(d["memory"], extent(d["rows"], d["memory_stride"], d["row_bytes"])):
         return Fault.MEMORY
@@ -82,10 +82,9 @@ def _compute(d: Descriptor, tile: Tile, loaded: Loaded) -> Fault:
         return Fault.NOT_LOADED
     if read_by_compute(d)[1] > tile.scratch_bytes:
         return Fault.SCRATCH
-    pixels = d["height"] * d["width"]
-    if d["outputs"] > 1 and d["channel_stride"] < pixels:
+    if d["outputs"] > 1 and d["channel_stride"] < d["height"] * d["width"]:
         return Fault.ACCUMULATORS
-    if d["accumulator"] + extent(d["outputs"], d["channel_stride"], pixels) > tile.accumulators:
+    if written_by_compute(d)[1] > tile.accumulators:
         return Fault.ACCUMULATORS
     return Fault.NONE
 
@@ -95,7 +94,7 @@ def _store(d: Descriptor, tile: Tile, in_memory: InMemory) -> Fault:
         return Fault.SHIFT
     if read_by_store(d)[1] > tile.accumulators:
         return Fault.ACCUMULATORS
-    if d["constants"] + CONSTANT_BYTES * d["channels"] > tile.scratch_bytes:
+    if constants_range(d)[1] > tile.scratch_bytes:
         return Fault.SCRATCH
     if d.has(Flag.RESIDUAL):
         if not d["residual_pixel"]:
@@ -129,6 +128,11 @@ def weight_bytes(d: Descriptor) -> int:
 def element_bytes(d: Descriptor) -> int:
     """Bytes that hold the elements of a tap."""
     return -(-(d["bit"] + d["elements"] * d["bits"]) // 8)
+
+
+def written_by_fetch(d: Descriptor) -> tuple[int, int]:
+    """Bytes of the scratchpad from the first to behind the last that a fetch changes."""
+    return d["scratch"], d["scratch"] + extent(d["rows"], d["scratch_stride"], d["row_bytes"])
 
 
 def read_by_compute(d: Descriptor) -> tuple[int, int]:

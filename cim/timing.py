@@ -65,8 +65,7 @@ Region = tuple[str, int, int]
 def touched(d: Descriptor, tile: Tile) -> tuple[list[Region], list[Region]]:
     """What a descriptor reads, and what it changes."""
     if d.kind == Kind.FETCH:
-        size = checks.extent(d["rows"], d["scratch_stride"], d["row_bytes"])
-        return [], [("scratch", d["scratch"], d["scratch"] + size)]
+        return [], [("scratch", *checks.written_by_fetch(d))]
     if d.kind == Kind.STORE:
         reads = [("accumulators", *checks.read_by_store(d)), ("scratch", *checks.constants_range(d))]
         return [*reads, *([("scratch", *checks.residual_range(d))] if d.has(Flag.RESIDUAL) else [])], []
