@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import reduce
+from operator import or_
 
 BYTES = 64
 CONSTANT_BYTES = 24
@@ -27,7 +29,7 @@ class Kind(IntEnum):
 
 
 class Flag(IntEnum):
-    """Bits of the byte ``flags``. Which a kind takes stands in :data:`FLAGS`."""
+    """Bits of the byte ``flags``, of which different kinds share some: :data:`FLAG_NAMES` has those of each kind."""
 
     FENCE = 1
     CLEAR = 2
@@ -37,15 +39,14 @@ class Flag(IntEnum):
     RESIDUAL_HIGH = 8
 
 
-FLAGS: Mapping[Kind, int] = {
-    Kind.FETCH: Flag.FENCE,
-    Kind.WEIGHTS: Flag.FENCE,
-    Kind.COMPUTE: Flag.FENCE | Flag.CLEAR | Flag.DEPTHWISE,
-    Kind.STORE: Flag.FENCE | Flag.HIGH | Flag.RESIDUAL | Flag.RESIDUAL_HIGH,
+FLAG_NAMES: Mapping[Kind, tuple[str, ...]] = {
+    Kind.FETCH: ("FENCE",),
+    Kind.WEIGHTS: ("FENCE",),
+    Kind.COMPUTE: ("FENCE", "CLEAR", "DEPTHWISE"),
+    Kind.STORE: ("FENCE", "HIGH", "RESIDUAL", "RESIDUAL_HIGH"),
 }
-
-COMMON = {"kind": (0, 1), "flags": (1, 1)}
-"""Offset and bytes of what all descriptors have."""
+FLAGS: Mapping[Kind, int] = {kind: reduce(or_, (Flag[name] for name in names)) for kind, names in FLAG_NAMES.items()}
+"""All flags that a kind takes."""
 
 LAYOUT: Mapping[Kind, Mapping[str, tuple[int, int]]] = {
     Kind.FETCH: {
@@ -98,7 +99,7 @@ LAYOUT: Mapping[Kind, Mapping[str, tuple[int, int]]] = {
         "memory": (56, 8),
     },
 }
-"""Offset and bytes of every field, little-endian. Bytes of no field are 0."""
+"""Offset and bytes of every field behind kind and flags, little-endian. Bytes of no field are 0."""
 SIGNED = frozenset({"lo", "hi"})
 
 

@@ -23,17 +23,15 @@ import numpy.typing as npt
 
 from sysmol.cim.descriptor import BYTES, CONSTANT_BYTES
 from sysmol.cim.layout import Layout, runs
-from sysmol.cim.mapping import check
+from sysmol.cim.mapping import SLOTS, check
 from sysmol.cim.tile import Tile
-from sysmol.cim.timing import MemoryTiming
+from sysmol.cim.timing import CHUNK, MemoryTiming
 from sysmol.network import Layer, Network
 from sysmol.network.geometry import layer_classes
 from sysmol.network.operations import operation
 
 Floats = npt.NDArray[np.float64]
 BITS = (8, 4, 2, 1)
-SLOTS = 64
-"""Constants of so many classes are kept, at most (:mod:`sysmol.cim.mapping`)."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def estimate(shapes: Sequence[Shape], tiles: Sequence[Tile], memory: MemoryTimin
     first = np.where(single, alone + loads, np.maximum(alone, loads))
     period = np.where(copies == 2, np.maximum(np.maximum(fetch, steady), store), fetch + steady + store)
     descriptors = strips * (fetches + pieces + rectangles) + pieces
-    start = latency + BYTES * np.minimum(descriptors, 32) / rate
+    start = latency + BYTES * np.minimum(descriptors, CHUNK) / rate
     body = np.maximum(fetch, load) + first + store + (strips - 1) * period
     all_fetches = strips * fetch + constants + store / np.maximum(rectangles, 1)
     cycles = start + np.maximum(body, all_fetches)

@@ -13,12 +13,6 @@ from sysmol.files import PACKAGE, atomic_write_text
 PATH = Path(__file__).parent / "include" / "smol_tile_format.h"
 PAGE = PACKAGE / "docs" / "tile.md"
 BEGIN, END = "<!-- tile -->", "<!-- end -->"
-FLAG_NAMES = {
-    table.Kind.FETCH: ("FENCE",),
-    table.Kind.WEIGHTS: ("FENCE",),
-    table.Kind.COMPUTE: ("FENCE", "CLEAR", "DEPTHWISE"),
-    table.Kind.STORE: ("FENCE", "HIGH", "RESIDUAL", "RESIDUAL_HIGH"),
-}
 
 
 def text() -> str:
@@ -70,9 +64,7 @@ def tables() -> str:
     """The tables of the page: fields, faults, registers."""
     lines = ["| kind | flags | fields (offset: name, bytes) |", "|---|---|---|"]
     for kind, layout in table.LAYOUT.items():
-        # Flags of different kinds share bits: the names are those of the kind.
-        own = [name for name in FLAG_NAMES[kind] if table.FLAGS[kind] & table.Flag[name]]
-        flags = ", ".join(f"{name} {table.Flag[name].value}" for name in own)
+        flags = ", ".join(f"{name} {table.Flag[name].value}" for name in table.FLAG_NAMES[kind])
         fields = ", ".join(f"{offset}: `{name}` {size}" for name, (offset, size) in layout.items())
         lines.append(f"| {kind.name} {kind.value} | {flags} | {fields} |")
     lines += ["", "Byte 0 is the kind, byte 1 the flags; numbers are little-endian, `lo` and `hi` signed."]

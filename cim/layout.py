@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sysmol.cim.model import packed, place
-from sysmol.network import Layer, Network, Tensor, operation
+from sysmol.network import RANGES, Layer, Network, Tensor, operation
 from sysmol.packing import slot_precisions
 from sysmol.pattern import CHUNK_BITS, REGISTER_BYTES
 
-BITS = {"u8": 8, "s8": 8, "s16": 16, "s32": 32}
+BITS = {name: (most - least).bit_length() for name, (least, most) in RANGES.items()}
+"""Of an element of plain integers."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ from sysmol.network.values import dense_weight
 BLOB = "blob"
 """Symbol of the weights and constants that a program brings along; all others are names of tensors."""
 RESIDUALS = ("smol", "s8", "s16", "s32")
+SLOTS = 64
+"""Constants of so many outputs and border classes stay in the scratchpad, at most."""
 
 
 class Unmappable(SysmolError):
@@ -118,13 +120,10 @@ class Mapper:
         self.sums = 0
         self.order: list[int] = []
         """Logical output channel of every sum, -1 where it belongs to none."""
-        self.pieces = list(self._pieces())
+        self.pieces = list(self._depthwise_pieces() if self.depthwise else self._dense_pieces())
         self.adds = self._adds()
 
     # --- rows and columns ---
-
-    def _pieces(self) -> Iterator[Piece]:
-        yield from self._depthwise_pieces() if self.depthwise else self._dense_pieces()
 
     def _dense_pieces(self) -> Iterator[Piece]:
         layer, tile = self.layer, self.tile
@@ -136,9 +135,9 @@ class Mapper:
             most = min(tile.columns // run.bits for run in found)
             if not most:
                 raise Unmappable(f"layer {layer.name}: an array of {tile.columns} columns holds no weight")
+            cuts = [(run, *cut) for run in found for cut in self._cut(run)]
             for output in range(group * each, (group + 1) * each, most):
                 outputs = min(most, (group + 1) * each - output)
-                cuts = [(run, *cut) for run in found for cut in self._cut(run, tile.rows)]
                 column_tiles.append(
                     [self._piece(*cut, output, outputs, number == 0) for number, cut in enumerate(cuts)]
                 )
@@ -161,8 +160,9 @@ class Mapper:
                 piece = self._piece(run, start, elements, 0, taps, output, elements, True)
                 yield replace(piece, batch=output)
 
-    def _cut(self, run: Run, rows: int) -> Iterator[tuple[int, int, int, int]]:
+    def _cut(self, run: Run) -> Iterator[tuple[int, int, int, int]]:
         """First element, elements, first tap and taps of the row tiles of a run."""
+        rows = self.tile.rows
         taps, most = self.layer.kernel[0] * self.layer.kernel[1], min(len(run.channels), rows)
         for start in range(0, len(run.channels), most):
             elements = min(most, len(run.channels) - start)
@@ -209,8 +209,7 @@ class Mapper:
             channels = np.array(piece.run.channels[piece.start : piece.start + piece.elements])
             by_tap = self._sums_by_tap(piece, channels) * unit  # [taps, outputs], what code 0 takes away
             fillers = int((channels < 0).sum()) * unit
-            for index, (r, c) in enumerate(itertools.product(range(len(rows)), range(len(columns)))):
-                del index
+            for r, c in itertools.product(range(len(rows)), range(len(columns))):
                 outside = np.ones((height, wide), dtype=bool)
                 outside[slice(*rows[r]), slice(*columns[c])] = False
                 mask = outside.reshape(-1)[piece.first : piece.first + piece.taps]
@@ -308,7 +307,7 @@ class _List:
         self.constant_bytes = CONSTANT_BYTES * mapper.sums
         self.first_constant = copies * (self.input_bytes + self.residual_bytes)
         room = (mapper.tile.scratch_bytes - self.first_constant) // self.constant_bytes
-        self.slots: list[object] = [None] * max(1, min(room, 64))
+        self.slots: list[object] = [None] * max(1, min(room, SLOTS))
         self.contexts: dict[int, tuple[int, int]] = {}
         self.used: dict[tuple[int, int], int] = {}
         self.offsets: dict[tuple[int, int, int], int] = {}

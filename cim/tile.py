@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from sysmol.errors import SysmolError
@@ -74,4 +74,4 @@ class Tile:
 
     def facts(self) -> dict[str, Any]:
         """All parameters by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return asdict(self)

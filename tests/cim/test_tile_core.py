@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sysmol.cim.descriptor import FLAGS, Fault, Flag, Kind, unpack
-from sysmol.cim.header import FLAG_NAMES, main
+from sysmol.cim.descriptor import FLAG_NAMES, FLAGS, Fault, Flag, Kind, unpack
+from sysmol.cim.header import main
 from sysmol.cim.model import TileModel
 from sysmol.files import PACKAGE
 
