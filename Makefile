@@ -14,7 +14,8 @@ export ZIG_GLOBAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export ZIG_LOCAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export MPLCONFIGDIR ?= $(CURDIR)/build/cache/matplotlib
 
-.PHONY: demo docs wheel test gem5-test verify-gem5 kernels lint check-generated venv clean help bench-kernels bench-yflows bench-schedules
+.PHONY: demo docs wheel test gem5-test test-onnx test-networks fuzz verify-gem5 kernels lint check-generated venv clean help \
+  bench-kernels bench-yflows bench-schedules
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -40,7 +41,7 @@ gem5-test: $(VENV)/.installed  ## only the tests that need gem5
 test-onnx: $(VENV)/.installed  ## 210 random networks of all layer kinds: exported to ONNX, same logits
 	SYSMOL_TEST_NETWORKS=210 $(BIN)/python -m pytest -q tests/interchange -k layer_kinds
 
-test-networks: $(VENV)/.installed  ## 1,000 random networks and 500 random modules: PyTorch, file, NumPy; 200 and 100 as C, with sanitizers
+test-networks: $(VENV)/.installed  ## 1,000 random networks and 500 random modules: PyTorch, file, NumPy; 200 and 100 as C, 20 and 100 with sanitizers
 	SYSMOL_TEST_NETWORKS=1000 $(BIN)/python -m pytest -q tests/train/test_any_network.py
 	SYSMOL_TEST_NETWORKS=500 $(BIN)/python -m pytest -q tests/train/test_any_module.py
 	SYSMOL_TEST_NETWORKS=200 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/kernels_c/test_any_network.py
@@ -83,7 +84,7 @@ lint: $(VENV)/.installed check-generated  ## ruff, mypy, arrows between rooms, g
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-check-generated: $(VENV)/.installed  ## committed generated files equal what the instruction table gives
+check-generated: $(VENV)/.installed  ## committed generated files equal what their tables give: instructions, hardware costs, the tile's descriptors
 	$(BIN)/python -m sysmol.emit --check
 	$(BIN)/python -m sysmol.rtl.page --check
 	$(BIN)/python -m sysmol.cim.header --check

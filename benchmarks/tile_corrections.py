@@ -18,12 +18,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import kendalltau
 
-from sysmol.analysis.costs.tile import FILE, FORMAT, VERSION, Correction, features
+from sysmol.analysis.costs.tile import FILE, Correction, features
 from sysmol.benchmarks.tile_points import RESULTS
 from sysmol.cim.estimate import Shape
 from sysmol.cim.tile import Tile
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_json
 
 ALPHA = 3.0
 """Of the ridge, in units of a row."""
@@ -109,10 +108,7 @@ def main() -> None:
     rows = rows_of(arguments.rows)
     for name, count, weighted, median, tau in compare(rows):
         print(f"{name:20} {count:4} layers: error {weighted:.1%} of the cycles, median {median:.1%}, tau {tau:.3f}")
-    found = correction(rows)
-    content = {"format": FORMAT, "version": VERSION, "against": found.against, "points": found.points}
-    content |= {"coefficients": list(found.coefficients), "low": found.low, "high": found.high}
-    atomic_write_json(arguments.out, content)
+    correction(rows).save(arguments.out)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import argparse
 import random
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from sysmol.cim.estimate import estimate, shape_of
-from sysmol.cim.mapping import BLOB, Unmappable, map_layer
+from sysmol.cim.layout import Layout
+from sysmol.cim.mapping import BLOB, Program, Unmappable, map_layer
 from sysmol.cim.tile import Tile
 from sysmol.cim.timing import timeline
 from sysmol.configs_gem5.launch import run_gem5
@@ -29,7 +31,7 @@ from sysmol.kernels_c.build import compile_network
 from sysmol.kernels_c.nest.tile import seen_by_tile
 from sysmol.kernels_c.plan.layout import plan
 from sysmol.kernels_c.plan.options import Options
-from sysmol.network import Layer, Network, save
+from sysmol.network import Network, save
 from sysmol.network.builder import Builder, random_precisions
 from sysmol.network.operations import operation
 from sysmol.search.spaces import load_space
@@ -95,38 +97,41 @@ def tile_of(pair: Pair, space: str) -> Tile:
     return Tile.of_values(tiles.values(tiles.random(random.Random(f"{SEED} tile {pair.tile}"))))
 
 
-def mapped(net: Network, tile: Tile) -> list[Layer]:
-    """The layers that a tile can compute."""
-    layouts = {name: seen_by_tile(place) for name, place in plan(net).items()}
-    found = []
+def layouts_of(net: Network) -> dict[str, Layout]:
+    """The tensors as compiled programs have them in memory."""
+    return {name: seen_by_tile(place) for name, place in plan(net).items()}
+
+
+def mapped(net: Network, tile: Tile) -> dict[str, Program]:
+    """What a tile does for the layers that it can compute, by their names."""
+    layouts, found = layouts_of(net), {}
     for layer in net.layers:
         try:
             if operation(layer).has_weights:
-                map_layer(net, layer, tile, layouts)
-                found.append(layer)
+                found[layer.name] = map_layer(net, layer, tile, layouts)
         except Unmappable:
             continue
     return found
 
 
-def calculated(net: Network, layers: list[Layer], tile: Tile) -> list[dict[str, Any]]:
-    """Shape, closed form and rules of every layer."""
-    layouts = {name: seen_by_tile(place) for name, place in plan(net).items()}
+def calculated(net: Network, programs: Mapping[str, Program], tile: Tile) -> list[dict[str, Any]]:
+    """Shape, closed form and rules of every layer that is mapped."""
+    layouts = layouts_of(net)
+    layers = [layer for layer in net.layers if layer.name in programs]
     shapes = [shape_of(net, layer, layouts) for layer in layers]
     closed = estimate(shapes, [tile] * len(shapes))
     rows = []
     for layer, shape, cycles in zip(layers, shapes, closed, strict=True):
-        program = map_layer(net, layer, tile, layouts)
+        program = programs[layer.name]
         rules = timeline(program.placed({name: 0 for name in (*net.tensors, BLOB)}), tile).cycles
         size = {"descriptors": len(program.descriptors)}
         rows.append({"layer": layer.name, "op": layer.op, **asdict(shape), **size, "closed": cycles, "rules": rules})
     return rows
 
 
-def measured(net: Network, layers: list[Layer], tile: Tile, isa: str, reads: int, folder: Path) -> list[float]:
-    """Cycles of the tile for every layer, in gem5."""
+def measured(net: Network, names: frozenset[str], tile: Tile, isa: str, reads: int, folder: Path) -> list[float]:
+    """Cycles of the tile for every layer of these names, in gem5."""
     path = save(make_folder(folder) / "net.network.safetensors", net)
-    names = frozenset(layer.name for layer in layers)
     options = Options(tile=tile, on_tile=names, tile_reads=reads)
     manifest = compile_network(path, isa, folder, "net", options=options, mode="baremetal")
     run_gem5(manifest, folder / "run", Simulation(isa, "timing", images=1), timeout=1200)
@@ -142,18 +147,18 @@ def measure(count: int, isa: str, out: Path, work: Path, space: str) -> None:
         if (pair.number, isa, space) in known:
             continue
         net, tile = network_of(pair), tile_of(pair, space)
-        layers, reads = mapped(net, tile), READS * (pair.number % 2)
+        programs, reads = mapped(net, tile), READS * (pair.number % 2)
         try:
-            cycles = measured(net, layers, tile, isa, reads, work / f"{space}-{pair.number}-{isa}")
+            cycles = measured(net, frozenset(programs), tile, isa, reads, work / f"{space}-{pair.number}-{isa}")
         except (CheckFailed, SysmolError) as error:
             print(f"pair {pair.number}: {error}", file=sys.stderr)
             continue
         facts = {"pair": pair.number, "network": pair.network, "tile": pair.tile, "isa": isa, "space": space}
         facts |= {"reads": reads, **tile.facts()}
-        for row, found in zip(calculated(net, layers, tile), cycles, strict=True):
+        for row, found in zip(calculated(net, programs, tile), cycles, strict=True):
             rows.append({**facts, **row, "gem5": found})
         atomic_write_text(out, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
-        print(f"pair {pair.number}: {len(layers)} layers", flush=True)
+        print(f"pair {pair.number}: {len(programs)} layers", flush=True)
 
 
 def main() -> None:

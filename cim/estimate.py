@@ -97,6 +97,8 @@ def estimate(shapes: Sequence[Shape], tiles: Sequence[Tile], memory: MemoryTimin
     s, t, of = _Columns(shapes), _Columns(tiles), memory or MemoryTiming()
     latency, rate = of.latency_ns * t.clock_ghz, of.bytes_per_ns / t.clock_ghz
     height, width, copies = _strips(s, t)
+    fits = (height > 0) & ((s.depthwise == 0) | (t.rows >= s.kernel_y * s.kernel_x))
+    height = np.maximum(height, 1)
     strips = np.ceil(s.height / height) * np.ceil(s.width / width)
     total, longest, loads, load, pieces, own = _computations(s, t, height * width, latency, rate)
     fetch, constants, fetches = _fetches(s, t, height, width, copies, latency, rate, strips)
@@ -118,7 +120,6 @@ def estimate(shapes: Sequence[Shape], tiles: Sequence[Tile], memory: MemoryTimin
     body = np.maximum(fetch, load) + first + store + (strips - 1) * period
     all_fetches = strips * fetch + constants + store / np.maximum(rectangles, 1)
     cycles = start + np.maximum(body, all_fetches)
-    fits = (height > 0) & ((s.depthwise == 0) | (t.rows >= s.kernel_y * s.kernel_x))
     return np.where(fits, cycles, np.nan)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sysmol.cim.descriptor import CONSTANT_BYTES, Descriptor, Flag, Kind, make
+from sysmol.cim.descriptor import CONSTANT_BYTES, LAYOUT, MOST_DESCRIPTORS, Descriptor, Flag, Kind, make
 from sysmol.cim.layout import Layout, Run, runs
 from sysmol.cim.model import NOWHERE, Array, place
 from sysmol.cim.tile import Tile
@@ -473,6 +473,12 @@ class _List:
         return at
 
     def add(self, kind: Kind, flags: int = 0, symbol: str = "", **values: int) -> None:
+        where = f"layer {self.m.layer.name}"
+        if len(self.descriptors) == MOST_DESCRIPTORS:
+            raise Unmappable(f"{where} takes more than the {MOST_DESCRIPTORS:,} descriptors of a list")
+        for name, value in values.items():
+            if value >> 8 * LAYOUT[kind][name][1] > 0:
+                raise Unmappable(f"{where}: {name} of a descriptor would be {value:,}, which it has no room for")
         self.descriptors.append(make(kind, flags, symbol, **values))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from sysmol.cim.estimate import Shape, estimate, shape_of
 from sysmol.cim.layout import Layout, plain_layouts
 from sysmol.cim.mapping import Unmappable
 from sysmol.cim.tile import Tile
-from sysmol.files import read_json
+from sysmol.files import atomic_write_json, read_json
 from sysmol.machine import Machine
 from sysmol.network import Network
 from sysmol.typed import many, number, table, text, whole
@@ -38,8 +38,7 @@ _FIELDS = table(
         "coefficients": many(number(), len(FEATURES) + 1, len(FEATURES) + 1),
         "low": number(0),
         "high": number(0),
-    },
-    {"median": number(0), "tau": number(-1, 1)},
+    }
 )
 
 
@@ -68,6 +67,10 @@ class Correction:
         """:class:`~sysmol.errors.SysmolError` where the file is wrong."""
         data = read_json(path, FORMAT, VERSION, _FIELDS)
         return cls(data["against"], data["points"], tuple(data["coefficients"]), data["low"], data["high"])
+
+    def save(self, path: Path) -> None:
+        """Write what :meth:`load` reads."""
+        atomic_write_json(path, {"format": FORMAT, "version": VERSION, **asdict(self)})
 
     def factor(self, x: Floats) -> Floats:
         """Of every row of features."""

@@ -74,6 +74,13 @@ def times(variable: str, factor: int) -> str:
     return "" if factor == 0 else variable if factor == 1 else f"{variable} * {factor}"
 
 
+def clamp_float(em: Emitter, y: str, out: Output) -> None:
+    """Clamp a C variable of one float to an output's limits."""
+    for limit, beyond in ((out.lo, "<"), (out.hi, ">")):
+        if np.isfinite(limit):
+            em.line(f"{y} = {y} {beyond} {float(limit)!r}f ? {float(limit)!r}f : {y};", scalar=1)
+
+
 def largest_sum(net: Network, layer: Layer, out: Output) -> int:
     """Bound on ``|acc * M + B + r * R|`` over all channels, for the constants of the network file."""
     assert out.M is not None

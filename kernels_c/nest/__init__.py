@@ -2,7 +2,7 @@
 
 from sysmol.kernels_c.nest.base import LoopNest, tile_origin
 from sysmol.kernels_c.nest.flows import SingleInput, SingleOutput, SingleWeight
-from sysmol.kernels_c.nest.grouped import grouped, is_tap_by_tap
+from sysmol.kernels_c.nest.grouped import grouped
 from sysmol.kernels_c.nest.output import OutputStationary
 from sysmol.kernels_c.nest.single import Single
 from sysmol.schedule import Schedule
@@ -16,4 +16,4 @@ def dataflow(schedule: Schedule | None) -> type[LoopNest]:
     return SINGLE[schedule.anchor] if schedule is not None and schedule.single else OutputStationary
 
 
-__all__ = ["SINGLE", "LoopNest", "OutputStationary", "dataflow", "grouped", "is_tap_by_tap", "tile_origin"]
+__all__ = ["SINGLE", "LoopNest", "OutputStationary", "dataflow", "grouped", "tile_origin"]

@@ -5,7 +5,7 @@ each by the constants of its output channel; constants that all of them share st
 import numpy as np
 
 from sysmol.kernels_c.emitter import Emitter
-from sysmol.kernels_c.epilogue.requantise import high_scalar, plus, times
+from sysmol.kernels_c.epilogue.requantise import clamp_float, high_scalar, plus, times
 from sysmol.kernels_c.nest.kernel import Kernel
 from sysmol.kernels_c.plan.constants import Held, Operand, array_text, identifier, physical, wrap32
 from sysmol.kernels_c.plan.layout import Place
@@ -79,10 +79,7 @@ class Elements(Kernel):
         m_at, b_at = (f"m_get_f32({self.name}_out{number}_{key}, at)" for key in "mb")
         rest = "" if r == "0" else f" + {r}"
         em.line(f"float y = (float)value * {m_at} + {b_at}{rest};", scalar=3)
-        if np.isfinite(out.lo):
-            em.line(f"y = y < {float(out.lo)!r}f ? {float(out.lo)!r}f : y;", scalar=1)
-        if np.isfinite(out.hi):
-            em.line(f"y = y > {float(out.hi)!r}f ? {float(out.hi)!r}f : y;", scalar=1)
+        clamp_float(em, "y", out)
         em.line(f"m_put_f32({to}, {where}, y);")
 
     def _high(self, operand: Operand, prefix: str, x: str, m: str) -> str:

@@ -67,6 +67,16 @@ class Elementwise(Kernel):
         )
         em.line(f"const uint8_t *{name} = {buffer} + {corner};", scalar=4)
 
+    @staticmethod
+    def lane_by_lane(em: Emitter, block: Block, name: str, element: str, scalar: int) -> None:
+        """Declare ``<name><group>`` by a C expression of one element, in which ``lane`` counts the block's lanes."""
+        groups = range(len(block.groups))
+        em.line(f"uint8_t found[{16 * len(groups)}];")
+        with em.loop("lane", 4 * len(groups)):
+            em.line(f"m_put_s32(found, lane, {element});", scalar=scalar)
+        for g in groups:
+            em.line(f"const vec {name}{g} = v_load(found + {16 * g});")
+
     @abstractmethod
     def gather(self, em: Emitter, block: Block) -> list[str]:
         """Declare the accumulators of a block's groups for the output pixel whose window begins at ``corner`` (of a

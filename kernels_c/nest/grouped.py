@@ -17,7 +17,7 @@ from sysmol.kernels_c.epilogue.requantise import Tile, plus, times
 from sysmol.kernels_c.micro import MicroKernel, micro_class
 from sysmol.kernels_c.nest.output import OutputStationary
 from sysmol.kernels_c.plan.heuristic import choose
-from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Group, Place, segments
+from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Group, Place, is_tap_by_tap, segments
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer, Network, group_tensor
@@ -198,11 +198,6 @@ class Expanded(OutputStationary):
             for tile in super().tiles()
             for number in range(tile.times)
         ]
-
-
-def is_tap_by_tap(layer: Layer) -> bool:
-    """Whether a convolution has groups or a dilation."""
-    return layer.groups > 1 or layer.dilation != (1, 1)
 
 
 def grouped(net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> OutputStationary:

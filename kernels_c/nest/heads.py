@@ -5,15 +5,15 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from sysmol.grid import PRODUCT_SHIFT
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile
 from sysmol.kernels_c.nest.base import tile_origin
 from sysmol.kernels_c.nest.kernel import Kernel, parameters
 from sysmol.kernels_c.plan.constants import Held, identifier
-from sysmol.kernels_c.plan.layout import Block, Group, Place, segments
+from sysmol.kernels_c.plan.layout import Block, Group, Place, runs
 from sysmol.kernels_c.plan.options import Options
 from sysmol.network import Array, Layer, Network, Tensor
+from sysmol.network.values import top_squares
 from sysmol.packing import slot_precisions
 from sysmol.pattern import REGISTER_BYTES
 
@@ -49,7 +49,7 @@ class Head:
 
 def squares(precisions: Array) -> int:
     """What slots of these precisions add to a product of two registers that hold code 0 there, aligned."""
-    return sum(((1 << int(p)) - 1) ** 2 << PRODUCT_SHIFT[int(p)] for p in precisions)
+    return int(top_squares(precisions).sum())
 
 
 def head_blocks(heads: int, channels: int) -> tuple[Block, ...]:
@@ -92,15 +92,7 @@ class HeadsKernel(Kernel):
 
     def runs(self) -> list[tuple[int, int, int]]:
         """Runs of blocks of one form, with the same lanes, and of one head: head, first block, count."""
-        found: list[tuple[int, int, int]] = []
-        for first, count in segments(self.blocks, same_lanes=True):
-            for index in range(first, first + count):
-                (head,) = self._heads_of(self.blocks[index])
-                if index > first and found[-1][0] == head:
-                    found[-1] = (head, found[-1][1], found[-1][2] + 1)
-                else:
-                    found.append((head, index, 1))
-        return found
+        return [(head, first, count) for (head,), first, count in runs(self.blocks, self._heads_of)]
 
     def groups(self, first: int, count: int) -> list[Group]:
         """The groups of some blocks."""

@@ -1,7 +1,8 @@
 """``conv2d``: a loop nest by schedule; one of its own for layers with groups or a dilation."""
 
-from sysmol.kernels_c.nest import LoopNest, dataflow, grouped, is_tap_by_tap
+from sysmol.kernels_c.nest import LoopNest, dataflow, grouped
 from sysmol.kernels_c.operations.base import Places, generates
+from sysmol.kernels_c.plan.layout import is_tap_by_tap
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network

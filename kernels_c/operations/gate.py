@@ -52,12 +52,8 @@ class Gate(Elementwise):
         assert second is not None
         expand(em, self.source, ["corner"], block, ["e"], self.natural)
         if self.ragged:
-            em.line(f"uint8_t found[{16 * len(groups)}];")
-            with em.loop("lane", 4 * len(groups)):
-                at = f"m_get_s32({self.name}_in_at, own + lane)"
-                em.line(f"m_put_s32(found, lane, m_get_{second.tensor.format}(second_corner, {at}));", scalar=2)
-            for g in groups:
-                em.line(f"const vec f{g} = v_load(found + {16 * g});")
+            at = f"m_get_s32({self.name}_in_at, own + lane)"
+            self.lane_by_lane(em, block, "f", f"m_get_{second.tensor.format}(second_corner, {at})", scalar=2)
         else:
             expand(em, second, ["second_corner"], block, ["f"])
         names = []

@@ -5,8 +5,6 @@ block's codes are put together in a register and stored as one memory word. Else
 epilogue.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from sysmol.kernels_c.emitter import Emitter
@@ -15,43 +13,32 @@ from sysmol.kernels_c.nest.elementwise import Elementwise
 from sysmol.kernels_c.nest.kernel import parameters
 from sysmol.kernels_c.operations.base import Places, generates
 from sysmol.kernels_c.plan.constants import array_text
-from sysmol.kernels_c.plan.layout import Block, segments
+from sysmol.kernels_c.plan.layout import Block, runs
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.targets import Target
 from sysmol.network import LOW, Layer, Network
 from sysmol.network.operations.lookup import ENTRIES
 
-
-class Run(NamedTuple):
-    """Blocks of one form, with the same lanes and the same codes for every index."""
-
-    first: int
-    blocks: int
-    codes: tuple[int, ...]
+Codes = tuple[int, ...]
+"""The code of every index."""
 
 
 class Lookup(Elementwise):
     """Lanes without a channel may hold any byte: they are not read, or only what an index can be is used of them."""
 
-    def runs(self) -> list[Run] | None:
-        """The runs of the only output's blocks, None where its codes are no function of the index alone."""
+    def runs(self) -> list[tuple[Codes, int, int]] | None:
+        """The runs of the only output's blocks with the same codes for every index, None where its codes are no
+        function of the index alone."""
         (out, *others), target = self.layer.outputs, self.epilogue.targets[0]
         simple = out.multiply == LOW and not self.layer.residual and not others
         if not (simple and target.tensor.format == "smol" and self.epilogue.fast[0]):
             return None
-        found: list[Run] = []
-        for first, count in segments(self.blocks, same_lanes=True):
-            for index in range(first, first + count):
-                codes = self._codes(self.blocks[index])
-                if len(codes) > 1:
-                    return None
-                if index > first and found[-1].codes == codes[0]:
-                    found[-1] = found[-1]._replace(blocks=found[-1].blocks + 1)
-                else:
-                    found.append(Run(index, 1, codes[0]))
-        return found
+        found = runs(self.blocks, self._codes)
+        if any(len(tables) > 1 for tables, *_ in found):
+            return None
+        return [(codes, first, count) for (codes,), first, count in found]
 
-    def _codes(self, block: Block) -> list[tuple[int, ...]]:
+    def _codes(self, block: Block) -> list[Codes]:
         """The different tables of codes of a block's channels."""
         out, table = self.layer.outputs[0], np.array(self.layer.table, dtype=np.int64)
         assert out.M is not None
@@ -61,17 +48,17 @@ class Lookup(Elementwise):
 
     def emit(self, em: Emitter) -> list[str]:
         """Write the layer's function; returns the text of its constant arrays."""
-        runs = self.runs()
-        if runs is not None:
-            return self._emit_codes(em, runs)
+        found = self.runs()
+        if found is not None:
+            return self._emit_codes(em, found)
         table = np.array(self.layer.table, dtype=np.int16)
         return [array_text(f"{self.name}_table", table, "the function's values"), *super().emit(em)]
 
-    def _emit_codes(self, em: Emitter, runs: list[Run]) -> list[str]:
-        tables = sorted({run.codes for run in runs})
+    def _emit_codes(self, em: Emitter, found: list[tuple[Codes, int, int]]) -> list[str]:
+        tables = sorted({codes for codes, *_ in found})
         target = self.epilogue.targets[0]
         with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
-            for first, count, codes in runs:
+            for codes, first, count in found:
                 block = self.blocks[first]
                 with em.loop("t", count):
                     em.line(f"const int from = m_get_s32({self.name}_at0, {plus('t', first)});", scalar=1)
@@ -95,14 +82,9 @@ class Lookup(Elementwise):
         ]
 
     def gather(self, em: Emitter, block: Block) -> list[str]:
-        groups = range(len(block.groups))
-        em.line(f"uint8_t found[{16 * len(groups)}];")
-        with em.loop("lane", 4 * len(groups)):
-            index = f"m_get_s8(corner, lane) & {ENTRIES - 1}"
-            em.line(f"m_put_s32(found, lane, m_get_s16({self.name}_table, {index}));", scalar=3)
-        for g in groups:
-            em.line(f"const vec a{g} = v_load(found + {16 * g});")
-        return [f"a{g}" for g in groups]
+        index = f"m_get_s8(corner, lane) & {ENTRIES - 1}"
+        self.lane_by_lane(em, block, "a", f"m_get_s16({self.name}_table, {index})", scalar=3)
+        return [f"a{g}" for g in range(len(block.groups))]
 
 
 @generates("lookup")

@@ -122,15 +122,10 @@ class Normalisation(Kernel):
         self.epilogue.emit(em, tile, [[[f"a{g}" for g in groups]]])
 
 
+@generates("rmsnorm")
 @generates("layernorm")
-def layernorm(net: Network, layer: Layer, places: Places, target: Target, options: Options) -> Normalisation:
+def normalisation(net: Network, layer: Layer, places: Places, target: Target, options: Options) -> Normalisation:
     """Of integer tensors."""
     if net.is_float:
         raise SysmolError(f"layer {layer.name}: code of {layer.op} is generated for integers, not for f32")
     return Normalisation(net, layer, places, options)
-
-
-@generates("rmsnorm")
-def rmsnorm(net: Network, layer: Layer, places: Places, target: Target, options: Options) -> Kernel:
-    """Of integer tensors."""
-    return layernorm(net, layer, places, target, options)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
-from sysmol.kernels_c.epilogue.requantise import expand, high_scalar, plus, times
+from sysmol.kernels_c.epilogue.requantise import clamp_float, expand, high_scalar, plus, times
 from sysmol.kernels_c.nest import tile_origin
 from sysmol.kernels_c.nest.elementwise import Elementwise
 from sysmol.kernels_c.nest.kernel import Kernel, parameters
@@ -182,10 +182,7 @@ class ImageRescale(Kernel):
                     if place.tensor.format == "f32":
                         y = f"(float)x * m_get_f32({name}_m, c) + m_get_f32({name}_b, c)"
                         em.line(f"float y{i} = {y};", scalar=3)
-                        if np.isfinite(out.lo):
-                            em.line(f"y{i} = y{i} < {float(out.lo)!r}f ? {float(out.lo)!r}f : y{i};", scalar=1)
-                        if np.isfinite(out.hi):
-                            em.line(f"y{i} = y{i} > {float(out.hi)!r}f ? {float(out.hi)!r}f : y{i};", scalar=1)
+                        clamp_float(em, f"y{i}", out)
                         em.line(f"m_put_f32({to}, {at}, y{i});")
                         continue
                     x, m, high = "x", f"m_get_s32({name}_m, c)", self.constants[i].high

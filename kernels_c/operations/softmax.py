@@ -12,7 +12,7 @@ from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.nest.kernel import Kernel, parameters
 from sysmol.kernels_c.operations.base import Places, generates
 from sysmol.kernels_c.plan.constants import array_text, identifier
-from sysmol.kernels_c.plan.layout import Block, segments
+from sysmol.kernels_c.plan.layout import Block, runs
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network
@@ -69,10 +69,9 @@ class Softmax(Kernel):
 
     def _runs(self, head: int) -> Iterator[tuple[int, int]]:
         """Runs of a head's blocks with the same lanes: first, count."""
-        for first, count in segments(self.blocks, same_lanes=True):
-            own = [i for i in range(first, first + count) if self._head_of(self.blocks[i]) == head]
-            if own:
-                yield own[0], len(own)
+        for number, first, count in runs(self.blocks, self._head_of):
+            if number == head:
+                yield first, count
 
     def _head_of(self, block: Block) -> int:
         return next(c for group in block.groups for c in group if c >= 0) // self.count

@@ -104,11 +104,12 @@ def assign(buffers: Sequence[Buffer]) -> list[int]:
 def _lifetimes(net: Network) -> dict[str, tuple[int, int]]:
     """First and last layer that needs every tensor; the output is needed until its logits are copied."""
     result: dict[str, tuple[int, int]] = {}
+    given = net.given
     for number, layer in enumerate(net.layers):
         for name in layer.targets:
             result[name] = (number, number)
         for name in layer.reads:
-            if name not in net.given:
+            if name not in given:
                 result[name] = (result[name][0], number)
     result[net.output] = (result[net.output][0], len(net.layers))
     return result
@@ -148,7 +149,7 @@ def _image(place: Place, border: bool, pixel: Array) -> Array:
 def _cleared(net: Network, places: dict[str, Place], arena: int, written: Collection[str]) -> dict[str, list[str]]:
     """Tensors to clear, by layer: follow what every byte holds over two images, from an arena of zeros."""
     dirty = np.zeros(arena, dtype=bool)
-    own = {name: place for name, place in places.items() if name not in net.given}
+    own = {name: places[name] for name in places.keys() - net.given}
     needs = {name: _image(place, True, trusted(place, name in written)) for name, place in own.items()}
     # Unused elements of integer tensors are written with anything.
     left = {name: _image(place, False, _filled(place).any(axis=1) | ~trusted(place)) for name, place in own.items()}
@@ -169,7 +170,8 @@ def allocate(net: Network, places: dict[str, Place], shared: bool = True, writte
     ``written``: tensors whose pixels are written whole, unused elements as code 0.
     """
     lifetimes = _lifetimes(net)
-    names = [name for name in places if name not in net.given]
+    given = net.given
+    names = [name for name in places if name not in given]
     for name in names:
         lifetimes.setdefault(name, (0, len(net.layers)))
     sizes = {name: places[name].bytes for name in names}

@@ -28,9 +28,9 @@ from sysmol.network import (
     dense_weight,
     group_parts,
     layer_classes,
-    operation,
     upper_codes,
 )
+from sysmol.network.ranges import limits
 from sysmol.packing import slot_precisions, unpack
 
 
@@ -176,16 +176,10 @@ def _high_operand(channels: int, held: Held | None, pre: int) -> Operand:
 
 def activation_limits(net: Network, name: str) -> tuple[int, int]:
     """Least and largest element that a tensor of plain integers can hold, with the 0 of its borders; float: (0, 0)."""
-    t = net.tensors[name]
-    if t.format not in RANGES:
+    if net.tensors[name].format not in RANGES:
         return 0, 0
-    for layer in net.layers:
-        if not operation(layer).requantises and layer.output == name:
-            return activation_limits(net, layer.input)
-        for out in layer.outputs:
-            if out.tensor == name:
-                return min(0, int(out.lo)), max(0, int(out.hi))
-    return RANGES[t.format]
+    low, high = limits(net, name)
+    return min(0, low), max(0, high)
 
 
 def comment_text(text: str) -> str:

@@ -11,8 +11,10 @@ bytes instead of 16, so that a row of kernel taps is a run of bytes and one regi
 (:mod:`sysmol.kernels_c.micro.smol_run`).
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +27,7 @@ ALIGNMENT = 64
 SLACK = 64
 """Bytes behind the last buffer that loads of whole registers may read."""
 
+Key = TypeVar("Key")
 Group = tuple[int, int, int, int]
 """Logical channel of each of 4 lanes, -1 where a lane has none."""
 
@@ -129,10 +132,11 @@ class Place:
         assert t.data is not None
         size = t.data.dtype.itemsize
         buffer = np.zeros((self.bytes // size,), dtype=t.data.dtype)
+        channels = np.array(self.positions())
         for y in range(t.height):
             for x in range(t.width):
                 pixel = (self.start() + y * self.row_bytes + x * self.pixel_bytes) // size
-                buffer[pixel + np.array(self.positions())] = t.data[y, x]
+                buffer[pixel + channels] = t.data[y, x]
         return buffer.view(np.uint8)
 
 
@@ -212,6 +216,20 @@ def segments(blocks: Sequence[Block], same_lanes: bool = False) -> list[tuple[in
     return result
 
 
+def runs(blocks: Sequence[Block], key: Callable[[Block], Key]) -> list[tuple[Key, int, int]]:
+    """Runs ``(key, first, count)`` of blocks of one form, with equal lanes and the same key."""
+    return [
+        (value, next(own), 1 + sum(1 for _ in own))
+        for first, count in segments(blocks, same_lanes=True)
+        for value, own in groupby(range(first, first + count), key=lambda index: key(blocks[index]))
+    ]
+
+
+def is_tap_by_tap(layer: Layer) -> bool:
+    """Whether a convolution has groups or a dilation."""
+    return layer.groups > 1 or layer.dilation != (1, 1)
+
+
 def one_for_all(net: Network, layer: Layer) -> bool:
     """Whether the residual's only channel is added to all channels of the outputs."""
     return bool(layer.residual) and net.tensors[layer.residual].channels < net.tensors[layer.targets[0]].channels
@@ -273,8 +291,8 @@ def _narrow(net: Network, names: Sequence[str], wide: Collection[str]) -> dict[s
         lanewise = kind.has_weights and not kind.mixes_channels
         if lanewise and any(sizes.get(n, 4) < 4 for n in (layer.input, *layer.targets)):
             return {}  # the parts that it multiplies are up to 32 bits wide
-        if layer.input in sizes and (layer.groups > 1 or layer.dilation != (1, 1)):
-            return {}  # computed tap by tap
+        if layer.input in sizes and is_tap_by_tap(layer):
+            return {}
         if kind.mixes_channels and layer.input in sizes:
             target = net.tensors[layer.targets[0]]
             registers, operations = run_registers(layer.kernel, sizes[layer.input])

@@ -21,7 +21,6 @@ Value = int | float | str
 Point = Mapping[str, Value]
 """Values of the genes that exist."""
 
-KINDS = ("network", "core", "tile")
 MOST_COMBINATIONS = 4_000_000
 """Values of genes that depend on one another, counted one by one."""
 MARGIN = 1e-9

@@ -6,7 +6,7 @@ tensors themselves. What a search reports is that of exported integers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 import torch
@@ -42,7 +42,7 @@ class FakeQuantised:
         return result
 
 
-def _rounding(bits: int):  # type: ignore[no-untyped-def]
+def _rounding(bits: int) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]:
     def before(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return (round_activations(inputs[0], bits), *inputs[1:])
 

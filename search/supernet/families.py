@@ -67,48 +67,42 @@ class Staged(nn.Module):
 
 @dataclass(frozen=True)
 class Family:
-    """``build(point, stages, channels, classes)`` makes a module, ``layers`` names the convolutions of a block with the
-    gene that says their bits: the block's ``inputs``, or what is ``inside``."""
+    """``block(point, place, inputs, outputs, stride, first)`` makes a block; ``place`` is the end of the names of its
+    genes. ``halves(stage)``: whether the first block of a stage has the stride 2. ``layers`` names the convolutions of
+    a block with the gene that says their bits: the block's ``inputs``, or what is ``inside``."""
 
     name: str
-    build: Callable[[Point, int, int, int], nn.Module]
+    activation: Callable[[], nn.Module]
+    block: Callable[[Point, str, int, int, int, bool], nn.Module]
+    halves: Callable[[int], bool]
     layers: Mapping[str, str]
 
 
-def _resnet(point: Point, stages: int, channels: int, classes: int) -> nn.Module:
-    inputs = int(point["width1"])
-    stem = nn.Sequential(conv_bn(channels, inputs, 3), nn.ReLU())
-    made: list[list[nn.Module]] = []
-    for s in range(1, stages + 1):
-        blocks: list[nn.Module] = []
-        for b in range(1, int(point[f"depth{s}"]) + 1):
-            outputs, stride = int(point[f"width{s}"]), 2 if s > 1 and b == 1 else 1
-            blocks.append(Block(inputs, outputs, stride, int(point[f"kernel{s}_{b}"]), b == 1))
-            inputs = outputs
-        made.append(blocks)
-    return Staged(stem, made, inputs, classes)
+def _basic(point: Point, place: str, inputs: int, outputs: int, stride: int, first: bool) -> nn.Module:
+    return Block(inputs, outputs, stride, int(point[f"kernel{place}"]), first)
 
 
-def _mobilenet(point: Point, stages: int, channels: int, classes: int) -> nn.Module:
-    inputs = int(point["width1"])
-    stem = nn.Sequential(conv_bn(channels, inputs, 3), nn.ReLU6())
-    made: list[list[nn.Module]] = []
-    for s in range(1, stages + 1):
-        blocks: list[nn.Module] = []
-        for b in range(1, int(point[f"depth{s}"]) + 1):
-            outputs, stride = int(point[f"width{s}"]), 2 if 1 < s < 4 and b == 1 else 1
-            kernel, expansion = int(point[f"kernel{s}_{b}"]), int(point[f"expand{s}_{b}"])
-            blocks.append(Inverted(inputs, outputs, stride, kernel, expansion, b == 1))
-            inputs = outputs
-        made.append(blocks)
-    return Staged(stem, made, inputs, classes)
+def _inverted(point: Point, place: str, inputs: int, outputs: int, stride: int, first: bool) -> nn.Module:
+    return Inverted(inputs, outputs, stride, int(point[f"kernel{place}"]), int(point[f"expand{place}"]), first)
 
 
 FAMILIES = {
     family.name: family
     for family in (
-        Family("resnet", _resnet, {"conv1.0": "inputs", "conv2.0": "inside", "shortcut": "inputs"}),
-        Family("mobilenetv2", _mobilenet, {"expand.0.0": "inputs", "depthwise.0.0": "inside", "project.0": "inside"}),
+        Family(
+            "resnet",
+            nn.ReLU,
+            _basic,
+            lambda stage: stage > 1,
+            {"conv1.0": "inputs", "conv2.0": "inside", "shortcut": "inputs"},
+        ),
+        Family(
+            "mobilenetv2",
+            nn.ReLU6,
+            _inverted,
+            lambda stage: 1 < stage < 4,
+            {"expand.0.0": "inputs", "depthwise.0.0": "inside", "project.0": "inside"},
+        ),
     )
 }
 """By the name that a space has in ``fixed.family``."""
@@ -129,7 +123,17 @@ def stages_of(space: Space) -> int:
 
 def build(space: Space, point: Point, channels: int, classes: int) -> nn.Module:
     """The network of a point as an ordinary module with random weights, for images with ``channels`` channels."""
-    return family_of(space).build(point, stages_of(space), channels, classes)
+    family, inputs = family_of(space), int(point["width1"])
+    stem = nn.Sequential(conv_bn(channels, inputs, 3), family.activation())
+    stages: list[list[nn.Module]] = []
+    for s in range(1, stages_of(space) + 1):
+        blocks: list[nn.Module] = []
+        for b in range(1, int(point[f"depth{s}"]) + 1):
+            outputs, stride = int(point[f"width{s}"]), 2 if family.halves(s) and b == 1 else 1
+            blocks.append(family.block(point, f"{s}_{b}", inputs, outputs, stride, b == 1))
+            inputs = outputs
+        stages.append(blocks)
+    return Staged(stem, stages, inputs, classes)
 
 
 def largest(space: Space) -> Point:

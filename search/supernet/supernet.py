@@ -16,6 +16,7 @@ from torch.func import functional_call
 from sysmol.search.spaces import Point, Space
 from sysmol.search.supernet.fake import FakeQuantised
 from sysmol.search.supernet.families import build, largest, layer_bits
+from sysmol.train.quantise.trainer import plain_averages
 
 
 class Supernet(nn.Module):
@@ -88,15 +89,8 @@ def resized(images: torch.Tensor, point: Point) -> torch.Tensor:
 @torch.no_grad()
 def settled(module: nn.Module, images: torch.Tensor, bits: Mapping[str, int]) -> nn.Module:
     """Statistics of batch normalisation over these images, with the bits of the layers; in evaluation mode."""
-    norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean of all batches
-    module.train()
-    with FakeQuantised(module, bits) as fake:
+    with plain_averages(module), FakeQuantised(module, bits) as fake:
         weights = fake.weights(dict(module.named_parameters()))
         for batch in images.split(256):
             functional_call(module, weights, (batch,))
-    for norm in norms:
-        norm.momentum = 0.1
-    return module.eval()
+    return module

@@ -7,7 +7,7 @@ its answers as well (the sandwich rule, Yu et al., 2020).
 
 from __future__ import annotations
 
-import os
+import io
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from sysmol.errors import SysmolError
-from sysmol.files import make_folder
+from sysmol.files import atomic_write_bytes
 from sysmol.search.spaces import Point, Space
 from sysmol.search.supernet.families import largest
 from sysmol.search.supernet.supernet import Supernet
@@ -134,14 +134,10 @@ def _slope(step: int, steps: int) -> float:
 
 
 def _save(path: Path, identity: dict[str, object], net: Supernet, optimizer: torch.optim.Optimizer, step: int) -> None:
-    make_folder(path.parent)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    buffer = io.BytesIO()
     state = {"identity": identity, "step": step, "weights": net.whole.state_dict(), "optimizer": optimizer.state_dict()}
-    try:
-        torch.save(state, scratch)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    torch.save(state, buffer)
+    atomic_write_bytes(path, buffer.getvalue())
 
 
 def _resume(path: Path | None, identity: dict[str, object], net: Supernet, optimizer: torch.optim.Optimizer) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sysmol.network.builder import Builder, Format, random_precisions
+from sysmol.network.checks import CONSTANT_TYPES
 from sysmol.network.model import Array, Layer, Network, Output, Tensor
 from sysmol.network.operations import operation
 from sysmol.network.operations.heads import tokens
@@ -57,7 +58,7 @@ class SequenceBuilder(Builder):
         name = f"constant{len(self.net.tensors)}"
         data = self.rng.integers(-most, most + 1, size=(height, width, channels))
         self.net.tensors[name] = Tensor(name, height, width, channels, form)
-        self.net.tensors[name].data = data.astype({"s8": np.int8, "s16": np.int16}[form])
+        self.net.tensors[name].data = data.astype(CONSTANT_TYPES[form])
         return name
 
     def narrowed(self, name: str, low: int, high: int) -> str:

@@ -54,6 +54,12 @@ def test_a_corrected_figure_is_a_prediction_with_an_interval(workload: Workload)
     assert (found.low, found.high) == pytest.approx((0.9 * found.value, 1.2 * found.value))
 
 
+def test_a_correction_comes_back_from_its_file(tmp_path: Path):
+    written = Correction("gem5", 100, NONE, 0.9, 1.2)
+    written.save(tmp_path / "corrections.json")
+    assert Correction.load(tmp_path / "corrections.json") == written
+
+
 def test_a_layer_that_does_not_fit(tmp_path: Path):
     """65 channels, whose constants are more than the scratchpad holds."""
     path = save(tmp_path / "net.network.safetensors", random_network(SEED, widths=(7, 65)))

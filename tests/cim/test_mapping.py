@@ -148,6 +148,21 @@ def test_a_tile_that_is_too_small(net: Network):
         map_layer(net, net.layers[2], Tile(scratch_bytes=1024), plain_layouts(net))
 
 
+def test_a_list_that_is_too_long(net: Network):
+    tile = Tile(arrays=1, rows=8, columns=8)
+    with pytest.raises(Unmappable, match="takes more than the 65,535 descriptors of a list"):
+        Mapper(net, net.layers[2], tile, plain_layouts(net)).program((1, 1, 1))
+
+
+def test_a_pixel_that_is_too_wide():
+    b = Builder(np.random.default_rng(SEED), 1, 1, 1)
+    (x,) = b.layer("rescale", "image", ["s8"])
+    (x,) = b.layer("conv2d", x, ["s8"], 70_000)
+    b.layer("conv2d", x, ["s8"], 1)
+    with pytest.raises(Unmappable, match="pixel_stride of a descriptor would be 70,000, which it has no room for"):
+        map_layer(b.net, b.net.layers[-1], Tile(scratch_bytes=1 << 20), plain_layouts(b.net))
+
+
 def test_runs_cover_the_channels_once(net: Network):
     for tensor in net.tensors.values():
         if tensor.format not in ("s8", "smol"):

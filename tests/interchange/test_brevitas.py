@@ -83,5 +83,10 @@ def test_logits_are_brevitas_own(exported, seed):
     assert np.ptp(wanted) > 0.1
     for other in (wanted, executed(path.read_bytes(), images)):
         assert np.abs(found - other).max() < 1e-4 * np.abs(wanted).max()
-    formats = [net.tensors[each.input].format for each in net.layers if each.weight is not None]
-    assert "smol" in formats and {each.how for each in done} == {"kept", "folded", "dropped"}
+    read = [net.tensors[each.input] for each in net.layers if each.weight is not None]
+    found = [x.format if x.format != "smol" else set(x.precisions.tolist()) for x in read]
+    # Bytes: the image's 256 levels, and activations of 2 bits where weights of 4 bits, up to 7, exceed their codes' 3.
+    # All other layers are two, since there are zeros among their weights.
+    stem, left, right, apart, head = ["s8"], [{4}, {4}], [{4}, {4}], ["s8"], [{4}, {4}]
+    assert found == stem + left + right + apart + head
+    assert {each.how for each in done} == {"kept", "folded", "dropped"}

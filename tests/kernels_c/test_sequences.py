@@ -93,8 +93,8 @@ def _answers(made, source, net, folder):
     return run_executable([str(executable)], net.samples.images, net.classes, "int32")
 
 
-def test_memory_is_kept_for_second_inputs(seed):
-    """No layer writes over what another one still has to read as its second input."""
+def test_products_of_activations_are_counted(seed):
+    """Attention's layers have multiply-accumulates and SMOL instructions; planned memory is no larger."""
     for number in range(4):
         net = any_transformer(seed + number)
         made = generate(net, TARGETS["host"], "net.host", "a test")

@@ -326,17 +326,21 @@ def _seed(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "little")
 
 
-@torch.no_grad()
 def accuracy(
     model: nn.Module, images: np.ndarray, labels: np.ndarray, batch: int = 500, normalisation: Normalisation = USUAL
 ) -> float:
     """Share of images (u8 ``[n, H, W, C]``) that a module classifies as labelled."""
+    return float((classes_of(model, images, batch, normalisation) == labels).mean())
+
+
+@torch.no_grad()
+def classes_of(
+    model: nn.Module, images: np.ndarray, batch: int = 500, normalisation: Normalisation = USUAL
+) -> np.ndarray:
+    """Classes int64 ``[n]`` that a module gives to images u8 ``[n, H, W, C]``."""
     model.eval()
-    right = 0
-    for i in range(0, len(images), batch):
-        x = to_real(images[i : i + batch], normalisation)
-        right += int((model(x).argmax(1).numpy() == labels[i : i + batch]).sum())
-    return right / len(images)
+    parts = (to_real(images[i : i + batch], normalisation) for i in range(0, len(images), batch))
+    return np.concatenate([model(x).argmax(1).numpy() for x in parts])
 
 
 @torch.no_grad()
@@ -346,14 +350,22 @@ def settle_statistics(
     """Recompute the running statistics of batch normalisation as plain averages over ``images`` (u8, at least 2), in
     batches of nearly ``batch`` that differ by one image at most: every image counts as much.
     """
+    with plain_averages(model):
+        for part in np.array_split(images, max(1, len(images) // batch)):
+            model(to_real(part, normalisation))
+
+
+@contextlib.contextmanager
+def plain_averages(model: nn.Module) -> Iterator[None]:
+    """A module in training mode whose batch normalisations begin anew and average their statistics over all batches
+    that it is given; behind that in evaluation mode."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
     model.train()
-    for part in np.array_split(images, max(1, len(images) // batch)):
-        model(to_real(part, normalisation))
+    yield
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()

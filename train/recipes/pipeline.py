@@ -402,15 +402,13 @@ class Pipeline:
         network.metrics = {
             **self.measure(trained),
             "accuracy_integer": float((logits.argmax(1) == labels).mean()),
-            **sizes(network, self._parameters(prepared)),
+            **sizes(network, parameters(prepared)),
         }
         network.provenance |= {
             **self.facts,
             "phases": trained.phases,
-            "patterns_supported": list(prepared.supported),
             "seconds": trained.seconds,
-            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            **making(prepared),
         }
         network.samples = Samples(images[:count].copy(), labels[:count].copy(), logits[:count].copy())
         found = network.metrics
@@ -427,15 +425,24 @@ class Pipeline:
             "accuracy_fp32": self.fp32_accuracy,
             "accuracy_float": self._accuracy(prepared),
             "test_images": len(self.data.test_images),
-            "parameters": self._parameters(prepared),
+            "parameters": parameters(prepared),
             "bits_per_parameter": stored_bits(prepared) if trained.variant.shared else weight_bits(prepared),
         }
         return found if prepared.is_float else found | {"mean_smol_bits": prepared.mean_bits()}
 
-    @staticmethod
-    def _parameters(prepared: Prepared) -> int:
-        """Weights and one bias per output channel (batch normalisation folded)."""
-        return sum(prepared.convolution(u.name).weight.numel() + u.shape[0] for u in prepared.graph.convolutions)
+
+def parameters(prepared: Prepared) -> int:
+    """Weights and one bias per output channel (batch normalisation folded)."""
+    return sum(prepared.convolution(u.name).weight.numel() + u.shape[0] for u in prepared.graph.convolutions)
+
+
+def making(prepared: Prepared) -> dict[str, Any]:
+    """Of every network's provenance: patterns, day and versions."""
+    return {
+        "patterns_supported": list(prepared.supported),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
 
 
 def all_logits(network: Network, images: np.ndarray, samples: int) -> np.ndarray:

@@ -7,8 +7,6 @@ The order is: precisions, layer after layer, then the scales, offsets and biases
 from __future__ import annotations
 
 import copy
-import datetime
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,8 +26,8 @@ from sysmol.train.quantise.prepared import Prepared, prepare
 from sysmol.train.quantise.ptq.layers import reconstruct_layers
 from sysmol.train.quantise.ptq.precisions import choose_precisions
 from sysmol.train.quantise.ptq.refit import Batch, Refit, fit, refit
-from sysmol.train.quantise.trainer import Phase, augment, device_named
-from sysmol.train.recipes.pipeline import all_logits
+from sysmol.train.quantise.trainer import Phase, augment, classes_of, device_named
+from sysmol.train.recipes.pipeline import all_logits, making, parameters
 
 WIDTHS = (8, 4, 2, 1)
 """Bits that all layers between the first and the last may have alike; others are limits of learned precisions."""
@@ -183,19 +181,17 @@ def network_of(
     """The network file of a rounded network: real ``images`` set the range of 16-bit streams, ``data`` (or None) is
     what accuracies are counted on."""
     prepared = quantised.prepared
-    net = export(prepared, name, images, description)
-    parameters = sum(prepared.convolution(u.name).weight.numel() + u.shape[0] for u in prepared.graph.convolutions)
-    net.metrics = dict(sizes(net, parameters))
-    net.provenance |= {
-        "patterns_supported": list(prepared.supported),
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-    }
-    if data is not None:
-        net.metrics |= accuracies(net, quantised.exact, data.test_images, data.test_labels)
-        count = min(SAMPLES, len(data.test_images))
-        some = data.test_images[:count]
-        net.samples = Samples(some.copy(), data.test_labels[:count].copy(), all_logits(net, some, count))
+    if data is None:
+        net = export(prepared, name, images, description)
+        net.metrics = dict(sizes(net, parameters(prepared)))
+    else:
+        net = export(prepared, name, images, description, samples=0)
+        tests, labels = data.test_images, data.test_labels
+        logits = all_logits(net, tests, SAMPLES)
+        wanted = classes_of(quantised.exact, tests, 250, quantised.exact.normalisation)
+        net.metrics = sizes(net, parameters(prepared)) | shares(logits.argmax(1), wanted, labels)
+        net.samples = Samples(tests[:SAMPLES].copy(), labels[:SAMPLES].copy(), logits[:SAMPLES].copy())
+    net.provenance |= making(prepared)
     return net
 
 
@@ -209,23 +205,12 @@ def layer_bits(prepared: Prepared) -> dict[str, str]:
     return found
 
 
-def accuracies(net: Network, exact: Prepared, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Shares of images uint8 ``[n, H, W, C]``: right in full precision and in integers, and of the same class."""
-    found = all_logits(net, images, SAMPLES).argmax(1)
-    wanted = classes_of(exact, images)
+def shares(found: np.ndarray, wanted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Shares of images by their classes in integers (``found``), in full precision (``wanted``) and by label: right in
+    either, and of the same class."""
     return {
         "accuracy_fp32": float((wanted == labels).mean()),
         "accuracy_integer": float((found == labels).mean()),
         "same_class": float((found == wanted).mean()),
-        "test_images": len(images),
+        "test_images": len(labels),
     }
-
-
-@torch.no_grad()
-def classes_of(exact: Prepared, images: np.ndarray, batch: int = 250) -> np.ndarray:
-    """Classes int64 ``[n]`` that full precision gives to images uint8 ``[n, H, W, C]``."""
-    parts = [
-        exact(to_real(images[i : i + batch], exact.normalisation)).argmax(1).numpy()
-        for i in range(0, len(images), batch)
-    ]
-    return np.concatenate(parts)

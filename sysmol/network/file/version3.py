@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from sysmol.network.checks import CONSTANT_TYPES
 from sysmol.network.file.arrays import Writer, put_constant, smallest_type
 from sysmol.network.file.container import PARTS, Arrays, Description, wrap
 from sysmol.network.file.version2 import Version2
@@ -15,7 +16,7 @@ from sysmol.network.operations import weighted
 from sysmol.network.sums import border_constants, border_sums
 from sysmol.packing import drop_fillers, restore_fillers
 
-DATA = ("i1", "i2", "f4")
+DATA = tuple(np.dtype(kind).str[1:] for kind in CONSTANT_TYPES.values())
 """Types of the elements of constant tensors."""
 PRODUCTS = ("multiply", "residual_multiply", "pre")
 USUAL = Output("", np.zeros((1, 1, 0)), 0, 0)

@@ -7,16 +7,12 @@ import numpy as np
 from sysmol.grid import PRODUCT_SHIFT
 from sysmol.network.model import Array, Layer, Network, Tensor, need
 from sysmol.network.operations.base import Operation, register
-from sysmol.network.operations.heads import (
-    MOST_TOKENS,
-    by_heads,
+from sysmol.network.operations.heads import MOST_TOKENS, by_heads, from_heads, head_precisions, tokens
+from sysmol.network.operations.layer_checks import (
     check_formats,
-    check_heads,
     check_own_vectors,
     check_plain_window,
-    from_heads,
-    head_precisions,
-    tokens,
+    check_shared,
 )
 
 MEAN_BITS = 15
@@ -51,8 +47,8 @@ class Attend(Operation):
 
     def check_groups(self, net: Network, layer: Layer) -> None:
         weights, values = (net.tensors[name] for name in layer.inputs)
-        check_heads(layer, weights)
-        check_heads(layer, values)
+        check_shared(layer, weights)
+        check_shared(layer, values)
         where, count = f"layer {layer.name}", tokens(values)
         need(count <= MOST_TOKENS, f"{where}: {values.name} has more than {MOST_TOKENS} tokens")
         need(

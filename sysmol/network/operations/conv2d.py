@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from sysmol.network.geometry import windows
-from sysmol.network.model import Array, Layer, Network, Tensor, need
+from sysmol.network.model import Array, Layer, Network, Tensor
 from sysmol.network.operations.base import register
 from sysmol.network.operations.convolution import Convolution, largest_products
+from sysmol.network.operations.layer_checks import check_own_vectors, check_shared
 from sysmol.network.values import alignment, dense_weight, group_parts, group_tensor, magnitude
-from sysmol.packing import slot_precisions
 
 
 @register
@@ -37,26 +37,11 @@ class Conv2d(Convolution):
         return [((count, *layer.kernel), part, slice(g * count, (g + 1) * count)) for g, part in enumerate(parts)]
 
     def check_groups(self, net: Network, layer: Layer) -> None:
-        where, x, groups = f"layer {layer.name}", net.tensors[layer.input], layer.groups
-        need(groups >= 1, f"{where} has {groups} groups")
-        if groups == 1:
-            return
+        x = net.tensors[layer.input]
         for name in (layer.input, *layer.targets):
-            channels = net.tensors[name].channels
-            need(channels % groups == 0, f"{where}: {name} has {channels} channels, no multiple of its {groups} groups")
-        if x.format != "smol":
-            return
-        need(
-            len(x.patterns) % groups == 0,
-            f"{where}: {x.name} has {len(x.patterns)} vectors; each of {groups} groups needs as many of its own",
-        )
-        for number in range(groups):
-            part = group_tensor(x, groups, number)
-            slots, total = np.asarray(part.slots), len(slot_precisions(part.patterns))
-            need(
-                bool((slots >= 0).all() and (slots < total).all()),
-                f"{where}: group {number} of {x.name} has channels outside its {len(part.patterns)} vectors",
-            )
+            check_shared(layer, net.tensors[name], "group")
+        if x.format == "smol" and layer.groups > 1:
+            check_own_vectors(layer, x, "group")
 
     def evaluate(self, net: Network, layer: Layer, x: Sequence[Array]) -> Array:
         weight = aligned_weight(net, layer)

@@ -6,7 +6,7 @@ import numpy as np
 
 from sysmol.network.model import Array, Layer, Network, need
 from sysmol.network.operations.base import Operation, register
-from sysmol.network.operations.heads import check_plain_window
+from sysmol.network.operations.layer_checks import check_plain_window
 from sysmol.network.values import magnitude
 
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from sysmol.network.geometry import reduce_windows
-from sysmol.network.model import Array, Layer, Network, Tensor, need
+from sysmol.network.model import Array, Layer, Network, Tensor
 from sysmol.network.operations.base import Operation, register
+from sysmol.network.operations.layer_checks import check_moved
 
 
 @register
@@ -26,18 +25,3 @@ class MaxPool(Operation):
 
     def evaluate(self, net: Network, layer: Layer, x: Sequence[Array]) -> Array:
         return reduce_windows(net, layer, x[0], lambda taps: taps.max(axis=0))
-
-
-def check_moved(net: Network, layer: Layer) -> None:
-    """Refuse a layer that moves stored numbers into a tensor that holds them in another way, with
-    :class:`SysmolError`."""
-    x, t = net.tensors[layer.input], net.tensors[layer.output]
-    same = (
-        t.format == x.format
-        and t.patterns == x.patterns
-        and (t.slots is None or np.array_equal(t.slots, np.asarray(x.slots)))
-    )
-    need(
-        same and not layer.residual,
-        f"layer {layer.name}: a {layer.op} keeps format, patterns and slots of its input, and has no residual",
-    )

@@ -12,7 +12,7 @@ import numpy as np
 
 from sysmol.network.model import Array, Layer, Network, need
 from sysmol.network.operations.base import Operation
-from sysmol.network.operations.heads import check_formats, check_plain_window
+from sysmol.network.operations.layer_checks import check_formats, check_plain_window
 from sysmol.network.ranges import limits
 
 INPUT_BITS = 13

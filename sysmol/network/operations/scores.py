@@ -4,20 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sysmol.grid import PRODUCT_SHIFT
 from sysmol.network.model import Array, Layer, Network, Tensor, need
 from sysmol.network.operations.base import Operation, register
-from sysmol.network.operations.heads import (
-    MOST_TOKENS,
-    by_heads,
+from sysmol.network.operations.heads import MOST_TOKENS, by_heads, from_heads, tokens
+from sysmol.network.operations.layer_checks import (
     check_formats,
-    check_heads,
     check_own_vectors,
     check_plain_window,
-    from_heads,
-    tokens,
+    check_shared,
 )
-from sysmol.network.values import alignment, group_tensor, magnitude
+from sysmol.network.values import alignment, group_tensor, magnitude, top_squares
 from sysmol.packing import slot_precisions
 
 
@@ -43,7 +39,7 @@ class Scores(Operation):
 
     def check_groups(self, net: Network, layer: Layer) -> None:
         queries, keys = (net.tensors[name] for name in layer.inputs)
-        check_heads(layer, queries)
+        check_shared(layer, queries)
         where = f"layer {layer.name}"
         need(
             queries.channels == keys.channels and queries.format == keys.format,
@@ -74,12 +70,12 @@ class Scores(Operation):
 
     def accumulator_bound(self, net: Network, layer: Layer) -> Array:
         """Sums of ``top**2 << align`` over a head's channels, ``[heads * N]``; of SMOL tensors over all slots of its
-        vectors, 225 for each of 4 bits, 144 of 2, 64 of 1."""
+        vectors."""
         t = net.tensors[layer.input]
         sums = []
         for number in range(layer.groups):
             part = group_tensor(t, layer.groups, number)
-            each = slot_bounds(part) if part.format == "smol" else magnitude(part) ** 2
+            each = top_squares(slot_precisions(part.patterns)) if part.format == "smol" else magnitude(part) ** 2
             sums.append(int(each.sum()))
         return np.repeat(np.array(sums, dtype=np.int64), tokens(net.tensors[layer.second]))
 
@@ -89,9 +85,3 @@ class Scores(Operation):
 
     def vector_multiplies(self, pattern: int) -> int:
         return 1
-
-
-def slot_bounds(t: Tensor) -> Array:
-    """Largest aligned product of two codes in every slot of a SMOL tensor's vectors, int64 ``[slots]``."""
-    bits = slot_precisions(t.patterns)
-    return ((1 << bits) - 1) ** 2 << np.array([PRODUCT_SHIFT[int(p)] for p in bits], dtype=np.int64)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sysmol.network.model import Array, Layer, Network, Tensor, need
 from sysmol.network.operations.base import Operation, register
-from sysmol.network.operations.heads import check_plain_window
+from sysmol.network.operations.layer_checks import check_plain_window
 from sysmol.network.values import magnitude
 
 

@@ -12,14 +12,12 @@ import numpy as np
 from sysmol.grid import PRECISIONS
 from sysmol.network.model import Array, Layer, Network, Tensor, need
 from sysmol.network.operations.base import Operation, register
-from sysmol.network.operations.heads import (
-    by_heads,
+from sysmol.network.operations.heads import by_heads, from_heads, head_precisions
+from sysmol.network.operations.layer_checks import (
     check_formats,
-    check_heads,
     check_own_vectors,
     check_plain_window,
-    from_heads,
-    head_precisions,
+    check_shared,
 )
 
 STEPS = 16
@@ -61,7 +59,7 @@ class Softmax(Operation):
 
     def check_channels(self, layer: Layer, x: Tensor, target: Tensor) -> None:
         super().check_channels(layer, x, target)
-        check_heads(layer, x)
+        check_shared(layer, x)
 
     def check_formats(self, net: Network, layer: Layer, target: Tensor) -> None:
         check_formats(net, layer, ("s16",))

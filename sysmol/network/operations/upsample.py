@@ -6,7 +6,7 @@ import numpy as np
 
 from sysmol.network.model import Array, Layer, Network, Tensor, need
 from sysmol.network.operations.base import Operation, register
-from sysmol.network.operations.maxpool import check_moved
+from sysmol.network.operations.layer_checks import check_moved
 
 
 @register
