@@ -46,8 +46,8 @@ test-networks: $(VENV)/.installed  ## 1,000 random networks and 500 random modul
 	SYSMOL_TEST_NETWORKS=500 $(BIN)/python -m pytest -q tests/train/test_any_module.py
 	SYSMOL_TEST_NETWORKS=200 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/kernels_c/test_any_network.py
 
-fuzz: $(VENV)/.installed  ## 20,000 damaged files, half of them networks, most of these with a right checksum: one line each
-	SYSMOL_FUZZ=20000 $(BIN)/python -m pytest -q -s tests/hostile -k damaged_files
+fuzz: $(VENV)/.installed  ## 20,000 damaged files, half of them networks, most of these with a right checksum: one line each; branches of the readers
+	SYSMOL_FUZZ=20000 SYSMOL_FUZZ_BRANCHES=1 $(BIN)/python -m pytest -q -s tests/hostile -k damaged_files
 
 verify-gem5: $(VENV)/.installed  ## random programs in gem5 against the Python model: 100,000 SMOL instructions per ISA
 	$(BIN)/sysmol verify-gem5 --out build/verify

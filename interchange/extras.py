@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 
 from sysmol.errors import SysmolError
@@ -10,6 +11,7 @@ from sysmol.errors import SysmolError
 
 def extra(package: str, purpose: str) -> ModuleType:
     """The package, imported. Raises :class:`SysmolError` that says how to get it where it is not installed."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else onnxruntime reports its use, and leaves /tmp/.ses
     try:
         return importlib.import_module(package)
     except ImportError:

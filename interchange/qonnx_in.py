@@ -173,7 +173,11 @@ class Reader:
             self.constants[name] = onnx.numpy_helper.to_array(attributes(node)["value"])
         elif kind in QUANT and known:
             grid, scale = quant(node, self.constants)
-            real = self.constants[reads[0]].astype(np.float32) / scale.astype(np.float32)
+            with np.errstate(over="ignore"):  # beyond every grid's ends
+                constant = self.constants[reads[0]].astype(np.float32)
+                real = constant / scale.astype(np.float32)
+            if not np.isfinite(constant).all():
+                raise SysmolError("it rounds constants that are no finite numbers")
             integers = grid.codes(real) * grid.step + grid.low
             self.weights[name] = Weights(integers, scale)
         elif kind == "Transpose" and reads[0] in self.weights and self.weights[reads[0]].integers.ndim == 2:

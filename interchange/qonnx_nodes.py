@@ -62,7 +62,8 @@ def quant(node: Any, constants: dict[str, Array]) -> tuple[Grid, Array]:
     if any(each is None for each in operands):
         raise SysmolError(f"{where} has a scale, zero point or width that is no constant")
     scale = np.asarray(operands[0], dtype=np.float64)
-    if not (np.isfinite(scale).all() and (scale > 0).all()):
+    held = scale[np.abs(scale) <= np.finfo(np.float32).max].astype(np.float32)  # as what it scales is computed
+    if held.size != scale.size or not (held > 0).all():
         raise SysmolError(f"{where} has a scale that is no positive number")
     if node.op_type == "BipolarQuant":
         return Grid(-1, 2, 1.0, 2), scale

@@ -196,11 +196,11 @@ def check_fields(path: str | os.PathLike[str], form: str, data: Any, fields: Che
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Wrong(f"{twice[:60]!a} stands twice in one table")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise Wrong(f"{name[:60]!a} stands twice in one table")
+        found[name] = value
     return found
 
 

@@ -11,6 +11,8 @@ from sysmol.cli import run_command_line
 from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
 from sysmol.isas import ISAS
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as sysmol.interchange.extras has it
+
 
 @pytest.fixture(scope="session")
 def seed() -> int:

@@ -98,18 +98,33 @@ def _check_names(space: Space) -> None:
     if twice:
         raise SysmolError(f"the name {twice[0]} is used twice")
     before = set(space.fixed)
+    texts = {name for name, value in space.fixed.items() if isinstance(value, str)}
+    texts |= {gene.name for gene in space.genes if isinstance(gene.choices[0], str)}
     for gene in space.genes:
         if len(set(gene.choices)) != len(gene.choices) or len({type(choice) for choice in gene.choices}) != 1:
             raise SysmolError(f"the choices of {gene.name} are not different values of one type")
-        _check_reads(gene.when, before, f"the condition of {gene.name}")
+        _check_reads(gene.when, before, texts, f"the condition of {gene.name}")
         before.add(gene.name)
     for name, expression in space.derived.items():
-        _check_reads(expression, before, name)
+        _check_reads(expression, before, texts, name)
         before.add(name)
+        if _is_text(expression, texts):
+            texts.add(name)
     for budget in space.budgets:
-        _check_reads(budget.value, before, f"the budget {budget.name}")
+        _check_reads(budget.value, before, texts, f"the budget {budget.name}")
+        if _is_text(budget.value, texts):
+            raise SysmolError(f"the budget {budget.name} is a text")
 
 
-def _check_reads(expression: Expression | None, known: set[str], what: str) -> None:
-    if expression is not None and (unknown := sorted(expression.names - known)):
+def _is_text(expression: Expression, texts: set[str]) -> bool:
+    """Whether its value may be a text."""
+    return any(each in texts or not isinstance(each, str) for each in expression.passed)
+
+
+def _check_reads(expression: Expression | None, known: set[str], texts: set[str], what: str) -> None:
+    if expression is None:
+        return
+    if unknown := sorted(expression.names - known):
         raise SysmolError(f"{what} reads {unknown[0]}, which does not stand before it")
+    if calculated := sorted(expression.calculated & texts):
+        raise SysmolError(f"{what} calculates with {calculated[0]}, which is a text")

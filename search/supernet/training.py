@@ -7,6 +7,7 @@ its answers as well (the sandwich rule, Yu et al., 2020).
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_bytes
+from sysmol.files import atomic_write_bytes, check_file
 from sysmol.search.spaces import Point, Space
 from sysmol.search.supernet.families import largest
 from sysmol.search.supernet.supernet import Supernet
@@ -91,7 +92,7 @@ def train(
         "space": space.name,
         "schedule": asdict(schedule),
         "seed": seed,
-        "images": len(images),
+        "content": _content(images, labels),
     }
     start = _resume(checkpoint, identity, net, optimizer)
     for step in range(start, schedule.steps):
@@ -144,13 +145,25 @@ def _resume(path: Path | None, identity: dict[str, object], net: Supernet, optim
     """Steps that a checkpoint has behind it."""
     if path is None or not path.is_file():
         return 0
+    check_file(path)
     try:
         state = torch.load(path, weights_only=True, map_location=next(net.parameters()).device)
-        found = state["identity"]
+        if state["identity"] != identity:
+            raise SysmolError(f"{path} is of another training: name another file, or remove it")
+        step = int(state["step"])
+        net.whole.load_state_dict(state["weights"])
+        optimizer.load_state_dict(state["optimizer"])
+    except SysmolError:
+        raise
     except Exception as error:  # torch names no class for files that are none of its own
-        raise SysmolError(f"{path} is no checkpoint of a supernet: {str(error).splitlines()[0][:100]}") from None
-    if found != identity:
-        raise SysmolError(f"{path} is of another training: name another file, or remove it")
-    net.whole.load_state_dict(state["weights"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+        what = " ".join(str(error).split())[:100] or type(error).__name__
+        raise SysmolError(f"{path} is no checkpoint of a supernet: {what}") from None
+    return step
+
+
+def _content(images: torch.Tensor, labels: torch.Tensor) -> str:
+    """SHA-256 of what is learned from."""
+    digest = hashlib.sha256(repr((images.shape, images.dtype)).encode())
+    for each in (images, labels):
+        digest.update(each.contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,6 +1,8 @@
 """Damage of files, as transfer, editors and people who mean harm do it. Everything follows from the generator given."""
 
+import contextlib
 import copy
+import gzip
 import io
 import json
 import random
@@ -171,6 +173,85 @@ def damage_zip(rng: random.Random, content: bytes) -> bytes:
         for name, member in members.items():
             archive.writestr(name, member)
     return buffer.getvalue()
+
+
+def damage_packed(rng: random.Random, content: bytes) -> bytes:
+    """What is packed by gzip is damaged and packed again; or damaged bytes."""
+    if content[:2] == b"\x1f\x8b" and rng.random() < 0.8:
+        return gzip.compress(damage_bytes(rng, gzip.decompress(content)), 1)
+    return damage_bytes(rng, content)
+
+
+def damage_tensors(rng: random.Random, content: bytes) -> bytes:
+    """A safetensors file whose header or arrays are others; or damaged bytes."""
+    size = int.from_bytes(content[:8], "little")
+    kind = rng.randrange(4)
+    if kind == 0:
+        return damage_bytes(rng, content)
+    if kind == 1:
+        head = damage_json(rng, content[8 : 8 + size])
+        return len(head).to_bytes(8, "little") + head + content[8 + size :]
+    arrays = {name: array.copy() for name, array in safetensors.numpy.load(content).items()}
+    damage_arrays(rng, arrays)
+    return safetensors.numpy.save(arrays)
+
+
+def damage_protobuf(rng: random.Random, content: bytes) -> bytes:
+    """An ONNX model with one to three fields replaced, removed, doubled or taken from elsewhere; or damaged bytes."""
+    if rng.random() < 0.15:
+        return damage_bytes(rng, content)
+    import onnx
+
+    model = onnx.ModelProto.FromString(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        damage_field(rng, rng.choice(list(messages(model))))
+    return bytes(model.SerializeToString())
+
+
+def messages(message: Any) -> Iterator[Any]:
+    """A protobuf message and all that it holds."""
+    yield message
+    for field, held in message.ListFields():
+        if field.message_type is not None:
+            for inner in held if field.is_repeated else (held,):
+                yield from messages(inner)
+
+
+def damage_field(rng: random.Random, message: Any) -> None:
+    """One field of a protobuf message."""
+    fields = message.ListFields()
+    if not fields:
+        return
+    field, held = rng.choice(fields)
+    if field.is_repeated:
+        at = rng.randrange(len(held))
+        kind = rng.randrange(4)
+        if kind == 0:
+            del held[at]
+        elif kind == 1:
+            held.extend([held[at]])
+        elif field.message_type is not None:
+            held[at].CopyFrom(rng.choice(held))
+        else:
+            held[at] = other_scalar(rng, held[at], list(held))
+    elif field.message_type is not None or rng.random() < 0.2:
+        message.ClearField(field.name)
+    else:
+        with contextlib.suppress(ValueError, UnicodeError):  # an enumeration has no such value
+            setattr(message, field.name, other_scalar(rng, held, []))
+
+
+def other_scalar(rng: random.Random, held: Any, known: list[Any]) -> Any:
+    """Another value of the same type."""
+    if known and rng.random() < 0.3:
+        return rng.choice(known)
+    if isinstance(held, float):
+        return rng.choice((0.0, -1.0, 1e-42, 3e38, float("nan"), float("inf")))
+    if isinstance(held, int):
+        return rng.choice((0, -1, 1, 2, 3, 7, 255, 300_000_000, 2**31 - 1, -(2**31)))
+    if isinstance(held, bytes):
+        return damage_bytes(rng, held)
+    return rng.choice([name for name in NAMES if name.isascii()])
 
 
 def damage_network(rng: random.Random, content: bytes) -> bytes:

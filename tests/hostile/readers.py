@@ -1,24 +1,40 @@
 """Every reader of files that people pass on, with an undamaged folder to read, as one table."""
 
 import functools
+import gzip
 import importlib.util
 import io
 import json
+import os
 import random
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
-from harm import Damage, damage_bytes, damage_json, damage_lines, damage_network, damage_zip
+from harm import (
+    Damage,
+    damage_bytes,
+    damage_json,
+    damage_lines,
+    damage_network,
+    damage_packed,
+    damage_protobuf,
+    damage_tensors,
+    damage_zip,
+)
 
 from sysmol import hwcost
 from sysmol.analysis.accuracy import measured
 from sysmol.analysis.checks import write_check
+from sysmol.analysis.costs.energy import constants as energy_constants
+from sysmol.analysis.costs.tile import Correction
 from sysmol.analysis.costs.vectors import layer_costs, read_costs
 from sysmol.analysis.products import collect
 from sysmol.analysis.report import write_report
@@ -35,7 +51,9 @@ from sysmol.network import load, save
 from sysmol.network.builder import any_network, random_network
 from sysmol.network.file import container, encode
 from sysmol.schedule import Schedule
-from sysmol.train.frontend.data import load_npz
+from sysmol.search.spaces import files as space_files
+from sysmol.train.frontend.checkpoint import load_weights
+from sysmol.train.frontend.data import load_mnist, load_npz
 from sysmol.train.quantise import phase_file
 from sysmol.train.quantise.trainer import Phase, Trainer
 from sysmol.workbench import provenance
@@ -54,7 +72,7 @@ class Reader:
     read: Callable[[Path], object]
     seal: Callable[[Path], None] | None = None
     """Writes the right hash of a damaged file, so that what stands behind the hash is reached."""
-    behind: Callable[[bytes], bool] = lambda content: True
+    behind: Callable[[bytes], bool] = lambda content: True  # there is no checksum
     """Whether a damaged file still passes its checksum."""
     share: float = 1.0
     """Of the inputs that readers get by default."""
@@ -328,6 +346,26 @@ def read_provenance(folder: Path) -> None:
         provenance.verdict(facts)
 
 
+def make_energy(folder: Path) -> None:
+    shutil.copy(sorted(energy_constants.CORES.glob("*.json"))[0], folder / "core.json")
+
+
+def make_tile(folder: Path) -> None:
+    Correction("gem5", 100, tuple(0.01 * n for n in range(10)), 0.9, 1.2).save(folder / "tile.json")
+
+
+def make_space(folder: Path) -> None:
+    shutil.copy(space_files.FOLDER / "mobilenetv2-cifar.toml", folder / "s.toml")
+
+
+def read_space(folder: Path) -> None:
+    """The file, and a few points of it."""
+    space = space_files.load_space(folder / "s.toml")
+    rng = random.Random(1)
+    for _ in range(3):
+        space.keeps_budgets(space.random(rng))
+
+
 # --- training -----------------------------------------------------------------------------------------------------
 
 
@@ -339,6 +377,43 @@ def make_npz(folder: Path) -> None:
         "classes": np.array(["a", "b", "c"]),
     }  # fmt: skip
     np.savez_compressed(folder / "d.npz", **data)
+
+
+def whole_archive(content: bytes) -> bool:
+    """Whether an archive passes the checksums of its members."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.testzip() is None
+    except Exception:  # zipfile raises many kinds
+        return False
+
+
+def make_mnist(folder: Path) -> None:
+    """Two splits of three images, one of them packed."""
+    rng = np.random.default_rng(1)
+    for split in ("train", "t10k"):
+        for kind, shape in (("images-idx3", (3, 28, 28)), ("labels-idx1", (3,))):
+            head = b"\0\0\x08" + bytes([len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
+            content = head + rng.integers(0, 10, shape, np.uint8).tobytes()
+            name = folder / f"{split}-{kind}-ubyte"
+            if split == "train":
+                name.write_bytes(content)
+            else:
+                name.with_name(f"{name.name}.gz").write_bytes(gzip.compress(content))
+
+
+def read_mnist(folder: Path) -> None:
+    os.environ["SYSMOL_DATA"] = str(folder)
+    load_mnist()
+
+
+def make_weights(folder: Path) -> None:
+    torch.save(module().state_dict(), folder / "w.pt")
+    safetensors.torch.save_file(module().state_dict(), folder / "w.safetensors")
+
+
+def read_weights(name: str) -> Callable[[Path], None]:
+    return lambda folder: load_weights(module(), folder / name)
 
 
 def module() -> torch.nn.Module:
@@ -464,17 +539,21 @@ def foreign() -> dict[str, Reader]:
     from sysmol.train.frontend.readers import read_model
     from sysmol.train.quantise.eight_bits import import_eight_bits
 
-    def reader(name: str, content: bytes, read: Callable[[Path], object], share: float) -> Reader:
+    def reader(name: str, content: bytes, read: Callable[[Path], object], share: float, damage: Damage) -> Reader:
         def make(folder: Path) -> None:
             (folder / name).write_bytes(content)
 
-        return Reader(make, ((name, damage_bytes),), lambda folder: read(folder / name), share=share)
+        return Reader(make, ((name, damage),), lambda folder: read(folder / name), share=share)
 
+    def module_of(path: Path) -> None:
+        read_model(path).table()
+
+    models = {"ONNX": small(np.random.default_rng(1)), "QONNX": convolutions(1)}
     return {
-        "TensorFlow Lite": reader("a.tflite", everything(1), lambda path: read_model(path).table(), 0.3),
-        "TensorFlow Lite, integers": reader("a.tflite", eight_bits(1), import_eight_bits, 0.3),
-        "ONNX": reader("a.onnx", small(np.random.default_rng(1)), lambda path: read_model(path).table(), 0.3),
-        "QONNX": reader("a.onnx", convolutions(1), read_qonnx, 0.2),
+        "TensorFlow Lite": reader("a.tflite", everything(1), module_of, 0.3, damage_bytes),
+        "TensorFlow Lite, integers": reader("a.tflite", eight_bits(1), import_eight_bits, 0.3, damage_bytes),
+        "ONNX": reader("a.onnx", models["ONNX"], module_of, 0.3, damage_protobuf),
+        "QONNX": reader("a.onnx", models["QONNX"], read_qonnx, 0.3, damage_protobuf),
     }
 
 
@@ -504,9 +583,21 @@ READERS = {
     "cost of hardware": Reader(lambda folder: void(shutil.copy(hwcost.COMMITTED, folder / "h.json")),
                                (("h.json", damage_json),), read_hwcost, share=0.3),
     "provenance": Reader(make_provenance, (("t.source.json", damage_json),), read_provenance),
-    "npz": Reader(make_npz, (("d.npz", damage_zip),), lambda folder: load_npz(folder / "d.npz")),
-    "checkpoint": Reader(make_checkpoint, (("fp32.checkpoint.pt", damage_pickle),), fit, share=0.1),
-    "phase file": Reader(make_phase, (("fp32.phase.pt", damage_pickle),), read_phase),
+    "space": Reader(make_space, (("s.toml", damage_lines),), read_space, share=0.3),
+    "constants of energy": Reader(make_energy, (("core.json", damage_json),),
+                                  lambda folder: energy_constants.read_core(folder / "core.json"), share=0.3),
+    "corrections of the tile": Reader(make_tile, (("tile.json", damage_json),),
+                                      lambda folder: Correction.load(folder / "tile.json"), share=0.3),
+    "npz": Reader(make_npz, (("d.npz", damage_zip),), lambda folder: load_npz(folder / "d.npz"), behind=whole_archive),
+    "MNIST": Reader(make_mnist, tuple((name, damage_packed) for name in (
+        "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte.gz",
+        "t10k-labels-idx1-ubyte.gz")), read_mnist, share=0.3),
+    "weights": Reader(make_weights, (("w.pt", damage_pickle),), read_weights("w.pt"), behind=whole_archive, share=0.3),
+    "weights, safetensors": Reader(make_weights, (("w.safetensors", damage_tensors),),
+                                   read_weights("w.safetensors"), share=0.3),
+    "checkpoint": Reader(make_checkpoint, (("fp32.checkpoint.pt", damage_pickle),), fit, behind=whole_archive,
+                         share=0.1),
+    "phase file": Reader(make_phase, (("fp32.phase.pt", damage_pickle),), read_phase, behind=whole_archive),
     "store": Reader(make_store, (("store/train/0123/record.json", damage_json),), read_store),
     "ledger": Reader(make_ledger, (("sweep/records/0123.json", damage_json),), read_ledger),
     **foreign(),

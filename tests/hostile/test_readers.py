@@ -30,20 +30,27 @@ from sysmol.workbench.view import View
 
 INPUTS = int(os.environ.get("SYSMOL_FUZZ", "600"))
 """Of all readers together; ``make fuzz`` asks for more."""
+BRANCHES = ["--branches"] if os.environ.get("SYSMOL_FUZZ_BRANCHES") else []
+"""Whether the branches that inputs take are counted and printed."""
 
 
 def test_damaged_files_are_read_or_refused(seed: int) -> None:
     """No other exception, no hang, at most 256 MiB more than before, nothing left behind, nothing executed."""
     whole = sum(reader.share for reader in readers.READERS.values())
-    command = [sys.executable, str(Path(campaign.__file__)), str(round(INPUTS / whole)), str(seed)]
+    command = [sys.executable, str(Path(campaign.__file__)), *BRANCHES, str(round(INPUTS / whole)), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
-    results = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    results, modules = ([row for row in rows if kind in row] for kind in ("reader", "module"))
     assert [result["reader"] for result in results] == list(readers.READERS)
-    assert sum(result["inputs"] for result in results) >= 0.9 * INPUTS
-    assert all(result["behind"] >= result["inputs"] / 2 for result in results)
-    for result in results:
-        print(*(f"{key} {value}" for key, value in result.items() if key != "wrong"), sep=", ")
+    inputs, behind = (sum(result[key] for result in results) for key in ("inputs", "behind"))
+    assert inputs >= 0.9 * INPUTS and behind >= inputs / 2
+    for row in rows:
+        print(*(f"{key} {value}" for key, value in row.items() if key != "wrong"), sep=", ")
+    print(f"{inputs} inputs, {behind} of them damaged behind a checksum or without one")
+    if BRANCHES:
+        took, branches = (sum(row[key] for row in modules) for key in ("took", "branches"))
+        print(f"{took} of {branches} branches of the readers")
     wrong = [(result["reader"], each) for result in results for each in result["wrong"]]
     assert not wrong, f"{len(wrong)} of them, the first one: {wrong[0]}"
     assert max(result["mebibytes"] for result in results) <= campaign.MEMORY >> 20

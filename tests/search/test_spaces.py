@@ -91,6 +91,9 @@ def test_spaces_of_the_package(name: str):
         ({"budget": [{"name": "b", "unit": "", "value": "width"}]}, "either equals or at_most"),
         ({"derived": {"area": "later", "later": "1"}}, "area reads later"),
         ({"derived": {"width": "1"}, "budget": []}, "the name width is used twice"),
+        ({"fixed": {"base": "x"}}, "area calculates with base, which is a text"),
+        ({"derived": {"a": "'x' or 1", "b": "a", "area": "width * b"}}, "area calculates with b, which is a text"),
+        ({"budget": [{"name": "b", "unit": "", "value": "width or 'x'", "equals": 1.0}]}, "the budget b is a text"),
     ],
 )
 def test_files_that_are_wrong(change: dict[str, Any], said: str):
@@ -99,8 +102,12 @@ def test_files_that_are_wrong(change: dict[str, Any], said: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["__import__('os')", "a.b", "a[0]", "lambda: 1", "2 ** 9999", "open('x')", "(", "a if b else c", "max()"]
-)
+    "text",
+    [
+        "__import__('os')", "a.b", "a[0]", "lambda: 1", "2 ** 9999", "open('x')", "(", "a if b else c", "max()",
+        "'x' * 9999999999", "9999999999 * max('x', 'y')", "'%9999999999d' % a",
+    ],
+)  # fmt: skip
 def test_nothing_but_arithmetic_is_evaluated(text: str):
     with pytest.raises(SysmolError, match="is no expression"):
         Expression(text)
@@ -109,8 +116,11 @@ def test_nothing_but_arithmetic_is_evaluated(text: str):
 def test_expressions():
     assert Expression("a * 2 - 1 // b")({"a": 3, "b": 1}) == 5
     assert Expression("1 < a <= 3 and not b == 'x' or max(a, 9) == log2(512)")({"a": 3, "b": "y"})
+    assert Expression("2 * (b == 'x') + 1")({"b": "x"}) == 3
     with pytest.raises(SysmolError, match="has no value: division by zero"):
         Expression("1 / a")({"a": 0})
+    with pytest.raises(SysmolError, match="has no value: more than 256 bits"):
+        Expression("a * a")({"a": 1 << 200})
 
 
 def test_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -105,6 +105,11 @@ def test_a_training_goes_on(tmp_path: Path, rng: random.Random):
         assert torch.equal(one, other)
     with pytest.raises(SysmolError, match="of another training"):
         train(space, images, labels, 10, SHORT, SEED + 1, file)
+    with pytest.raises(SysmolError, match="of another training"):
+        train(space, images.flip(0), labels, 10, SHORT, SEED, file)
+    torch.save(torch.load(file, weights_only=True) | {"weights": {}}, file)
+    with pytest.raises(SysmolError, match="is no checkpoint"):
+        train(space, images, labels, 10, SHORT, SEED, file)
     file.write_bytes(b"nothing")
     with pytest.raises(SysmolError, match="is no checkpoint"):
         train(space, images, labels, 10, SHORT, SEED, file)

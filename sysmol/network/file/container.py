@@ -10,7 +10,7 @@ import safetensors
 import safetensors.numpy
 
 from sysmol.errors import SysmolError
-from sysmol.files import check_version
+from sysmol.files import check_file, check_version
 from sysmol.network.model import Array
 
 FORMAT = "sysmol-network"
@@ -70,10 +70,13 @@ def read(path: str | Path) -> tuple[Description, Arrays]:
 
 
 def _check_header(path: Path) -> None:
-    """Raise ValueError where a header is larger than the file, or than headers are."""
+    """Raise ValueError where a header is larger than the file, or than headers are; :class:`SysmolError` where there is
+    something else than a file."""
+    held = path.stat().st_size
+    check_file(path)
     with path.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
-    if size > min(path.stat().st_size - 8, MOST_HEADER):
+    if size > min(held - 8, MOST_HEADER):
         raise ValueError
 
 
