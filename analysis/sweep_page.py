@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from sysmol.analysis.costs.objectives import objective
 from sysmol.analysis.costs.quantity import Kind
 from sysmol.analysis.figures import isa_name, variant_colour
 from sysmol.analysis.front import trade_off_figure
+from sysmol.analysis.intervals import accuracy_interval
 from sysmol.analysis.page import Block, Column, Figure, Figures, Page, Section, Table, Text, Tile
-from sysmol.analysis.page.values import percent, thousands
+from sysmol.analysis.page.values import percent, percent_range, thousands
 
 WHOLE, OK = "network", "ok"
 """Kind and status of a network that ran as a whole and ended well, as the ledger writes them."""
@@ -30,9 +34,27 @@ def sweep_page(table: pd.DataFrame, title: str, foot: str = "") -> Page:
     known = timed.dropna(subset=["accuracy_integer"])
     if len(known):
         best = known.sort_values("accuracy_integer", ascending=False, kind="stable").iloc[0].to_dict()
-        tiles.append(Tile("Best accuracy", percent(float(best["accuracy_integer"])), [str(best["variant"])]))
+        accuracy = float(best["accuracy_integer"])
+        lines = [str(best["variant"])]
+        if known_images(best):
+            between = percent_range(*interval(best))
+            lines.append(f"{between}: 95% interval, {known_images(best):,} test images")
+        tiles.append(Tile("Best accuracy", percent(accuracy), lines))
     sections = [Section("Accuracy over cycles", _figures(known)), Section("Points", [_table(table)])]
     return Page(title, tiles=tiles, sections=[each for each in sections if each.blocks], foot=foot)
+
+
+def known_images(row: Mapping[Any, Any]) -> int:
+    """How many test images a point's accuracy comes from; 0 where that is unknown."""
+    images, accuracy = row.get("test_images"), row["accuracy_integer"]
+    known = all(isinstance(each, int | float) and each == each for each in (images, accuracy))
+    return int(images) if known and images >= 1 and 0 <= accuracy <= 1 else 0
+
+
+def interval(row: Mapping[Any, Any]) -> tuple[float, float]:
+    """The accuracy's ends; itself where the number of test images is unknown."""
+    accuracy, images = float(row["accuracy_integer"]), known_images(row)
+    return accuracy_interval(accuracy, images) if images else (accuracy, accuracy)
 
 
 def _figures(known: pd.DataFrame) -> list[Block]:
@@ -46,7 +68,7 @@ def _figures(known: pd.DataFrame) -> list[Block]:
         found.append(Figure(trade_off_figure(_points(rows), label, colours), f"{where}: accuracy over {label}."))
     if not found:
         return []
-    note = "Hollow points are sums over layers that ran alone."
+    note = "Bars: 95% intervals of the accuracies. Hollow points are sums over layers that ran alone."
     more = f" {len(groups) - PANELS} more are in the table alone." if len(groups) > PANELS else ""
     return [Figures(found), Text(note + more, note=True)]
 
@@ -54,12 +76,14 @@ def _figures(known: pd.DataFrame) -> list[Block]:
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
     """As :func:`sysmol.analysis.front.trade_off_figure` takes them; names tell pattern sets apart where several are."""
     accuracy, cost = rows["accuracy_integer"].astype(float), rows["cycles"].astype(float)
+    low_high = list(zip(*map(interval, rows.to_dict("records")), strict=True))
     variant = rows["variant"].astype(str)
     several = rows.groupby("variant")["patterns"].transform("nunique") > 1
     return pd.DataFrame(
         {
             "name": variant.where(~several, variant + " " + rows["patterns"].astype(str)), "group": variant,
-            "accuracy": accuracy, "accuracy_low": accuracy, "accuracy_high": accuracy, "cost": cost, "cost_low": cost,
+            "accuracy": accuracy, "accuracy_low": low_high[0], "accuracy_high": low_high[1],
+            "cost": cost, "cost_low": cost,
             "cost_high": cost, "front": True,
             "kind": [Kind.MEASURED if kind == WHOLE else Kind.ESTIMATE for kind in rows["kind"]],
         }
@@ -70,14 +94,16 @@ def _table(table: pd.DataFrame) -> Table:
     columns = [
         Column("network"), Column("ISA"), Column("machine", minor=True), Column("patterns", minor=True),
         Column("core model", minor=True), Column("images", number=True, minor=True), Column("ended"),
-        Column("accuracy", number=True), Column("cycles per image", number=True),
+        Column("accuracy", number=True), Column("95% interval", number=True, minor=True),
+        Column("cycles per image", number=True),
         Column("MACs per cycle", number=True, minor=True), Column("of", minor=True),
     ]  # fmt: skip
     rows = [
         [
             row["variant"], isa_name(row["isa"]), row["machine"], row["patterns"], row["cpu"], row["images"],
             row["status"] if row["status"] == OK else f"{row['status']}: {row['error']}",
-            percent(row["accuracy_integer"]), row["cycles"], row["macs_per_cycle"], row["kind"],
+            percent(row["accuracy_integer"]), percent_range(*interval(row)) if known_images(row) else None,
+            row["cycles"], row["macs_per_cycle"], row["kind"],
         ]
         for row in table.astype(object).where(table.notna(), None).to_dict("records")
     ]  # fmt: skip

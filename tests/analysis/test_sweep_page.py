@@ -28,6 +28,12 @@ def test_the_page_of_a_sweep() -> None:
     assert page == render(sweep_page(rows(), "Sweep <x>", "sysmol sweep x.toml"))
 
 
+def test_accuracies_have_their_interval_where_the_images_are_counted() -> None:
+    page = render(sweep_page(rows().assign(test_images=360), "Sweep"))
+    assert "94.6 to 98.3%: 95% interval, 360 test images" in page and "<td" in page
+    assert page.count("94.6 to 98.3%") > 1 and "95% interval, " not in render(sweep_page(rows(), "Sweep"))
+
+
 def test_a_sweep_without_accuracies_or_cycles() -> None:
     table = rows().assign(accuracy_integer=None)
     assert "data:image" not in render(sweep_page(table, "Sweep"))

@@ -26,8 +26,8 @@ FIGURES = (
 NETWORK, LAYER, SUM = "network", "layer", "sum of layers"
 """What a record is of: a whole network that ran; one layer that ran alone; a network as the sum of such layers."""
 COLUMNS = (
-    "key", "kind", *IDENTITY, "status", "error", *FIGURES, "accuracy_integer", "bits_per_parameter", "layers",
-    "layers_simulated", "seconds", "finished", "gem5", "gem5_sha256",
+    "key", "kind", *IDENTITY, "status", "error", *FIGURES, "accuracy_integer", "test_images",
+    "bits_per_parameter", "layers", "layers_simulated", "seconds", "finished", "gem5", "gem5_sha256",
     "machine_sha256", "network_sha256", "elf_sha256", "run", "last_lines",
 )  # fmt: skip
 """Columns of ``ledger.csv``; ``status``: ok, failed, time limit, unsupported."""
