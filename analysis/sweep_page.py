@@ -47,8 +47,9 @@ def sweep_page(table: pd.DataFrame, title: str, foot: str = "") -> Page:
 def known_images(row: Mapping[Any, Any]) -> int:
     """How many test images a point's accuracy comes from; 0 where that is unknown."""
     images, accuracy = row.get("test_images"), row["accuracy_integer"]
-    known = all(isinstance(each, int | float) and each == each for each in (images, accuracy))
-    return int(images) if known and images >= 1 and 0 <= accuracy <= 1 else 0
+    if not isinstance(images, int | float) or not isinstance(accuracy, int | float):
+        return 0
+    return int(images) if images >= 1 and 0 <= accuracy <= 1 else 0  # neither where one is NaN
 
 
 def interval(row: Mapping[Any, Any]) -> tuple[float, float]:
