@@ -50,7 +50,8 @@ def peak(net: Network, layer: Layer, style: str, isa: str, machine: Machine) -> 
     if not style:
         return None
     if style in STYLES and STYLES[style].smol:
-        return machine.smol_count * sum(capacity(i) for i in x.patterns) / len(x.patterns)
+        each = sum(capacity(i) for i in x.patterns) / len(x.patterns)
+        return machine.smol_count * STYLES[style].times * each
     if style not in STYLES or isa not in STYLES[style].rates:
         raise SysmolError(f"style {style!r} has no peak on {isa}: add its rate to sysmol/styles.py")
     op_class, macs = STYLES[style].rates[isa]

@@ -118,10 +118,9 @@ def isa(
 
     if not words:
         rows = [[", ".join(map(str, row.fns)), row.name, row.field6, row.summary] for row in table.TABLE]
+        rows += [[row.fn, row.name, "", row.summary] for row in table.ACCESSES]
         show_table(["fn", "name", "field6", "effect"], rows, title=f"instruction table {table.FINGERPRINT}")
-        encodings = [
-            [name, encoding.bits] for form in table.USED_FORMATS.values() for name, encoding in form.on.items()
-        ]
+        encodings = [[name, encoding.bits] for form in table.ALL_FORMATS.values() for name, encoding in form.on.items()]
         show_table(["ISA", "word"], encodings)
         return
     decoded = []
@@ -134,11 +133,7 @@ def isa(
             raise SysmolError(f"{text!r} is no 32-bit word: write it like 0x0000000b")
         for name in ISAS:
             found = table.decode(name, word)
-            meaning = (
-                "–"
-                if found is None
-                else f"{table.mnemonic(found.fn, found.field6)} v{found.vd}, v{found.vn}, v{found.vm}"
-            )
+            meaning = "–" if found is None else table.disassembly(found)
             decoded.append([f"{word:#010x}", name, meaning])
     show_table(["word", "ISA", "instruction"], decoded)
 

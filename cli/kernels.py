@@ -72,8 +72,9 @@ def compile_(
         say(f"compiling {name} for {target} ...")
         begin = time.perf_counter()
         chosen = stored(schedules, load(network), target, described.name) if schedules else {}
+        has = described.smol.capabilities
         schedules_of = chosen | parse_schedules(schedule or [])
-        options = Options(schedules_of, parse_styles(style or []), pack=pack, core=core_of(described))
+        options = Options(schedules_of, parse_styles(style or []), pack=pack, core=core_of(described), has=has)
         manifest = compile_network(network, target, out, variant=name, cc=cc or None, options=options, mode=mode)
         say(f"compiled {name} for {target} in {time.perf_counter() - begin:.1f} s")
         show_regions(manifest, None if target == "host" else estimate(manifest, described), machine)
@@ -123,7 +124,7 @@ def tune(
             lambda region: max(bounds(region, described).values()),
             None if no_gem5 else measure,
             candidates,
-            Options(core=core_of(described)),
+            Options(core=core_of(described), has=described.smol.capabilities),
             say,
         )
         store.write(out, {store.key(result.facts): result.entry() for result in results})

@@ -10,7 +10,7 @@ from m5.objects.FuncUnit import OpClass
 from m5.proxy import Parent
 
 from sysmol.errors import SysmolError
-from sysmol.isa import BY_NAME
+from sysmol.isa import ACCESSES, BY_NAME, OPTIONAL
 from sysmol.machine import Cache, Latency, Machine
 
 NO_CLASS = "No_OpClass"
@@ -122,13 +122,17 @@ def smol_classes(machine: Machine) -> dict[str, str]:
 def smol_decoder(machine: Machine, prefix: str) -> Any:
     """The decoder class with the machine's SMOL unit filled in; gem5 calls it with the core's ``isa``."""
     kind = getattr(sim, f"Smol{prefix}Decoder")
-    settings = {BY_NAME[name].class_parameter: op_class for name, op_class in smol_classes(machine).items()}
-    return functools.partial(kind, patterns=list(machine.smol.patterns), **settings)
+    settings: dict[str, Any] = {
+        BY_NAME[name].class_parameter: op_class for name, op_class in smol_classes(machine).items()
+    }
+    has = machine.smol.capabilities
+    settings |= {OPTIONAL[name].plural: list(values) for name, values in has.chosen.items()}
+    return functools.partial(kind, functions=list(has.codes()), **settings)
 
 
 def count_smol(core: Any, machine: Machine, cpu: str) -> None:
     """Statistics ``cpu.smol``: committed SMOL instructions by function and pattern, and their share of issue slots."""
-    classes = sorted(set(smol_classes(machine).values()))
+    classes = sorted({*smol_classes(machine).values(), *(access.op_class for access in ACCESSES)})
     core.smol = sim.SmolStats(manager=Parent.any, core=Parent.any, classes=classes, units=machine.smol_count)
     if cpu == "minor":  # no probe of this model names the instruction
         core.tracer = sim.SmolTracer()

@@ -5,7 +5,8 @@ from m5.objects.SmolClasses import smolParameters
 class SmolArmDecoder(ArmDecoder):
     """Stock AArch64 decoder plus the SMOL instructions.
 
-    Its parameters are ``patterns`` and, for every instruction of the table, ``<name>_class`` (SmolClasses.py).
+    Its parameters (SmolClasses.py): ``functions``, codes of the instructions that it has; ``patterns``, ``pieces``,
+    ``forms``, values of their selectors; for every instruction of the table ``<name>_class``.
     """
 
     type = "SmolArmDecoder"

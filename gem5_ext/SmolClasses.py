@@ -5,23 +5,37 @@ from m5.params import *
 SMOL_FUNCTIONS = (
     ("vmac", "vmac_class", "SmolVmac", "SimdAes"),
     ("vdot", "vdot_class", "SmolVdot", "SimdAesMix"),
+    ("vmm.w", "vmm_w_class", "SmolVmmW", "Matrix"),
+    ("vmm.h", "vmm_h_class", "SmolVmmH", "MatrixOP"),
     ("vmul", "vmul_class", "SmolVmul", "SimdSha1Hash"),
     ("vmla", "vmla_class", "SmolVmla", "SimdSha256Hash"),
     ("vqpk", "vqpk_class", "SmolVqpk", "SimdSha256Hash2"),
+    ("vqpk.h", "vqpk_h_class", "SmolVqpkH", "SimdShaSigma2"),
+    ("vqpk.s", "vqpk_s_class", "SmolVqpkS", "SimdShaSigma2"),
+    ("vunp.h", "vunp_h_class", "SmolVunpH", "SimdShaSigma3"),
+    ("vdw", "vdw_class", "SmolVdw", "MatrixMov"),
 )
 """Every instruction: its name, the decoders' parameter, the operation class that is its own where gem5 has one (patch
 op-classes), and a class that no other instruction of integer, floating-point or vector code has, so that it can be
 given its own latency and functional unit."""
+SMOL_CHOICES = (
+    ("patterns", range(45), "pattern id"),
+    ("pieces", range(38), "piece pattern"),
+    ("forms", range(32), "form selector"),
+)
+"""Every selector of whose values hardware may lack some: the decoders' parameter, all values, and what one is."""
+SMOL_CODES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17)
+"""Function codes of all instructions, loads and stores among them."""
 
 
 def smolParameters():
-    """What a decoder can be told: the supported patterns, and an operation class per instruction."""
+    """What a decoder can be told: instructions and values of their selectors that the hardware has, others being
+    illegal, and an operation class per instruction."""
     parameters = {
-        "patterns": VectorParam.Unsigned(
-            list(range(45)),
-            "pattern ids that the hardware supports; vmac and vdot of any other are illegal instructions",
-        )
+        "functions": VectorParam.Unsigned(list(SMOL_CODES), "function codes of the instructions that the hardware has")
     }
+    for name, values, what in SMOL_CHOICES:
+        parameters[name] = VectorParam.Unsigned(list(values), "values of field6 that the hardware has, each a " + what)
     for name, parameter, named, stand_in in SMOL_FUNCTIONS:
         op_class = named if named in OpClass.vals else stand_in
         parameters[parameter] = Param.OpClass(op_class, "operation class of " + name)

@@ -103,7 +103,7 @@ SmolArmDecoder::decodeSmol(ArmISA::ExtMachInst mach_inst) const
     SmolInst inst{};
     const bool legal = smol_decode_arm(mach_inst.instBits, inst);
     if (!legal || !unit.supports(inst))
-        return new SmolIllegalInst<SmolArm>(mach_inst, SmolUnit::whyIllegal(legal, inst));
+        return new SmolIllegalInst<SmolArm>(mach_inst, unit.whyIllegal(legal, inst));
     return new SmolVectorInst<SmolArm>(mach_inst, inst, unit.opClass(inst));
 }
 

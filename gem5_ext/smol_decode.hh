@@ -5,9 +5,9 @@
 #include <array>
 #include <cstdint>
 
-#define SMOL_ISA_FINGERPRINT "847bee5d956db988"
+#define SMOL_ISA_FINGERPRINT "2ed9e862e19d1a42"
 
-/** Fields of a SMOL word. field6 is a pattern id, a part selector or a pack selector. */
+/** Fields of a SMOL word. field6 is a pattern id, a part selector, a pack selector, a piece pattern, a form selector, a pack selector of 16-bit lanes, a pack selector of 32-bit lanes, a group of codes or a tap selector. */
 struct SmolInst
 {
     std::uint8_t fn;
@@ -15,6 +15,8 @@ struct SmolInst
     std::uint8_t vd;
     std::uint8_t vn;
     std::uint8_t vm;
+    /** Of a load or store: the offset in bytes from the scalar register that vn then names. */
+    std::int16_t imm;
 };
 
 enum class SmolKind
@@ -24,6 +26,14 @@ enum class SmolKind
     Vmla,
     Vqpk,
     Vdot,
+    VmmW,
+    VmmH,
+    VqpkH,
+    VqpkS,
+    VunpH,
+    Vdw,
+    Lq,
+    Sq,
     None,
 };
 
@@ -38,20 +48,32 @@ struct SmolFunction
     /** Its function codes: the first, and how many. */
     std::uint8_t first, codes;
     bool readsVd, readsVn, readsVm;
-    /** Whether field6 is a pattern id, of which hardware may lack some. */
-    bool hasPattern;
+    /** The optional selector that field6 is, of whose values hardware may lack some; -1: field6 is none. */
+    int optional;
 };
 
 /** The instructions; the index is the SmolKind. */
 inline constexpr SmolFunction smol_functions[] = {
-    {"vmac", "vmac", "vmac committed, by pattern", 0, 1, true, true, true, true},
-    {"vmul", "vmul", "vmul committed, by part", 1, 1, false, true, true, false},
-    {"vmla", "vmla", "vmla committed, by part", 2, 1, true, true, true, false},
-    {"vqpk", "vqpk", "vqpk committed, by format and shift", 3, 1, true, true, true, false},
-    {"vdot", "vdot", "vdot committed, by pattern", 4, 4, true, true, true, true},
+    {"vmac", "vmac", "vmac committed, by pattern", 0, 1, true, true, true, 0},
+    {"vmul", "vmul", "vmul committed, by part", 1, 1, false, true, true, -1},
+    {"vmla", "vmla", "vmla committed, by part", 2, 1, true, true, true, -1},
+    {"vqpk", "vqpk", "vqpk committed, by format and shift", 3, 1, true, true, true, -1},
+    {"vdot", "vdot", "vdot committed, by pattern", 4, 4, true, true, true, 0},
+    {"vmm.w", "vmm_w", "vmm.w committed, by piece pattern", 8, 1, true, true, true, 1},
+    {"vmm.h", "vmm_h", "vmm.h committed, by form", 9, 1, true, true, true, 2},
+    {"vqpk.h", "vqpk_h", "vqpk.h committed, by format and shift", 11, 1, true, true, true, -1},
+    {"vqpk.s", "vqpk_s", "vqpk.s committed, by format and shift", 12, 1, true, true, true, -1},
+    {"vunp.h", "vunp_h", "vunp.h committed, by precision and group", 13, 1, false, true, false, -1},
+    {"vdw", "vdw", "vdw committed, by precision, part and word", 14, 1, true, true, true, -1},
+    {"lq", "lq", "lq committed", 16, 1, false, false, false, -1},
+    {"sq", "sq", "sq committed", 17, 1, false, false, true, -1},
 };
 
 inline constexpr unsigned SMOL_KINDS = static_cast<unsigned>(SmolKind::None);
+/** The first of them work on registers, the others are loads and stores. */
+inline constexpr unsigned SMOL_REGISTER_KINDS = 11;
+/** Number of all function codes. */
+inline constexpr unsigned SMOL_FUNCTIONS = 18;
 
 /** Instruction of a function code. */
 inline SmolKind
@@ -71,6 +93,22 @@ smol_kind(unsigned fn)
       case 6:
       case 7:
         return SmolKind::Vdot;
+      case 8:
+        return SmolKind::VmmW;
+      case 9:
+        return SmolKind::VmmH;
+      case 11:
+        return SmolKind::VqpkH;
+      case 12:
+        return SmolKind::VqpkS;
+      case 13:
+        return SmolKind::VunpH;
+      case 14:
+        return SmolKind::Vdw;
+      case 16:
+        return SmolKind::Lq;
+      case 17:
+        return SmolKind::Sq;
       default:
         return SmolKind::None;
     }
@@ -83,7 +121,7 @@ smol_function(unsigned fn)
     return smol_functions[static_cast<unsigned>(smol_kind(fn))];
 }
 
-/** Operation classes of a decoder's parameters, by SmolKind. */
+/** Operation classes of a decoder's parameters, by SmolKind, without loads and stores. */
 template <typename Parameters>
 auto
 smol_classes(const Parameters &parameters)
@@ -94,6 +132,12 @@ smol_classes(const Parameters &parameters)
         parameters.vmla_class,
         parameters.vqpk_class,
         parameters.vdot_class,
+        parameters.vmm_w_class,
+        parameters.vmm_h_class,
+        parameters.vqpk_h_class,
+        parameters.vqpk_s_class,
+        parameters.vunp_h_class,
+        parameters.vdw_class,
     };
 }
 
@@ -116,9 +160,81 @@ smol_legal_pack(unsigned field6)
 }
 
 inline bool
+smol_legal_piece(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0x0000003fffffffff) >> field6 & 1);
+}
+
+inline bool
+smol_legal_form(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0x00000000ffffffff) >> field6 & 1);
+}
+
+inline bool
+smol_legal_pack16(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0xffffffffffffffff) >> field6 & 1);
+}
+
+inline bool
+smol_legal_pack32(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0x0000ffffffffffff) >> field6 & 1);
+}
+
+inline bool
+smol_legal_group(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0x0000ffff00ff000f) >> field6 & 1);
+}
+
+inline bool
+smol_legal_taps(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0x0000333300330003) >> field6 & 1);
+}
+
+/** The optional selectors, as people call their values. */
+inline constexpr const char *smol_optional[] = {"pattern id", "piece pattern", "form selector"};
+
+inline constexpr unsigned SMOL_OPTIONAL = 3;
+
+/** Values of the optional selectors that a decoder's parameters list, in their order. */
+template <typename Parameters>
+auto
+smol_chosen(const Parameters &parameters)
+{
+    return std::array{
+        parameters.patterns,
+        parameters.pieces,
+        parameters.forms,
+    };
+}
+
+/** Whether a value of an optional selector exists. */
+inline bool
+smol_legal_optional(unsigned selector, unsigned field6)
+{
+    switch (selector) {
+      case 0:
+        return smol_legal_pattern(field6);
+      case 1:
+        return smol_legal_piece(field6);
+      case 2:
+        return smol_legal_form(field6);
+      default:
+        return false;
+    }
+}
+
+inline bool
 smol_legal(unsigned fn, unsigned field6)
 {
     switch (smol_kind(fn)) {
+      case SmolKind::Lq:
+      case SmolKind::Sq:
+        return field6 == 0;
       case SmolKind::Vmac:
       case SmolKind::Vdot:
         return smol_legal_pattern(field6);
@@ -127,6 +243,18 @@ smol_legal(unsigned fn, unsigned field6)
         return smol_legal_part(field6);
       case SmolKind::Vqpk:
         return smol_legal_pack(field6);
+      case SmolKind::VmmW:
+        return smol_legal_piece(field6);
+      case SmolKind::VmmH:
+        return smol_legal_form(field6);
+      case SmolKind::VqpkH:
+        return smol_legal_pack16(field6);
+      case SmolKind::VqpkS:
+        return smol_legal_pack32(field6);
+      case SmolKind::VunpH:
+        return smol_legal_group(field6);
+      case SmolKind::Vdw:
+        return smol_legal_taps(field6);
       default:
         return false;
     }
@@ -136,7 +264,7 @@ smol_legal(unsigned fn, unsigned field6)
 inline bool
 smol_in_riscv_space(std::uint32_t word)
 {
-    return (word & 0x0000007f) == 0x0000000b;
+    return (word & 0x0000007f) == 0x0000000b || (word & 0x0000007f) == 0x0000002b;
 }
 
 /** Fields of a legal SMOL word; false where the word is of another space or illegal. */
@@ -150,6 +278,37 @@ smol_decode_riscv(std::uint32_t word, SmolInst &inst)
         inst.vd = word >> 7 & 0x1f;
         inst.vn = word >> 15 & 0x1f;
         inst.vm = word >> 20 & 0x1f;
+        inst.imm = 0;
+        return smol_legal(inst.fn, inst.field6);
+    }
+    if ((word >> 31 & 0x1) == 0x1 &&
+        (word >> 0 & 0x7f) == 0xb) {
+        inst.fn = (word >> 12 & 0x7) + 8;
+        inst.field6 = word >> 25 & 0x3f;
+        inst.vd = word >> 7 & 0x1f;
+        inst.vn = word >> 15 & 0x1f;
+        inst.vm = word >> 20 & 0x1f;
+        inst.imm = 0;
+        return smol_legal(inst.fn, inst.field6);
+    }
+    if ((word >> 12 & 0x7) == 0x0 &&
+        (word >> 0 & 0x7f) == 0x2b) {
+        inst.fn = 16;
+        inst.field6 = 0;
+        inst.vd = word >> 7 & 0x1f;
+        inst.vn = word >> 15 & 0x1f;
+        inst.vm = 0;
+        inst.imm = static_cast<std::int16_t>((((word >> 20 & 0xfff)) ^ 0x800) - 0x800);
+        return smol_legal(inst.fn, inst.field6);
+    }
+    if ((word >> 12 & 0x7) == 0x1 &&
+        (word >> 0 & 0x7f) == 0x2b) {
+        inst.fn = 17;
+        inst.field6 = 0;
+        inst.vd = 0;
+        inst.vn = word >> 15 & 0x1f;
+        inst.vm = word >> 20 & 0x1f;
+        inst.imm = static_cast<std::int16_t>(((((word >> 25 & 0x7f) << 5) | (word >> 7 & 0x1f)) ^ 0x800) - 0x800);
         return smol_legal(inst.fn, inst.field6);
     }
     return false;
@@ -159,7 +318,7 @@ smol_decode_riscv(std::uint32_t word, SmolInst &inst)
 inline bool
 smol_in_arm_space(std::uint32_t word)
 {
-    return (word & 0x1fe00000) == 0x02000000;
+    return (word & 0x1fe00000) == 0x02000000 || (word & 0x1fe00000) == 0x02200000;
 }
 
 /** Fields of a legal SMOL word; false where the word is of another space or illegal. */
@@ -173,6 +332,17 @@ smol_decode_arm(std::uint32_t word, SmolInst &inst)
         inst.vd = word >> 0 & 0x1f;
         inst.vn = word >> 5 & 0x1f;
         inst.vm = word >> 16 & 0x1f;
+        inst.imm = 0;
+        return smol_legal(inst.fn, inst.field6);
+    }
+    if ((word >> 25 & 0xf) == 0x1 &&
+        (word >> 21 & 0xf) == 0x1) {
+        inst.fn = (word >> 29 & 0x7) + 8;
+        inst.field6 = word >> 10 & 0x3f;
+        inst.vd = word >> 0 & 0x1f;
+        inst.vn = word >> 5 & 0x1f;
+        inst.vm = word >> 16 & 0x1f;
+        inst.imm = 0;
         return smol_legal(inst.fn, inst.field6);
     }
     return false;
@@ -201,6 +371,39 @@ inline constexpr std::uint8_t smol_elements_part[64][3] = {
     {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
 };
 
+inline constexpr std::uint8_t smol_elements_piece[64][3] = {
+    {16, 0, 0}, {12, 8, 0}, {12, 0, 16}, {8, 16, 0}, {8, 8, 16}, {8, 0, 32}, {4, 24, 0}, {4, 16, 16},
+    {4, 8, 32}, {4, 0, 48}, {0, 32, 0}, {0, 24, 16}, {0, 16, 32}, {0, 8, 48}, {0, 0, 64}, {12, 0, 0},
+    {8, 8, 0}, {8, 0, 16}, {4, 16, 0}, {4, 8, 16}, {4, 0, 32}, {0, 24, 0}, {0, 16, 16}, {0, 8, 32},
+    {0, 0, 48}, {8, 0, 0}, {4, 8, 0}, {4, 0, 16}, {0, 16, 0}, {0, 8, 16}, {0, 0, 32}, {4, 0, 0},
+    {0, 8, 0}, {0, 0, 16}, {16, 0, 0}, {12, 0, 0}, {8, 0, 0}, {4, 0, 0}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+};
+
+inline constexpr std::uint8_t smol_elements_form[64][3] = {
+    {8, 0, 0}, {4, 8, 0}, {4, 0, 16}, {0, 16, 0}, {0, 16, 0}, {0, 8, 16}, {0, 8, 16}, {0, 0, 32},
+    {0, 0, 32}, {0, 0, 32}, {4, 0, 0}, {0, 8, 0}, {0, 8, 0}, {0, 0, 16}, {0, 0, 16}, {0, 0, 16},
+    {8, 0, 0}, {4, 8, 0}, {4, 0, 16}, {0, 16, 0}, {0, 16, 0}, {0, 8, 16}, {0, 8, 16}, {0, 0, 32},
+    {0, 0, 32}, {0, 0, 32}, {4, 0, 0}, {0, 8, 0}, {0, 8, 0}, {0, 0, 16}, {0, 0, 16}, {0, 0, 16},
+    {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+};
+
+inline constexpr std::uint8_t smol_elements_taps[64][3] = {
+    {24, 0, 0}, {24, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+    {0, 24, 0}, {0, 24, 0}, {0, 0, 0}, {0, 0, 0}, {0, 24, 0}, {0, 24, 0}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 24}, {0, 0, 24}, {0, 0, 0}, {0, 0, 0}, {0, 0, 24}, {0, 0, 24}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 24}, {0, 0, 24}, {0, 0, 0}, {0, 0, 0}, {0, 0, 24}, {0, 0, 24}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+    {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
+};
+
 /** Multiply-accumulates of one instruction; precision 0, 1, 2: of 4, 2, 1 bits. */
 inline unsigned
 smol_macs(const SmolInst &inst, unsigned precision)
@@ -214,6 +417,12 @@ smol_macs(const SmolInst &inst, unsigned precision)
         return smol_elements_part[inst.field6][precision];
       case SmolKind::Vdot:
         return smol_elements_pattern[inst.field6][precision];
+      case SmolKind::VmmW:
+        return smol_elements_piece[inst.field6][precision] * 4u;
+      case SmolKind::VmmH:
+        return smol_elements_form[inst.field6][precision] * 8u;
+      case SmolKind::Vdw:
+        return smol_elements_taps[inst.field6][precision];
       default:
         return 0;
     }
@@ -545,6 +754,232 @@ smol_mnemonic(const SmolInst &inst)
       case 490: return "vdot.P42.3";
       case 491: return "vdot.P43.3";
       case 492: return "vdot.P44.3";
+      case 512: return "vmm.w.(4,0,0)";
+      case 513: return "vmm.w.(3,1,0)";
+      case 514: return "vmm.w.(3,0,1)";
+      case 515: return "vmm.w.(2,2,0)";
+      case 516: return "vmm.w.(2,1,1)";
+      case 517: return "vmm.w.(2,0,2)";
+      case 518: return "vmm.w.(1,3,0)";
+      case 519: return "vmm.w.(1,2,1)";
+      case 520: return "vmm.w.(1,1,2)";
+      case 521: return "vmm.w.(1,0,3)";
+      case 522: return "vmm.w.(0,4,0)";
+      case 523: return "vmm.w.(0,3,1)";
+      case 524: return "vmm.w.(0,2,2)";
+      case 525: return "vmm.w.(0,1,3)";
+      case 526: return "vmm.w.(0,0,4)";
+      case 527: return "vmm.w.(3,0,0)";
+      case 528: return "vmm.w.(2,1,0)";
+      case 529: return "vmm.w.(2,0,1)";
+      case 530: return "vmm.w.(1,2,0)";
+      case 531: return "vmm.w.(1,1,1)";
+      case 532: return "vmm.w.(1,0,2)";
+      case 533: return "vmm.w.(0,3,0)";
+      case 534: return "vmm.w.(0,2,1)";
+      case 535: return "vmm.w.(0,1,2)";
+      case 536: return "vmm.w.(0,0,3)";
+      case 537: return "vmm.w.(2,0,0)";
+      case 538: return "vmm.w.(1,1,0)";
+      case 539: return "vmm.w.(1,0,1)";
+      case 540: return "vmm.w.(0,2,0)";
+      case 541: return "vmm.w.(0,1,1)";
+      case 542: return "vmm.w.(0,0,2)";
+      case 543: return "vmm.w.(1,0,0)";
+      case 544: return "vmm.w.(0,1,0)";
+      case 545: return "vmm.w.(0,0,1)";
+      case 546: return "vmm.w.(4,0,0).x16";
+      case 547: return "vmm.w.(3,0,0).x16";
+      case 548: return "vmm.w.(2,0,0).x16";
+      case 549: return "vmm.w.(1,0,0).x16";
+      case 576: return "vmm.h.(2,0,0).u4.h0";
+      case 577: return "vmm.h.(1,1,0).u4.h0";
+      case 578: return "vmm.h.(1,0,1).u4.h0";
+      case 579: return "vmm.h.(0,2,0).u4.h0";
+      case 580: return "vmm.h.(0,2,0).u2.h0";
+      case 581: return "vmm.h.(0,1,1).u4.h0";
+      case 582: return "vmm.h.(0,1,1).u2.h0";
+      case 583: return "vmm.h.(0,0,2).u4.h0";
+      case 584: return "vmm.h.(0,0,2).u2.h0";
+      case 585: return "vmm.h.(0,0,2).u1.h0";
+      case 586: return "vmm.h.(1,0,0).u4.h0";
+      case 587: return "vmm.h.(0,1,0).u4.h0";
+      case 588: return "vmm.h.(0,1,0).u2.h0";
+      case 589: return "vmm.h.(0,0,1).u4.h0";
+      case 590: return "vmm.h.(0,0,1).u2.h0";
+      case 591: return "vmm.h.(0,0,1).u1.h0";
+      case 592: return "vmm.h.(2,0,0).u4.h1";
+      case 593: return "vmm.h.(1,1,0).u4.h1";
+      case 594: return "vmm.h.(1,0,1).u4.h1";
+      case 595: return "vmm.h.(0,2,0).u4.h1";
+      case 596: return "vmm.h.(0,2,0).u2.h1";
+      case 597: return "vmm.h.(0,1,1).u4.h1";
+      case 598: return "vmm.h.(0,1,1).u2.h1";
+      case 599: return "vmm.h.(0,0,2).u4.h1";
+      case 600: return "vmm.h.(0,0,2).u2.h1";
+      case 601: return "vmm.h.(0,0,2).u1.h1";
+      case 602: return "vmm.h.(1,0,0).u4.h1";
+      case 603: return "vmm.h.(0,1,0).u4.h1";
+      case 604: return "vmm.h.(0,1,0).u2.h1";
+      case 605: return "vmm.h.(0,0,1).u4.h1";
+      case 606: return "vmm.h.(0,0,1).u2.h1";
+      case 607: return "vmm.h.(0,0,1).u1.h1";
+      case 704: return "vqpk.h.b4x16.s0";
+      case 705: return "vqpk.h.b4x16.s2";
+      case 706: return "vqpk.h.b4x16.s4";
+      case 707: return "vqpk.h.b4x16.s6";
+      case 708: return "vqpk.h.b4x16.s8";
+      case 709: return "vqpk.h.b4x16.s10";
+      case 710: return "vqpk.h.b4x16.s12";
+      case 711: return "vqpk.h.b4x16.s14";
+      case 712: return "vqpk.h.b4x16.joint.s0";
+      case 713: return "vqpk.h.b4x16.joint.s2";
+      case 714: return "vqpk.h.b4x16.joint.s4";
+      case 715: return "vqpk.h.b4x16.joint.s6";
+      case 716: return "vqpk.h.b4x16.joint.s8";
+      case 717: return "vqpk.h.b4x16.joint.s10";
+      case 718: return "vqpk.h.b4x16.joint.s12";
+      case 719: return "vqpk.h.b4x16.joint.s14";
+      case 720: return "vqpk.h.b2x16.s0";
+      case 721: return "vqpk.h.b2x16.s2";
+      case 722: return "vqpk.h.b2x16.s4";
+      case 723: return "vqpk.h.b2x16.s6";
+      case 724: return "vqpk.h.b2x16.s8";
+      case 725: return "vqpk.h.b2x16.s10";
+      case 726: return "vqpk.h.b2x16.s12";
+      case 727: return "vqpk.h.b2x16.s14";
+      case 728: return "vqpk.h.b2x16.joint.s0";
+      case 729: return "vqpk.h.b2x16.joint.s2";
+      case 730: return "vqpk.h.b2x16.joint.s4";
+      case 731: return "vqpk.h.b2x16.joint.s6";
+      case 732: return "vqpk.h.b2x16.joint.s8";
+      case 733: return "vqpk.h.b2x16.joint.s10";
+      case 734: return "vqpk.h.b2x16.joint.s12";
+      case 735: return "vqpk.h.b2x16.joint.s14";
+      case 736: return "vqpk.h.b1x16.s0";
+      case 737: return "vqpk.h.b1x16.s2";
+      case 738: return "vqpk.h.b1x16.s4";
+      case 739: return "vqpk.h.b1x16.s6";
+      case 740: return "vqpk.h.b1x16.s8";
+      case 741: return "vqpk.h.b1x16.s10";
+      case 742: return "vqpk.h.b1x16.s12";
+      case 743: return "vqpk.h.b1x16.s14";
+      case 744: return "vqpk.h.b1x16.joint.s0";
+      case 745: return "vqpk.h.b1x16.joint.s2";
+      case 746: return "vqpk.h.b1x16.joint.s4";
+      case 747: return "vqpk.h.b1x16.joint.s6";
+      case 748: return "vqpk.h.b1x16.joint.s8";
+      case 749: return "vqpk.h.b1x16.joint.s10";
+      case 750: return "vqpk.h.b1x16.joint.s12";
+      case 751: return "vqpk.h.b1x16.joint.s14";
+      case 752: return "vqpk.h.b8x16.s0";
+      case 753: return "vqpk.h.b8x16.s2";
+      case 754: return "vqpk.h.b8x16.s4";
+      case 755: return "vqpk.h.b8x16.s6";
+      case 756: return "vqpk.h.b8x16.s8";
+      case 757: return "vqpk.h.b8x16.s10";
+      case 758: return "vqpk.h.b8x16.s12";
+      case 759: return "vqpk.h.b8x16.s14";
+      case 760: return "vqpk.h.b4x8.s0";
+      case 761: return "vqpk.h.b4x8.s2";
+      case 762: return "vqpk.h.b4x8.s4";
+      case 763: return "vqpk.h.b4x8.s6";
+      case 764: return "vqpk.h.b4x8.s8";
+      case 765: return "vqpk.h.b4x8.s10";
+      case 766: return "vqpk.h.b4x8.s12";
+      case 767: return "vqpk.h.b4x8.s14";
+      case 768: return "vqpk.s.b4x8.s0";
+      case 769: return "vqpk.s.b4x8.s2";
+      case 770: return "vqpk.s.b4x8.s4";
+      case 771: return "vqpk.s.b4x8.s6";
+      case 772: return "vqpk.s.b4x8.s8";
+      case 773: return "vqpk.s.b4x8.s10";
+      case 774: return "vqpk.s.b4x8.s12";
+      case 775: return "vqpk.s.b4x8.s14";
+      case 776: return "vqpk.s.b4x8.s16";
+      case 777: return "vqpk.s.b4x8.s18";
+      case 778: return "vqpk.s.b4x8.s20";
+      case 779: return "vqpk.s.b4x8.s22";
+      case 780: return "vqpk.s.b4x8.s24";
+      case 781: return "vqpk.s.b4x8.s26";
+      case 782: return "vqpk.s.b4x8.s28";
+      case 783: return "vqpk.s.b4x8.s30";
+      case 784: return "vqpk.s.b2x8.s0";
+      case 785: return "vqpk.s.b2x8.s2";
+      case 786: return "vqpk.s.b2x8.s4";
+      case 787: return "vqpk.s.b2x8.s6";
+      case 788: return "vqpk.s.b2x8.s8";
+      case 789: return "vqpk.s.b2x8.s10";
+      case 790: return "vqpk.s.b2x8.s12";
+      case 791: return "vqpk.s.b2x8.s14";
+      case 792: return "vqpk.s.b2x8.s16";
+      case 793: return "vqpk.s.b2x8.s18";
+      case 794: return "vqpk.s.b2x8.s20";
+      case 795: return "vqpk.s.b2x8.s22";
+      case 796: return "vqpk.s.b2x8.s24";
+      case 797: return "vqpk.s.b2x8.s26";
+      case 798: return "vqpk.s.b2x8.s28";
+      case 799: return "vqpk.s.b2x8.s30";
+      case 800: return "vqpk.s.b1x8.s0";
+      case 801: return "vqpk.s.b1x8.s2";
+      case 802: return "vqpk.s.b1x8.s4";
+      case 803: return "vqpk.s.b1x8.s6";
+      case 804: return "vqpk.s.b1x8.s8";
+      case 805: return "vqpk.s.b1x8.s10";
+      case 806: return "vqpk.s.b1x8.s12";
+      case 807: return "vqpk.s.b1x8.s14";
+      case 808: return "vqpk.s.b1x8.s16";
+      case 809: return "vqpk.s.b1x8.s18";
+      case 810: return "vqpk.s.b1x8.s20";
+      case 811: return "vqpk.s.b1x8.s22";
+      case 812: return "vqpk.s.b1x8.s24";
+      case 813: return "vqpk.s.b1x8.s26";
+      case 814: return "vqpk.s.b1x8.s28";
+      case 815: return "vqpk.s.b1x8.s30";
+      case 832: return "vunp.h.b4.g0";
+      case 833: return "vunp.h.b4.g1";
+      case 834: return "vunp.h.b4.g2";
+      case 835: return "vunp.h.b4.g3";
+      case 848: return "vunp.h.b2.g0";
+      case 849: return "vunp.h.b2.g1";
+      case 850: return "vunp.h.b2.g2";
+      case 851: return "vunp.h.b2.g3";
+      case 852: return "vunp.h.b2.g4";
+      case 853: return "vunp.h.b2.g5";
+      case 854: return "vunp.h.b2.g6";
+      case 855: return "vunp.h.b2.g7";
+      case 864: return "vunp.h.b1.g0";
+      case 865: return "vunp.h.b1.g1";
+      case 866: return "vunp.h.b1.g2";
+      case 867: return "vunp.h.b1.g3";
+      case 868: return "vunp.h.b1.g4";
+      case 869: return "vunp.h.b1.g5";
+      case 870: return "vunp.h.b1.g6";
+      case 871: return "vunp.h.b1.g7";
+      case 872: return "vunp.h.b1.g8";
+      case 873: return "vunp.h.b1.g9";
+      case 874: return "vunp.h.b1.g10";
+      case 875: return "vunp.h.b1.g11";
+      case 876: return "vunp.h.b1.g12";
+      case 877: return "vunp.h.b1.g13";
+      case 878: return "vunp.h.b1.g14";
+      case 879: return "vunp.h.b1.g15";
+      case 896: return "vdw.b4.k0.t0";
+      case 897: return "vdw.b4.k0.t1";
+      case 912: return "vdw.b2.k0.t0";
+      case 913: return "vdw.b2.k0.t1";
+      case 916: return "vdw.b2.k1.t0";
+      case 917: return "vdw.b2.k1.t1";
+      case 928: return "vdw.b1.k0.t0";
+      case 929: return "vdw.b1.k0.t1";
+      case 932: return "vdw.b1.k1.t0";
+      case 933: return "vdw.b1.k1.t1";
+      case 936: return "vdw.b1.k2.t0";
+      case 937: return "vdw.b1.k2.t1";
+      case 940: return "vdw.b1.k3.t0";
+      case 941: return "vdw.b1.k3.t1";
+      case 1024: return "lq";
+      case 1088: return "sq";
       default: return "illegal";
     }
 }

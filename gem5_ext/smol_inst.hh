@@ -30,7 +30,7 @@ class SmolStaticInstInfo
     explicit SmolStaticInstInfo(const SmolInst &fields) : smol(fields) {}
 };
 
-/** Any legal instruction: the arithmetic header tells them apart. */
+/** Any legal instruction on registers: the arithmetic header tells them apart. */
 template <class Isa>
 class SmolVectorInst : public Isa, public SmolStaticInstInfo
 {

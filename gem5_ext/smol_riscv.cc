@@ -6,7 +6,7 @@
 #include "arch/riscv/insts/static_inst.hh"
 #include "arch/riscv/regs/misc.hh"
 #include "arch/riscv/regs/vector.hh"
-#include "gem5_ext/smol_inst.hh"
+#include "gem5_ext/smol_riscv_memory.hh"
 #include "sim/sim_exit.hh"
 
 namespace gem5
@@ -102,8 +102,15 @@ SmolRiscvDecoder::decodeInst(RiscvISA::ExtMachInst mach_inst)
     SmolInst inst{};
     const bool legal = smol_decode_riscv(word, inst);
     if (!legal || !unit.supports(inst))
-        return new SmolIllegalInst<SmolRiscv>({mach_inst, vlen}, SmolUnit::whyIllegal(legal, inst));
-    return new SmolVectorInst<SmolRiscv>({mach_inst, vlen}, inst, unit.opClass(inst));
+        return new SmolIllegalInst<SmolRiscv>({mach_inst, vlen}, unit.whyIllegal(legal, inst));
+    switch (smol_kind(inst.fn)) {
+      case SmolKind::Lq:
+        return new SmolLoadInst<SmolRiscv>({mach_inst, vlen}, inst);
+      case SmolKind::Sq:
+        return new SmolStoreInst<SmolRiscv>({mach_inst, vlen}, inst);
+      default:
+        return new SmolVectorInst<SmolRiscv>({mach_inst, vlen}, inst, unit.opClass(inst));
+    }
 }
 
 } // namespace gem5

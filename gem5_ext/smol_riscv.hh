@@ -1,4 +1,4 @@
-/** RISC-V decoder with the SMOL instructions in opcode space custom-0. */
+/** RISC-V decoder with the SMOL instructions in the opcode spaces custom-0 and custom-1. */
 #ifndef GEM5_EXT_SMOL_RISCV_HH
 #define GEM5_EXT_SMOL_RISCV_HH
 

@@ -39,9 +39,11 @@ std::vector<std::unique_ptr<statistics::Vector>>
 vectorPerFunction(statistics::Group *group)
 {
     std::vector<std::unique_ptr<statistics::Vector>> vectors;
-    for (const SmolFunction &function : smol_functions)
+    for (unsigned kind = 0; kind < SMOL_REGISTER_KINDS; kind++) {
+        const SmolFunction &function = smol_functions[kind];
         vectors.push_back(std::make_unique<statistics::Vector>(
             group, function.symbol, statistics::units::Count::get(), function.counted));
+    }
     return vectors;
 }
 
@@ -145,6 +147,10 @@ SmolStats::count(const StaticInst &inst)
         return;
     const SmolInst &smol = info->smol;
     const unsigned kind = static_cast<unsigned>(smol_kind(smol.fn));
+    if (kind >= SMOL_REGISTER_KINDS) {
+        stats.accesses[kind - SMOL_REGISTER_KINDS]++;
+        return;
+    }
     stats.insts[kind]++;
     (*stats.byField[kind])[smol.field6]++;
     for (unsigned i = 0; i < PRECISIONS; i++)
@@ -153,7 +159,8 @@ SmolStats::count(const StaticInst &inst)
 
 SmolStats::Stats::Stats(statistics::Group *parent, BaseCPU &core, unsigned unit_count)
     : statistics::Group(parent),
-      ADD_STAT(insts, statistics::units::Count::get(), "SMOL instructions committed, by function"),
+      ADD_STAT(insts, statistics::units::Count::get(), "SMOL instructions on registers committed, by function"),
+      ADD_STAT(accesses, statistics::units::Count::get(), "SMOL loads and stores committed, by function"),
       byField(vectorPerFunction(this)),
       ADD_STAT(macs, statistics::units::Count::get(),
                "Multiply-accumulates of the committed SMOL instructions, by precision"),
@@ -161,14 +168,17 @@ SmolStats::Stats::Stats(statistics::Group *parent, BaseCPU &core, unsigned unit_
       ADD_STAT(slotShare, statistics::units::Ratio::get(),
                "Share of the SMOL units' issue slots that committed instructions filled: insts / (units x cycles)")
 {
-    insts.init(SMOL_KINDS).flags(statistics::total | statistics::nozero);
-    for (unsigned kind = 0; kind < SMOL_KINDS; kind++) {
+    accesses.init(SMOL_KINDS - SMOL_REGISTER_KINDS).flags(statistics::total | statistics::nozero);
+    for (unsigned kind = SMOL_REGISTER_KINDS; kind < SMOL_KINDS; kind++)
+        accesses.subname(kind - SMOL_REGISTER_KINDS, smol_functions[kind].symbol);
+    insts.init(SMOL_REGISTER_KINDS).flags(statistics::total | statistics::nozero);
+    for (unsigned kind = 0; kind < SMOL_REGISTER_KINDS; kind++) {
         const SmolFunction &function = smol_functions[kind];
         insts.subname(kind, function.symbol);
         byField[kind]->init(FIELDS).flags(statistics::total | statistics::nozero);
         for (std::uint8_t field6 = 0; field6 < FIELDS; field6++) {
             if (smol_legal(function.first, field6))
-                byField[kind]->subname(field6, selector({function.first, field6, 0, 0, 0}));
+                byField[kind]->subname(field6, selector({function.first, field6, 0, 0, 0, 0}));
         }
     }
     macs.init(PRECISIONS).flags(statistics::total | statistics::nozero);

@@ -90,6 +90,8 @@ class SmolStats : public ProbeListenerObject
 
         /** By function. */
         statistics::Vector insts;
+        /** Loads and stores, by function; the SMOL units' issue slots are not theirs. */
+        statistics::Vector accesses;
         /** By SmolKind: each function by what its field6 selects, under the function's name. */
         std::vector<std::unique_ptr<statistics::Vector>> byField;
         /** By precision; elements that fill up a register are among them. */

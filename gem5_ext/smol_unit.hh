@@ -1,11 +1,12 @@
 /**
- * What the simulated hardware offers of the SMOL instructions: the supported patterns and the operation class of every
- * function. Shared by the decoders of all ISAs.
+ * What the simulated hardware offers of the SMOL instructions: which of them, which values of the selectors that it may
+ * lack, and the operation class of every function. Shared by the decoders of all ISAs.
  */
 #ifndef GEM5_EXT_SMOL_UNIT_HH
 #define GEM5_EXT_SMOL_UNIT_HH
 
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <string>
 
@@ -20,39 +21,50 @@ namespace gem5
 class SmolUnit
 {
   public:
-    /** Params: of a decoder SimObject with `patterns` and a class parameter per function. */
+    /** Params: of a decoder SimObject with `functions`, a list per optional selector and a class per function. */
     template <typename Params>
     explicit SmolUnit(const Params &p)
         : classes(smol_classes(p))
     {
-        for (unsigned pattern : p.patterns) {
-            fatal_if(!smol_legal_pattern(pattern), "%s: there is no SMOL pattern %d", p.name, pattern);
-            patterns |= std::uint64_t(1) << pattern;
+        for (unsigned fn : p.functions) {
+            fatal_if(smol_kind(fn) == SmolKind::None, "%s: there is no SMOL function %d", p.name, fn);
+            functions.set(fn);
+        }
+        const auto lists = smol_chosen(p);
+        for (unsigned selector = 0; selector < SMOL_OPTIONAL; selector++) {
+            for (unsigned value : lists[selector]) {
+                fatal_if(!smol_legal_optional(selector, value), "%s: there is no SMOL %s %d", p.name,
+                         smol_optional[selector], value);
+                chosen[selector].set(value);
+            }
         }
     }
 
-    /** Patterns limit the instructions that have one; the others are always there. */
+    /** Of a legal word: whether this hardware has its instruction, and the value of its selector. */
     bool
     supports(const SmolInst &inst) const
     {
-        return !smol_function(inst.fn).hasPattern || (patterns >> inst.field6 & 1);
+        return hasFunction(inst) && hasValue(inst);
     }
 
     OpClass
     opClass(const SmolInst &inst) const
     {
-        const SmolKind kind = smol_kind(inst.fn);
-        panic_if(kind == SmolKind::None, "no operation class: there is no function %d", inst.fn);
-        return classes[static_cast<unsigned>(kind)];
+        const unsigned kind = static_cast<unsigned>(smol_kind(inst.fn));
+        panic_if(kind >= SMOL_REGISTER_KINDS, "no operation class: function %d is none on registers", inst.fn);
+        return classes[kind];
     }
 
     /** Why a word of our space is no instruction on this hardware; `legal`: what the decode header says of it. */
-    static std::string
-    whyIllegal(bool legal, const SmolInst &inst)
+    std::string
+    whyIllegal(bool legal, const SmolInst &inst) const
     {
         if (!legal)
             return "the word is no SMOL instruction";
-        return csprintf("%s needs pattern %d, which this hardware lacks", smol_mnemonic(inst), inst.field6);
+        if (!hasFunction(inst))
+            return csprintf("%s is an instruction that this hardware lacks", smol_mnemonic(inst));
+        return csprintf("%s needs %s %d, which this hardware lacks", smol_mnemonic(inst),
+                        smol_optional[smol_function(inst.fn).optional], inst.field6);
     }
 
     static std::string
@@ -69,9 +81,24 @@ class SmolUnit
     }
 
   private:
-    std::uint64_t patterns = 0;
-    /** By SmolKind. */
-    const std::array<OpClass, SMOL_KINDS> classes;
+    bool
+    hasFunction(const SmolInst &inst) const
+    {
+        return functions[inst.fn];
+    }
+
+    bool
+    hasValue(const SmolInst &inst) const
+    {
+        const int selector = smol_function(inst.fn).optional;
+        return selector < 0 || chosen[selector][inst.field6];
+    }
+
+    std::bitset<SMOL_FUNCTIONS> functions;
+    /** By optional selector. */
+    std::array<std::bitset<64>, SMOL_OPTIONAL> chosen;
+    /** By SmolKind, without loads and stores. */
+    const std::array<OpClass, SMOL_REGISTER_KINDS> classes;
 };
 
 } // namespace gem5

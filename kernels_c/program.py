@@ -21,6 +21,8 @@ from sysmol.pattern import REGISTER_BYTES
 
 NORMALISATIONS = ("layernorm", "rmsnorm")
 """Operations whose functions call those of smol_sequence.h."""
+NARROW_STYLES = ("run", "vmm", "vmmh")
+"""Styles that read narrow tensors."""
 
 
 @dataclass
@@ -74,13 +76,14 @@ def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[
 
 
 def kept_wide(net: Network, options: Options) -> set[str]:
-    """Tensors that cannot be stored narrow: ``options`` want them read in another style than ``run``, or operations
-    read whole vectors of them."""
-    if options.styles.get("smol", "run") != "run":
+    """Tensors that cannot be stored narrow: ``options`` want them read in a style that cannot, or operations read whole
+    vectors of them."""
+    if options.styles.get("smol", "run") not in NARROW_STYLES:
         return set(net.tensors)
     chosen = options.schedules
     vectors = {name for layer in net.layers if operation(layer).whole_vectors for name in layer.inputs}
-    return vectors | {x.input for x in convolutions(net) if x.name in chosen and chosen[x.name].style != "run"}
+    wide = {x.input for x in convolutions(net) if x.name in chosen and chosen[x.name].style not in NARROW_STYLES}
+    return vectors | wide
 
 
 def _check_options(net: Network, options: Options) -> None:
@@ -99,6 +102,7 @@ def _check_options(net: Network, options: Options) -> None:
 
 def region_of(net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> Region:
     """One layer's region, for estimates: generated, but not kept."""
+    target = target.on(options.has)
     em = Emitter(target.costs)
     made = kernel_of(net, layer, places, target, options)
     made.emit(em)
@@ -110,6 +114,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
     if target.width != 8 * REGISTER_BYTES:
         raise SysmolError(f"kernels work on registers of {8 * REGISTER_BYTES} bits; {target.name} has {target.width}")
     _check_options(net, options)
+    target = target.on(options.has)
     net, options = distinct(net, options)
     places = plan(net, kept_wide(net, options))
     kernels = kernels_of(net, places, target, options)
@@ -123,6 +128,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
         " * ty/tx = tile of output pixels with corner oy/ox, ky/kx = kernel taps, i = registers of input channels.",
         " * a<group>_<pixel> are accumulators: four output channels (lanes) of one pixel.",
         " */",
+        *(f"#define {name}" for name in target.defines),
         f'#include "{target.header}"',
         '#include "smol_net.h"',
         *(['#include "smol_sequence.h"'] if any(layer.op in NORMALISATIONS for layer in net.layers) else []),

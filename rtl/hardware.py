@@ -7,11 +7,14 @@ of a register's 8 chunks can have, not how many patterns there are.
 from dataclasses import dataclass
 
 from sysmol.errors import SysmolError
-from sysmol.isa import TABLE
+from sysmol.isa import TABLE, fingerprint
 from sysmol.pattern import check_id
 from sysmol.patterns.area_budget import precisions_of
 
-INSTRUCTIONS = tuple(row.name for row in TABLE)
+INSTRUCTIONS = tuple(row.name for row in TABLE if row.format == "registers")
+"""Those of the first page of words."""
+FINGERPRINT = fingerprint(["registers"])
+"""Of these instructions: tables of measurements and generated files carry it."""
 ARRAY_INSTRUCTIONS = ("vmac", "vdot")
 CUTS = ("decode", "chunk", "rows", "lane", "total", "product", "code")
 """Where there may be pipeline registers. ``decode``: after the decoder, which then belongs to the core's own decode

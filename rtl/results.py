@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sysmol import isa
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json
 from sysmol.hwcost import BEST_SETS, FORMAT, MAIN_SCRIPT, SETS, VERSION, find, key, read
 from sysmol.pattern import CHUNKS, pattern_id
 from sysmol.rtl import liberty, measure, power, synthesis
+from sysmol.rtl.hardware import FINGERPRINT
 from sysmol.rtl.measure import DEPTHS, Point
 
 COMPARED = ("P45", "P4", "P1")
@@ -69,7 +69,7 @@ def empty() -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
-        "instructions": isa.FINGERPRINT,
+        "instructions": FINGERPRINT,
         "tools": {"pyosys": synthesis.version()},
         "library": {"name": library.name, "sha256": library.sha256},
         "passes": synthesis.PASSES.strip().splitlines(),

@@ -17,7 +17,8 @@ class Rate(NamedTuple):
 
 @dataclass(frozen=True)
 class Style:
-    """One style. ``smol``: the SMOL instruction that it uses; its multiply-accumulates are the slots of a vector.
+    """One style. ``smol``: the SMOL instruction that it uses; its multiply-accumulates are the slots of a vector, or
+    ``times`` as many.
 
     ``rates``: by ISA, of the other instructions. ``several``: a multiply-accumulate takes several kinds of vector
     instructions, and the rate is that of all of them together. ``accumulators``: vector registers of a tile, where one
@@ -32,6 +33,7 @@ class Style:
     several: bool = False
     accumulators: int = 0
     group: int = 1
+    times: int = 1
 
     @property
     def rate(self) -> Rate | None:
@@ -40,6 +42,8 @@ class Style:
 
 
 _ALL = (
+    Style("vmmh", "two pixels x four channels, a quarter of a register each, 16-bit lanes", smol="vmm.h", times=2),
+    Style("vmm", "two pixels x two channels, half a register each", smol="vmm.w", times=2),
     Style("run", "vdot over runs of narrow pixels", smol="vdot"),
     Style("vdot", "all chunks into one lane", smol="vdot", group=4),
     Style("dot", "sdot by element", rates={"arm": Rate("SimdAlu", 16)}, group=4),

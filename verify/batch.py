@@ -34,7 +34,7 @@ def make_batch(isa: str, seed: int, machine: Machine, folder: Path, programs: in
     for index in range(programs):
         # A generator of its own for each program: program k is the same in batches of any length.
         rng = random.Random(f"{isa} {seed} {index}")
-        generator = Generator(rng, isa, machine.smol.patterns)
+        generator = Generator(rng, isa, machine.smol.capabilities)
         drawn.append(generator.program(NODES, PASSES))
         before.append(State.random(rng, isa, size))
     return interpret_and_assemble(isa, seed, drawn, before, folder / f"{isa}-{seed}")

@@ -1,4 +1,5 @@
-"""What must trap: every illegal word, patterns that the hardware lacks, and legal words while the vector unit is off.
+"""What must trap: every illegal word, instructions and patterns that the hardware lacks, and legal words while the
+vector unit is off.
 
 A bare-metal program runs each word once and records what the architecture says about it (:mod:`sysmol.verify.traps`).
 In every case the address is that of the word, and vd keeps its content.
@@ -14,7 +15,7 @@ from sysmol.files import make_folder
 from sysmol.kernels_c.image.runtimes import runtime_for
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import compile_c, find_compiler
-from sysmol.machine import pattern_set
+from sysmol.machine import load_machine, pattern_set
 from sysmol.verify.simulation import run_program_file
 from sysmol.verify.traps import TRAPS, draw
 
@@ -34,15 +35,15 @@ class Case:
     record: bytes
 
 
-def cases(isa: str, patterns: Sequence[int], rng: random.Random, operands: Sequence[bytes]) -> list[Case]:
+def cases(isa: str, has: table.Capabilities, rng: random.Random, operands: Sequence[bytes]) -> list[Case]:
     """All illegal words (one choice of registers) with the unit on, legal words of every function with it off and on,
-    in random order. ``operands``: contents of vd, vn, vm."""
+    in random order. ``has``: what the hardware executes; ``operands``: contents of vd, vn, vm."""
     found = []
     vd, traps = operands[0], TRAPS[isa]
     for fn, field6 in table.candidates():
         word = table.encode(isa, fn, field6, VD, VN, VM)
         name = f"function {fn}, field6 {field6}"
-        if table.supported(fn, field6, patterns):
+        if has.executes(fn, field6):
             result = table.execute(fn, field6, *operands)
             found.append(Case(word, name, draw(rng, traps.on), _record(NONE, NONE, NONE, traps.runs, result)))
             if field6 % 8 == 0:
@@ -54,7 +55,18 @@ def cases(isa: str, patterns: Sequence[int], rng: random.Random, operands: Seque
             found.append(_illegal(isa, word, name, vd))
         if field6 % 8 == 0:
             found += [_illegal(isa, word ^ 1 << bit, f"{name}, bit {bit}", vd) for bit in formless_bits(isa, word)]
+    found += [_illegal(isa, word, name, vd) for word, name in illegal_accesses(isa, has)]
     rng.shuffle(found)
+    return found
+
+
+def illegal_accesses(isa: str, has: table.Capabilities) -> list[tuple[int, str]]:
+    """Words of loads and stores that the hardware lacks, and words around all of them that none has, with names."""
+    found = []
+    for row in (access for access in table.ACCESSES if isa in table.ACCESS_FORMATS[access.format].on):
+        word = table.encode_access(isa, row.fn, VD, 10, 16)
+        found += [(word ^ 1 << bit, f"{row.name}, bit {bit}") for bit in formless_bits(isa, word)]
+        found += [] if has.has(row.name) else [(word, row.name)]
     return found
 
 
@@ -93,10 +105,12 @@ def source(isa: str, chosen: Sequence[Case], operands: Sequence[bytes]) -> str:
 def check_faults(
     isa: str, cpu: str, seed: int, machine: str, patterns: str, gem5: Path, folder: Path
 ) -> tuple[int, list[str]]:
-    """Run all cases on one core model with the pattern set ``patterns``; how many, and what differs, a line each."""
+    """Run all cases on one core model of a machine with the pattern set ``patterns``; how many, and a line for each
+    that differs."""
     rng = random.Random(f"{isa} {seed}")
     operands = [rng.randbytes(16) for _ in range(3)]
-    chosen = cases(isa, pattern_set(patterns), rng, operands)
+    has = load_machine(machine).with_patterns(pattern_set(patterns)).smol.capabilities
+    chosen = cases(isa, has, rng, operands)
     make_folder(folder)
     listing = folder / "faults.S"
     listing.write_text(source(isa, chosen, operands))

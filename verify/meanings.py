@@ -138,6 +138,15 @@ def store_vector(dynamic: int = 0) -> Meaning:
     return run
 
 
+def load_low(state: State, args: Sequence[int], _width: int) -> None:
+    """16 bytes; what lies above in a longer register becomes zero."""
+    state.vectors[args[0]] = bytes(state.memory[args[1] : args[1] + 16]) + bytes(state.size - 16)
+
+
+def store_low(state: State, args: Sequence[int], _width: int) -> None:
+    state.memory[args[1] : args[1] + 16] = state.vectors[args[0]][:16]
+
+
 def load_elements(state: State, args: Sequence[int], width: int) -> None:
     """RISC-V: vset to ``width`` and the full length, then a unit-stride load of that width."""
     set_type(state, (0,), width)

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sysmol import isa as table
 from sysmol.isas import ISAS
 from sysmol.verify import meanings
 from sysmol.verify.meanings import Meaning
@@ -27,7 +28,8 @@ WIDTHS = (8, 16, 32)
 class Operation:
     """One instruction (or the short sequence that forms an address). ``operands``: one letter each; texts are format
     strings over a, b, c, d (operands), T and E (AArch64's arrangement and element letter), W and V (32-bit names of the
-    last and the first scalar), w (width), SET (RISC-V's vset); ``None``: not on that ISA. Texts use the registers that
+    last and the first scalar), w (width), SET (RISC-V's vset), LQ, SQ, LQ_BELOW, SQ_BELOW (the words of loads and
+    stores); ``None``: not on that ISA. ``needs``: the instruction of the table that it is. Texts use the registers that
     :mod:`~sysmol.verify.assembly` keeps: the window's base x21 or s3, the scratch x12 or t4."""
 
     name: str
@@ -37,6 +39,7 @@ class Operation:
     riscv: str | None
     meaning: Meaning
     immediates: tuple[int, ...] = ()
+    needs: str = ""
 
     def on(self, isa: str) -> str | None:
         return self.arm if isa == "arm" else self.riscv
@@ -138,6 +141,12 @@ OPERATIONS: tuple[Operation, ...] = (
               "andi t4, {b}, 0x1f0\nadd t4, t4, s3\nvs1r.v v{a}, (t4)", meanings.store_vector(0x1F0)),
     Operation("vload odd", "memory", "vs", "and x12, {b}, #0x1fe\nldr q{a}, [x21, x12]",
               "andi t4, {b}, 0x1fe\nadd t4, t4, s3\nvl1re8.v v{a}, (t4)", meanings.load_vector(0x1FE)),
+    Operation("lq", "memory", "vo", None, "LQ", meanings.load_low, needs="lq"),
+    Operation("sq", "memory", "vo", None, "SQ", meanings.store_low, needs="sq"),
+    Operation("lq below", "memory", "vo", None, "li t4, 2048\nadd t4, t4, s3\nLQ_BELOW", meanings.load_low,
+              needs="lq"),
+    Operation("sq below", "memory", "vo", None, "li t4, 2048\nadd t4, t4, s3\nSQ_BELOW", meanings.store_low,
+              needs="sq"),
     Operation("vle", "memory", "vw", None, "SET\naddi t4, s3, {b}\nvle{w}.v v{a}, (t4)", meanings.load_elements),
     Operation("vse", "memory", "vw", None, "SET\naddi t4, s3, {b}\nvse{w}.v v{a}, (t4)", meanings.store_elements),
     Operation("vset", "vector", "k", None, "SET", meanings.set_type, (0, 0, 0, 1, 2)),
@@ -146,6 +155,8 @@ GROUPS = ("vector", "scalar", "memory")
 BY_GROUP = {
     (isa, group): [op for op in OPERATIONS if op.group == group and op.on(isa)] for isa in ISAS for group in GROUPS
 }
+WINDOW_BASE, SCRATCH = 19, 29
+"""RISC-V's numbers of s3 and t4."""
 
 
 @dataclass(frozen=True)
@@ -174,12 +185,25 @@ class Step:
             values |= {"W": f"w{scalars[-1]}", "V": f"w{scalars[0]}"} if scalars else {}
         less = self.args[0] if self.operation.name == "vset" else 0
         text = template.format(w=self.width, **values)
+        if self.operation.needs:
+            text = self._access(isa, text)
         return text.replace("SET", set_type_text(self.width, less, size))
 
+    def _access(self, isa: str, text: str) -> str:
+        """The words of loads and stores in a text: from the window's base upwards, or 2048 bytes above it downwards."""
+        fn = next(access.fn for access in table.ACCESSES if access.name == self.operation.needs)
+        below = table.encode_access(isa, fn, self.args[0], SCRATCH, self.args[1] - 2048)
+        plain = table.encode_access(isa, fn, self.args[0], WINDOW_BASE, self.args[1])
+        name = self.operation.needs.upper()
+        text = text.replace(f"{name}_BELOW", table.assembly(isa, below))
+        return text.replace(name, table.assembly(isa, plain))
 
-def random_step(rng: random.Random, isa: str, group: str, vector: Callable[[], int]) -> Step:
-    """A random operation of a group; ``vector()`` draws vector registers."""
-    operation = rng.choice(BY_GROUP[isa, group])
+
+def random_step(
+    rng: random.Random, isa: str, group: str, vector: Callable[[], int], has: table.Capabilities = table.EVERYTHING
+) -> Step:
+    """A random operation of a group; ``vector()`` draws vector registers; ``has``: what the hardware executes."""
+    operation = rng.choice([op for op in BY_GROUP[isa, group] if not op.needs or has.has(op.needs)])
     args = tuple(_operand(rng, kind, operation, vector) for kind in operation.operands)
     return Step(operation, args, rng.choice(WIDTHS))
 

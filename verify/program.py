@@ -120,16 +120,15 @@ def run_smol(word: Smol, state: State) -> None:
 
 
 class Generator:
-    """Draws programs for one ISA. ``patterns``: ids that the hardware supports."""
+    """Draws programs for one ISA. ``has``: what the hardware executes."""
 
-    def __init__(self, rng: random.Random, isa: str, patterns: Sequence[int]) -> None:
-        self.rng, self.isa = rng, isa
-        supported = set(patterns)
+    def __init__(self, rng: random.Random, isa: str, has: table.Capabilities) -> None:
+        self.rng, self.isa, self.has = rng, isa, has
         by_row: dict[str, list[tuple[int, int]]] = {}
         self.illegal: list[tuple[int, int]] = []
         for fn, field6 in table.candidates():
             row = table.find(fn)
-            if row is None or not table.supported(fn, field6, supported):
+            if row is None or not has.executes(fn, field6):
                 self.illegal.append((fn, field6))
             else:
                 by_row.setdefault(row.name, []).append((fn, field6))
@@ -173,7 +172,7 @@ class Generator:
                     nodes.extend(self.chain())
                 else:
                     group = "vector" if draw < 0.70 else "memory" if draw < 0.87 else "scalar"
-                    nodes.append(random_step(self.rng, self.isa, group, self.vector))
+                    nodes.append(random_step(self.rng, self.isa, group, self.vector, self.has))
         return tuple(nodes[:length])
 
     def guard(self) -> Guard:

@@ -12,6 +12,7 @@ from sysmol.isas import ISAS
 from sysmol.machine import Machine
 from sysmol.manifest import load_counted, load_manifest, network_of
 from sysmol.network import Network, load
+from sysmol.schedule import style_of
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ class Workload:
             raise SysmolError(
                 f"{self.manifest_path}: a tile computes {', '.join(on_tile)}; the core's instructions do not say what "
                 "that takes: simulate it"
+            )
+        used = {style.smol for region in self.manifest["regions"] if (style := style_of(region["schedule"]))} - {""}
+        if lacking := sorted(used - set(machine.smol.instructions)):
+            raise SysmolError(
+                f"{self.manifest_path} uses {', '.join(lacking)}, which the machine {machine.name} lacks: compile it "
+                "for that machine"
             )
         unsupported = sorted(set(self.manifest["patterns"]) - set(machine.smol.patterns))
         if unsupported:

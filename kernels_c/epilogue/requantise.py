@@ -293,7 +293,7 @@ class Epilogue:
             for text in [acc for block in accumulators for pixel in block for acc in pixel]:
                 if text.isidentifier():
                     em.line(f"v_settle({text});")
-        together = len(order) == 1 and self.packs[order[0]] and tile.count > 1 and self._side_by_side(tile)
+        together = len(order) == 1 and self.packs[order[0]] and tile.count > 1 and self.side_by_side(tile)
         if together:
             for k in blocks:
                 for p in range(len(tile.pixels)):
@@ -312,7 +312,7 @@ class Epilogue:
                     names = [lane_name(i, k, p, g) for g in range(len(accumulators[k][p]))]
                     self._put(packer, self.blocks[tile.first + k], names)
 
-    def _side_by_side(self, tile: Tile) -> bool:
+    def side_by_side(self, tile: Tile) -> bool:
         """Whether the tile's blocks follow each other in memory, in every tile that this code handles."""
         size = self.blocks[tile.first].bits // 8
         rows = [self._offsets(tile, k) for k in range(tile.count)]

@@ -191,6 +191,8 @@ static inline void smol_vqpk(void *vd, const void *vn, const void *vm, unsigned 
     memcpy(vd, result, sizeof result);
 }
 
+#include "smol_arith_second.h"
+
 #include "smol_dispatch.h"
 
 #endif

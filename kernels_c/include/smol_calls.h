@@ -35,4 +35,34 @@ static SMOL_OUT_OF_LINE void smol_call_vdot(void *d, const void *n, const void *
     smol_vdot(d, n, m, field6, index);
 }
 
+static SMOL_OUT_OF_LINE void smol_call_vmm_w(void *d, const void *n, const void *m, unsigned field6)
+{
+    smol_vmm_w(d, n, m, field6);
+}
+
+static SMOL_OUT_OF_LINE void smol_call_vmm_h(void *d, const void *n, const void *m, unsigned field6)
+{
+    smol_vmm_h(d, n, m, field6);
+}
+
+static SMOL_OUT_OF_LINE void smol_call_vqpk_h(void *d, const void *n, const void *m, unsigned field6)
+{
+    smol_vqpk_h(d, n, m, field6);
+}
+
+static SMOL_OUT_OF_LINE void smol_call_vqpk_s(void *d, const void *n, const void *m, unsigned field6)
+{
+    smol_vqpk_s(d, n, m, field6);
+}
+
+static SMOL_OUT_OF_LINE void smol_call_vunp_h(void *d, const void *n, const void *m, unsigned field6)
+{
+    smol_vunp_h(d, n, m, field6);
+}
+
+static SMOL_OUT_OF_LINE void smol_call_vdw(void *d, const void *n, const void *m, unsigned field6)
+{
+    smol_vdw(d, n, m, field6);
+}
+
 #endif

@@ -34,6 +34,36 @@ static inline int smol_execute(unsigned fn, unsigned field6, void *vd, const voi
             return 0;
         smol_vdot(vd, vn, vm, field6, fn - SMOL_FN_VDOT0);
         return 1;
+    case SMOL_FN_VMM_W:
+        if (!smol_is_piece(field6))
+            return 0;
+        smol_vmm_w(vd, vn, vm, field6);
+        return 1;
+    case SMOL_FN_VMM_H:
+        if (!smol_is_form(field6))
+            return 0;
+        smol_vmm_h(vd, vn, vm, field6);
+        return 1;
+    case SMOL_FN_VQPK_H:
+        if (!smol_is_pack16(field6))
+            return 0;
+        smol_vqpk_h(vd, vn, vm, field6);
+        return 1;
+    case SMOL_FN_VQPK_S:
+        if (!smol_is_pack32(field6))
+            return 0;
+        smol_vqpk_s(vd, vn, vm, field6);
+        return 1;
+    case SMOL_FN_VUNP_H:
+        if (!smol_is_group(field6))
+            return 0;
+        smol_vunp_h(vd, vn, vm, field6);
+        return 1;
+    case SMOL_FN_VDW:
+        if (!smol_is_taps(field6))
+            return 0;
+        smol_vdw(vd, vn, vm, field6);
+        return 1;
     default:
         return 0;
     }

@@ -2,7 +2,7 @@
 #ifndef SMOL_ISA_H
 #define SMOL_ISA_H
 
-#define SMOL_ISA_FINGERPRINT "847bee5d956db988"
+#define SMOL_ISA_FINGERPRINT "2ed9e862e19d1a42"
 #define SMOL_N_PATTERNS 45
 #define SMOL_CHUNKS 8
 #define SMOL_CHUNK_BITS 16
@@ -71,9 +71,17 @@ enum smol_fn {
     SMOL_FN_VDOT1 = 5,
     SMOL_FN_VDOT2 = 6,
     SMOL_FN_VDOT3 = 7,
+    SMOL_FN_VMM_W = 8,
+    SMOL_FN_VMM_H = 9,
+    SMOL_FN_VQPK_H = 11,
+    SMOL_FN_VQPK_S = 12,
+    SMOL_FN_VUNP_H = 13,
+    SMOL_FN_VDW = 14,
+    SMOL_FN_LQ = 16,
+    SMOL_FN_SQ = 17,
 };
 
-/* Every legal instruction: X(function, field6, name). */
+/* Every legal instruction on registers: X(function, field6, name). */
 #define SMOL_FOR_EACH_WORD(X) \
     X(0, 0, "vmac.P0") \
     X(0, 1, "vmac.P1") \
@@ -396,6 +404,231 @@ enum smol_fn {
     X(7, 42, "vdot.P42.3") \
     X(7, 43, "vdot.P43.3") \
     X(7, 44, "vdot.P44.3")
+#define SMOL_FOR_EACH_WORD_SECOND(X) \
+    X(8, 0, "vmm.w.(4,0,0)") \
+    X(8, 1, "vmm.w.(3,1,0)") \
+    X(8, 2, "vmm.w.(3,0,1)") \
+    X(8, 3, "vmm.w.(2,2,0)") \
+    X(8, 4, "vmm.w.(2,1,1)") \
+    X(8, 5, "vmm.w.(2,0,2)") \
+    X(8, 6, "vmm.w.(1,3,0)") \
+    X(8, 7, "vmm.w.(1,2,1)") \
+    X(8, 8, "vmm.w.(1,1,2)") \
+    X(8, 9, "vmm.w.(1,0,3)") \
+    X(8, 10, "vmm.w.(0,4,0)") \
+    X(8, 11, "vmm.w.(0,3,1)") \
+    X(8, 12, "vmm.w.(0,2,2)") \
+    X(8, 13, "vmm.w.(0,1,3)") \
+    X(8, 14, "vmm.w.(0,0,4)") \
+    X(8, 15, "vmm.w.(3,0,0)") \
+    X(8, 16, "vmm.w.(2,1,0)") \
+    X(8, 17, "vmm.w.(2,0,1)") \
+    X(8, 18, "vmm.w.(1,2,0)") \
+    X(8, 19, "vmm.w.(1,1,1)") \
+    X(8, 20, "vmm.w.(1,0,2)") \
+    X(8, 21, "vmm.w.(0,3,0)") \
+    X(8, 22, "vmm.w.(0,2,1)") \
+    X(8, 23, "vmm.w.(0,1,2)") \
+    X(8, 24, "vmm.w.(0,0,3)") \
+    X(8, 25, "vmm.w.(2,0,0)") \
+    X(8, 26, "vmm.w.(1,1,0)") \
+    X(8, 27, "vmm.w.(1,0,1)") \
+    X(8, 28, "vmm.w.(0,2,0)") \
+    X(8, 29, "vmm.w.(0,1,1)") \
+    X(8, 30, "vmm.w.(0,0,2)") \
+    X(8, 31, "vmm.w.(1,0,0)") \
+    X(8, 32, "vmm.w.(0,1,0)") \
+    X(8, 33, "vmm.w.(0,0,1)") \
+    X(8, 34, "vmm.w.(4,0,0).x16") \
+    X(8, 35, "vmm.w.(3,0,0).x16") \
+    X(8, 36, "vmm.w.(2,0,0).x16") \
+    X(8, 37, "vmm.w.(1,0,0).x16") \
+    X(9, 0, "vmm.h.(2,0,0).u4.h0") \
+    X(9, 1, "vmm.h.(1,1,0).u4.h0") \
+    X(9, 2, "vmm.h.(1,0,1).u4.h0") \
+    X(9, 3, "vmm.h.(0,2,0).u4.h0") \
+    X(9, 4, "vmm.h.(0,2,0).u2.h0") \
+    X(9, 5, "vmm.h.(0,1,1).u4.h0") \
+    X(9, 6, "vmm.h.(0,1,1).u2.h0") \
+    X(9, 7, "vmm.h.(0,0,2).u4.h0") \
+    X(9, 8, "vmm.h.(0,0,2).u2.h0") \
+    X(9, 9, "vmm.h.(0,0,2).u1.h0") \
+    X(9, 10, "vmm.h.(1,0,0).u4.h0") \
+    X(9, 11, "vmm.h.(0,1,0).u4.h0") \
+    X(9, 12, "vmm.h.(0,1,0).u2.h0") \
+    X(9, 13, "vmm.h.(0,0,1).u4.h0") \
+    X(9, 14, "vmm.h.(0,0,1).u2.h0") \
+    X(9, 15, "vmm.h.(0,0,1).u1.h0") \
+    X(9, 16, "vmm.h.(2,0,0).u4.h1") \
+    X(9, 17, "vmm.h.(1,1,0).u4.h1") \
+    X(9, 18, "vmm.h.(1,0,1).u4.h1") \
+    X(9, 19, "vmm.h.(0,2,0).u4.h1") \
+    X(9, 20, "vmm.h.(0,2,0).u2.h1") \
+    X(9, 21, "vmm.h.(0,1,1).u4.h1") \
+    X(9, 22, "vmm.h.(0,1,1).u2.h1") \
+    X(9, 23, "vmm.h.(0,0,2).u4.h1") \
+    X(9, 24, "vmm.h.(0,0,2).u2.h1") \
+    X(9, 25, "vmm.h.(0,0,2).u1.h1") \
+    X(9, 26, "vmm.h.(1,0,0).u4.h1") \
+    X(9, 27, "vmm.h.(0,1,0).u4.h1") \
+    X(9, 28, "vmm.h.(0,1,0).u2.h1") \
+    X(9, 29, "vmm.h.(0,0,1).u4.h1") \
+    X(9, 30, "vmm.h.(0,0,1).u2.h1") \
+    X(9, 31, "vmm.h.(0,0,1).u1.h1") \
+    X(11, 0, "vqpk.h.b4x16.s0") \
+    X(11, 1, "vqpk.h.b4x16.s2") \
+    X(11, 2, "vqpk.h.b4x16.s4") \
+    X(11, 3, "vqpk.h.b4x16.s6") \
+    X(11, 4, "vqpk.h.b4x16.s8") \
+    X(11, 5, "vqpk.h.b4x16.s10") \
+    X(11, 6, "vqpk.h.b4x16.s12") \
+    X(11, 7, "vqpk.h.b4x16.s14") \
+    X(11, 8, "vqpk.h.b4x16.joint.s0") \
+    X(11, 9, "vqpk.h.b4x16.joint.s2") \
+    X(11, 10, "vqpk.h.b4x16.joint.s4") \
+    X(11, 11, "vqpk.h.b4x16.joint.s6") \
+    X(11, 12, "vqpk.h.b4x16.joint.s8") \
+    X(11, 13, "vqpk.h.b4x16.joint.s10") \
+    X(11, 14, "vqpk.h.b4x16.joint.s12") \
+    X(11, 15, "vqpk.h.b4x16.joint.s14") \
+    X(11, 16, "vqpk.h.b2x16.s0") \
+    X(11, 17, "vqpk.h.b2x16.s2") \
+    X(11, 18, "vqpk.h.b2x16.s4") \
+    X(11, 19, "vqpk.h.b2x16.s6") \
+    X(11, 20, "vqpk.h.b2x16.s8") \
+    X(11, 21, "vqpk.h.b2x16.s10") \
+    X(11, 22, "vqpk.h.b2x16.s12") \
+    X(11, 23, "vqpk.h.b2x16.s14") \
+    X(11, 24, "vqpk.h.b2x16.joint.s0") \
+    X(11, 25, "vqpk.h.b2x16.joint.s2") \
+    X(11, 26, "vqpk.h.b2x16.joint.s4") \
+    X(11, 27, "vqpk.h.b2x16.joint.s6") \
+    X(11, 28, "vqpk.h.b2x16.joint.s8") \
+    X(11, 29, "vqpk.h.b2x16.joint.s10") \
+    X(11, 30, "vqpk.h.b2x16.joint.s12") \
+    X(11, 31, "vqpk.h.b2x16.joint.s14") \
+    X(11, 32, "vqpk.h.b1x16.s0") \
+    X(11, 33, "vqpk.h.b1x16.s2") \
+    X(11, 34, "vqpk.h.b1x16.s4") \
+    X(11, 35, "vqpk.h.b1x16.s6") \
+    X(11, 36, "vqpk.h.b1x16.s8") \
+    X(11, 37, "vqpk.h.b1x16.s10") \
+    X(11, 38, "vqpk.h.b1x16.s12") \
+    X(11, 39, "vqpk.h.b1x16.s14") \
+    X(11, 40, "vqpk.h.b1x16.joint.s0") \
+    X(11, 41, "vqpk.h.b1x16.joint.s2") \
+    X(11, 42, "vqpk.h.b1x16.joint.s4") \
+    X(11, 43, "vqpk.h.b1x16.joint.s6") \
+    X(11, 44, "vqpk.h.b1x16.joint.s8") \
+    X(11, 45, "vqpk.h.b1x16.joint.s10") \
+    X(11, 46, "vqpk.h.b1x16.joint.s12") \
+    X(11, 47, "vqpk.h.b1x16.joint.s14") \
+    X(11, 48, "vqpk.h.b8x16.s0") \
+    X(11, 49, "vqpk.h.b8x16.s2") \
+    X(11, 50, "vqpk.h.b8x16.s4") \
+    X(11, 51, "vqpk.h.b8x16.s6") \
+    X(11, 52, "vqpk.h.b8x16.s8") \
+    X(11, 53, "vqpk.h.b8x16.s10") \
+    X(11, 54, "vqpk.h.b8x16.s12") \
+    X(11, 55, "vqpk.h.b8x16.s14") \
+    X(11, 56, "vqpk.h.b4x8.s0") \
+    X(11, 57, "vqpk.h.b4x8.s2") \
+    X(11, 58, "vqpk.h.b4x8.s4") \
+    X(11, 59, "vqpk.h.b4x8.s6") \
+    X(11, 60, "vqpk.h.b4x8.s8") \
+    X(11, 61, "vqpk.h.b4x8.s10") \
+    X(11, 62, "vqpk.h.b4x8.s12") \
+    X(11, 63, "vqpk.h.b4x8.s14") \
+    X(12, 0, "vqpk.s.b4x8.s0") \
+    X(12, 1, "vqpk.s.b4x8.s2") \
+    X(12, 2, "vqpk.s.b4x8.s4") \
+    X(12, 3, "vqpk.s.b4x8.s6") \
+    X(12, 4, "vqpk.s.b4x8.s8") \
+    X(12, 5, "vqpk.s.b4x8.s10") \
+    X(12, 6, "vqpk.s.b4x8.s12") \
+    X(12, 7, "vqpk.s.b4x8.s14") \
+    X(12, 8, "vqpk.s.b4x8.s16") \
+    X(12, 9, "vqpk.s.b4x8.s18") \
+    X(12, 10, "vqpk.s.b4x8.s20") \
+    X(12, 11, "vqpk.s.b4x8.s22") \
+    X(12, 12, "vqpk.s.b4x8.s24") \
+    X(12, 13, "vqpk.s.b4x8.s26") \
+    X(12, 14, "vqpk.s.b4x8.s28") \
+    X(12, 15, "vqpk.s.b4x8.s30") \
+    X(12, 16, "vqpk.s.b2x8.s0") \
+    X(12, 17, "vqpk.s.b2x8.s2") \
+    X(12, 18, "vqpk.s.b2x8.s4") \
+    X(12, 19, "vqpk.s.b2x8.s6") \
+    X(12, 20, "vqpk.s.b2x8.s8") \
+    X(12, 21, "vqpk.s.b2x8.s10") \
+    X(12, 22, "vqpk.s.b2x8.s12") \
+    X(12, 23, "vqpk.s.b2x8.s14") \
+    X(12, 24, "vqpk.s.b2x8.s16") \
+    X(12, 25, "vqpk.s.b2x8.s18") \
+    X(12, 26, "vqpk.s.b2x8.s20") \
+    X(12, 27, "vqpk.s.b2x8.s22") \
+    X(12, 28, "vqpk.s.b2x8.s24") \
+    X(12, 29, "vqpk.s.b2x8.s26") \
+    X(12, 30, "vqpk.s.b2x8.s28") \
+    X(12, 31, "vqpk.s.b2x8.s30") \
+    X(12, 32, "vqpk.s.b1x8.s0") \
+    X(12, 33, "vqpk.s.b1x8.s2") \
+    X(12, 34, "vqpk.s.b1x8.s4") \
+    X(12, 35, "vqpk.s.b1x8.s6") \
+    X(12, 36, "vqpk.s.b1x8.s8") \
+    X(12, 37, "vqpk.s.b1x8.s10") \
+    X(12, 38, "vqpk.s.b1x8.s12") \
+    X(12, 39, "vqpk.s.b1x8.s14") \
+    X(12, 40, "vqpk.s.b1x8.s16") \
+    X(12, 41, "vqpk.s.b1x8.s18") \
+    X(12, 42, "vqpk.s.b1x8.s20") \
+    X(12, 43, "vqpk.s.b1x8.s22") \
+    X(12, 44, "vqpk.s.b1x8.s24") \
+    X(12, 45, "vqpk.s.b1x8.s26") \
+    X(12, 46, "vqpk.s.b1x8.s28") \
+    X(12, 47, "vqpk.s.b1x8.s30") \
+    X(13, 0, "vunp.h.b4.g0") \
+    X(13, 1, "vunp.h.b4.g1") \
+    X(13, 2, "vunp.h.b4.g2") \
+    X(13, 3, "vunp.h.b4.g3") \
+    X(13, 16, "vunp.h.b2.g0") \
+    X(13, 17, "vunp.h.b2.g1") \
+    X(13, 18, "vunp.h.b2.g2") \
+    X(13, 19, "vunp.h.b2.g3") \
+    X(13, 20, "vunp.h.b2.g4") \
+    X(13, 21, "vunp.h.b2.g5") \
+    X(13, 22, "vunp.h.b2.g6") \
+    X(13, 23, "vunp.h.b2.g7") \
+    X(13, 32, "vunp.h.b1.g0") \
+    X(13, 33, "vunp.h.b1.g1") \
+    X(13, 34, "vunp.h.b1.g2") \
+    X(13, 35, "vunp.h.b1.g3") \
+    X(13, 36, "vunp.h.b1.g4") \
+    X(13, 37, "vunp.h.b1.g5") \
+    X(13, 38, "vunp.h.b1.g6") \
+    X(13, 39, "vunp.h.b1.g7") \
+    X(13, 40, "vunp.h.b1.g8") \
+    X(13, 41, "vunp.h.b1.g9") \
+    X(13, 42, "vunp.h.b1.g10") \
+    X(13, 43, "vunp.h.b1.g11") \
+    X(13, 44, "vunp.h.b1.g12") \
+    X(13, 45, "vunp.h.b1.g13") \
+    X(13, 46, "vunp.h.b1.g14") \
+    X(13, 47, "vunp.h.b1.g15") \
+    X(14, 0, "vdw.b4.k0.t0") \
+    X(14, 1, "vdw.b4.k0.t1") \
+    X(14, 16, "vdw.b2.k0.t0") \
+    X(14, 17, "vdw.b2.k0.t1") \
+    X(14, 20, "vdw.b2.k1.t0") \
+    X(14, 21, "vdw.b2.k1.t1") \
+    X(14, 32, "vdw.b1.k0.t0") \
+    X(14, 33, "vdw.b1.k0.t1") \
+    X(14, 36, "vdw.b1.k1.t0") \
+    X(14, 37, "vdw.b1.k1.t1") \
+    X(14, 40, "vdw.b1.k2.t0") \
+    X(14, 41, "vdw.b1.k2.t1") \
+    X(14, 44, "vdw.b1.k3.t0") \
+    X(14, 45, "vdw.b1.k3.t1")
 
 /*
  * The words as inline assembly: operands are named d, n, m and are vector registers ("w" on AArch64, "vr" on RISC-V).
@@ -412,9 +645,29 @@ enum smol_fn {
 #if defined(__aarch64__)
 #define SMOL_ASM_WORD(fn, field6) \
     ".inst ((" SMOL_TEXT(fn) ")<<29)|0x2000000|(.Lsmol_%[m]<<16)|((" SMOL_TEXT(field6) ")<<10)|(.Lsmol_%[n]<<5)|(.Lsmol_%[d]<<0)\n\t"
+#define SMOL_ASM_WORD_SECOND(fn, field6) \
+    ".inst (((" SMOL_TEXT(fn) ")-8)<<29)|0x2000000|0x200000|(.Lsmol_%[m]<<16)|((" SMOL_TEXT(field6) ")<<10)|(.Lsmol_%[n]<<5)|(.Lsmol_%[d]<<0)\n\t"
 #elif defined(__riscv)
 #define SMOL_ASM_WORD(fn, field6) \
     ".4byte ((" SMOL_TEXT(field6) ")<<25)|(.Lsmol_%[m]<<20)|(.Lsmol_%[n]<<15)|((" SMOL_TEXT(fn) ")<<12)|(.Lsmol_%[d]<<7)|0xb\n\t"
+#define SMOL_ASM_WORD_SECOND(fn, field6) \
+    ".4byte 0x80000000|((" SMOL_TEXT(field6) ")<<25)|(.Lsmol_%[m]<<20)|(.Lsmol_%[n]<<15)|(((" SMOL_TEXT(fn) ")-8)<<12)|(.Lsmol_%[d]<<7)|0xb\n\t"
+/*
+ * Loads and stores: the register is d of a load and m of a store, `at` an operand in memory ("m"), whose scalar
+ * register and offset the compiler chooses. __asm__(SMOL_ASM_ACCESSES) stands at file scope, as the symbols do.
+ *   __asm__(SMOL_ASM_LQ : [d] "=vr"(x) : [at] "m"(*(const smol_register_bytes *)p));   lq
+ */
+#define SMOL_ASM_ACCESSES \
+    ".irp smol_n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n" \
+    ".macro smol_lq_v\\smol_n smol_at\n" \
+    ".insn i 0x2b, 0, x\\smol_n, \\smol_at\n" \
+    ".endm\n" \
+    ".macro smol_sq_v\\smol_n smol_at\n" \
+    ".insn s 0x2b, 1, x\\smol_n, \\smol_at\n" \
+    ".endm\n" \
+    ".endr\n"
+#define SMOL_ASM_LQ "smol_lq_%[d] %[at]\n\t"
+#define SMOL_ASM_SQ "smol_sq_%[m] %[at]\n\t"
 #endif
 
 #endif /* SMOL_ISA_H */

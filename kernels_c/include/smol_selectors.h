@@ -22,7 +22,105 @@ static inline int smol_is_pack(unsigned field6)
     return field6 < 64 && (UINT64_C(0xffffffffffffffff) >> field6 & 1);
 }
 
+/* Whether a value of field6 is a piece pattern. */
+static inline int smol_is_piece(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0x0000003fffffffff) >> field6 & 1);
+}
+
+/* Whether a value of field6 is a form selector. */
+static inline int smol_is_form(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0x00000000ffffffff) >> field6 & 1);
+}
+
+/* Whether a value of field6 is a pack selector of 16-bit lanes. */
+static inline int smol_is_pack16(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0xffffffffffffffff) >> field6 & 1);
+}
+
+/* Whether a value of field6 is a pack selector of 32-bit lanes. */
+static inline int smol_is_pack32(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0x0000ffffffffffff) >> field6 & 1);
+}
+
+/* Whether a value of field6 is a group of codes. */
+static inline int smol_is_group(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0x0000ffff00ff000f) >> field6 & 1);
+}
+
+/* Whether a value of field6 is a tap selector. */
+static inline int smol_is_taps(unsigned field6)
+{
+    return field6 < 64 && (UINT64_C(0x0000333300330003) >> field6 & 1);
+}
+
 /* Bits and number of the codes of every form of vqpk; bits [5:4] of its selector are the form. */
 static const unsigned char smol_pack_forms[4][2] = {{4, 8}, {2, 8}, {1, 8}, {4, 4}};
+
+/* Chunks of 4, 2 and 1 bits of every piece pattern of vmm.w, and the shift of its products beside their alignment. */
+static const unsigned char smol_pieces[38][4] = {
+    {4, 0, 0, 0}, /* 0 */
+    {3, 1, 0, 0}, /* 1 */
+    {3, 0, 1, 0}, /* 2 */
+    {2, 2, 0, 0}, /* 3 */
+    {2, 1, 1, 0}, /* 4 */
+    {2, 0, 2, 0}, /* 5 */
+    {1, 3, 0, 0}, /* 6 */
+    {1, 2, 1, 0}, /* 7 */
+    {1, 1, 2, 0}, /* 8 */
+    {1, 0, 3, 0}, /* 9 */
+    {0, 4, 0, 0}, /* 10 */
+    {0, 3, 1, 0}, /* 11 */
+    {0, 2, 2, 0}, /* 12 */
+    {0, 1, 3, 0}, /* 13 */
+    {0, 0, 4, 0}, /* 14 */
+    {3, 0, 0, 0}, /* 15 */
+    {2, 1, 0, 0}, /* 16 */
+    {2, 0, 1, 0}, /* 17 */
+    {1, 2, 0, 0}, /* 18 */
+    {1, 1, 1, 0}, /* 19 */
+    {1, 0, 2, 0}, /* 20 */
+    {0, 3, 0, 0}, /* 21 */
+    {0, 2, 1, 0}, /* 22 */
+    {0, 1, 2, 0}, /* 23 */
+    {0, 0, 3, 0}, /* 24 */
+    {2, 0, 0, 0}, /* 25 */
+    {1, 1, 0, 0}, /* 26 */
+    {1, 0, 1, 0}, /* 27 */
+    {0, 2, 0, 0}, /* 28 */
+    {0, 1, 1, 0}, /* 29 */
+    {0, 0, 2, 0}, /* 30 */
+    {1, 0, 0, 0}, /* 31 */
+    {0, 1, 0, 0}, /* 32 */
+    {0, 0, 1, 0}, /* 33 */
+    {4, 0, 0, 4}, /* 34 */
+    {3, 0, 0, 4}, /* 35 */
+    {2, 0, 0, 4}, /* 36 */
+    {1, 0, 0, 4}, /* 37 */
+};
+
+/* Chunks of 4, 2 and 1 bits of every form of vmm.h, and the alignment of its sums' unit; bits [3:0] of its selector. */
+static const unsigned char smol_forms[16][4] = {
+    {2, 0, 0, 0}, /* 0 */
+    {1, 1, 0, 0}, /* 1 */
+    {1, 0, 1, 0}, /* 2 */
+    {0, 2, 0, 0}, /* 3 */
+    {0, 2, 0, 4}, /* 4 */
+    {0, 1, 1, 0}, /* 5 */
+    {0, 1, 1, 4}, /* 6 */
+    {0, 0, 2, 0}, /* 7 */
+    {0, 0, 2, 4}, /* 8 */
+    {0, 0, 2, 6}, /* 9 */
+    {1, 0, 0, 0}, /* 10 */
+    {0, 1, 0, 0}, /* 11 */
+    {0, 1, 0, 4}, /* 12 */
+    {0, 0, 1, 0}, /* 13 */
+    {0, 0, 1, 4}, /* 14 */
+    {0, 0, 1, 6}, /* 15 */
+};
 
 #endif

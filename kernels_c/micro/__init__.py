@@ -5,9 +5,11 @@ it can be used; where several classes share a style (``fma`` on both ISAs), the 
 """
 
 from sysmol.errors import SysmolError
+from sysmol.isa import BY_NAME, EVERYTHING, Capabilities, mnemonic
 from sysmol.kernels_c.micro.base import MicroKernel
 from sysmol.kernels_c.micro.binary import ScalarCount, VectorCount
 from sysmol.kernels_c.micro.lane import LaneDot, LaneFloat
+from sysmol.kernels_c.micro.matrix import SmolMatrix, SmolMatrixHalf
 from sysmol.kernels_c.micro.mmla import MatrixDot
 from sysmol.kernels_c.micro.per_output import SdotTile, SmolMac
 from sysmol.kernels_c.micro.rvv import RvvFloat, RvvInt8
@@ -20,6 +22,8 @@ from sysmol.network import Layer
 from sysmol.styles import STYLES as styles_table
 
 _CLASSES: tuple[type[MicroKernel], ...] = (
+    SmolMatrixHalf,
+    SmolMatrix,
     SmolRun,
     SmolDot,
     LaneDot,
@@ -38,9 +42,22 @@ STYLES = {name: tuple(kind for kind in _CLASSES if kind.style == name) for name 
 """Classes by style; the order of the styles is the order of preference for a layer that names none."""
 
 
-def styles(layer: Layer, source: Place, target: Target) -> list[str]:
-    """The styles that can compute a convolution of ``source``, best first."""
-    return [name for name, kinds in STYLES.items() if any(kind.serves(layer, source, target) for kind in kinds)]
+def missing(kind: type[MicroKernel], layer: Layer, source: Place, has: Capabilities) -> str:
+    """A SMOL instruction that a class needs for a layer and the hardware lacks; empty where it has all."""
+    for name, field6 in kind.words(layer, source):
+        fn = BY_NAME[name].fns[0]
+        if not has.executes(fn, field6):
+            return mnemonic(fn, field6) if has.has(name) else name
+    return ""
+
+
+def styles(layer: Layer, source: Place, target: Target, has: Capabilities = EVERYTHING) -> list[str]:
+    """The styles that can compute a convolution of ``source`` on hardware with these instructions, best first."""
+    return [
+        name
+        for name, kinds in STYLES.items()
+        if any(kind.serves(layer, source, target) and not missing(kind, layer, source, has) for kind in kinds)
+    ]
 
 
 def micro_class(style: str, layer: Layer, source: Place, target: Target) -> type[MicroKernel]:
@@ -55,4 +72,15 @@ def micro_class(style: str, layer: Layer, source: Place, target: Target) -> type
     )
 
 
-__all__ = ["STYLES", "LaneDot", "MicroKernel", "RvvFloat", "RvvInt8", "SmolDot", "SmolRun", "micro_class", "styles"]
+__all__ = [
+    "STYLES",
+    "LaneDot",
+    "MicroKernel",
+    "RvvFloat",
+    "RvvInt8",
+    "SmolDot",
+    "SmolMatrix",
+    "SmolRun",
+    "micro_class",
+    "styles",
+]

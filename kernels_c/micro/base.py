@@ -17,6 +17,7 @@ from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Place
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
 from sysmol.schedule import REGISTERS, Schedule
+from sysmol.styles import STYLES
 
 CACHE_LINE = 64
 
@@ -48,6 +49,17 @@ class MicroKernel(ABC):
     @abstractmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
         """Whether this class can compute ``layer`` from ``source`` on ``target``."""
+
+    @classmethod
+    def words(cls, layer: Layer, source: Place) -> list[tuple[str, int]]:
+        """SMOL instructions with their field6 that the hardware must have; those of patterns are the network's."""
+        name = STYLES[cls.style].smol
+        return [(name, number) for number in source.tensor.patterns] if name else []
+
+    @classmethod
+    def unit_shift(cls, source: Place) -> int:
+        """How far the sums are to be shifted left to have the file's unit."""
+        return 0
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]

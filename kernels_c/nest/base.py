@@ -11,11 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
+from sysmol.kernels_c.epilogue.pairs import PairEpilogue
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
-from sysmol.kernels_c.micro import MicroKernel, micro_class, styles
+from sysmol.kernels_c.micro import STYLES, MicroKernel, micro_class, missing, styles
 from sysmol.kernels_c.nest.kernel import Kernel, parameters
-from sysmol.kernels_c.plan.constants import activation_limits, array_text, held_registers, identifier
+from sysmol.kernels_c.plan.constants import Held, activation_limits, array_text, held_registers, identifier
 from sysmol.kernels_c.plan.layout import Block, Place, segments
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.targets import Target
@@ -49,22 +51,45 @@ class LoopNest(Kernel):
         self.blocks = (smol or outputs)[0].blocks
         packed = self.source.tensor.format == "smol"
         held = held_registers(net, layer, self.source.pixel_bytes) if packed else None
+        if held is not None and (shift := self._unit_shift()):
+            held = Held(held.factor << shift, held.excess)
         self.epilogue = Epilogue(net, layer, places, self.blocks, pack=options.pack, held=held)
         self.height, self.width = outputs[0].tensor.height, outputs[0].tensor.width
         self.schedule: Schedule = options.schedules.get(layer.name) or self.plan()
 
     def style(self) -> str:
         """Multiply-accumulate of this layer: of its schedule, of its input's format, or the target's first."""
-        chosen = self.options.schedules.get(self.layer.name)
-        if chosen:
-            return chosen.style
-        form = self.source.tensor.format
-        return self.options.styles.get(form) or styles(self.layer, self.source, self.target)[0]
+        chosen, form = self.options.schedules.get(self.layer.name), self.source.tensor.format
+        wanted = chosen.style if chosen else self.options.styles.get(form, "")
+        if wanted:
+            self._check_style(wanted)
+            return wanted
+        known = styles(self.layer, self.source, self.target, self.options.has)
+        if not known:
+            raise SysmolError(f"layer {self.layer.name}: the hardware has no instruction that serves a {form} input")
+        return known[0]
+
+    def _check_style(self, style: str) -> None:
+        """:class:`SysmolError` where the style needs an instruction that the hardware lacks."""
+        kinds = [kind for kind in STYLES.get(style, ()) if kind.serves(self.layer, self.source, self.target)]
+        lacking = [missing(kind, self.layer, self.source, self.options.has) for kind in kinds]
+        if kinds and all(lacking):
+            raise SysmolError(f"layer {self.layer.name}: style {style} needs {lacking[0]}, which the hardware lacks")
+
+    def _unit_shift(self) -> int:
+        """How far the kernel's sums are from the file's unit."""
+        kinds = [kind for kind in STYLES.get(self.style(), ()) if kind.serves(self.layer, self.source, self.target)]
+        return kinds[0].unit_shift(self.source) if kinds else 0
 
     def micro(self, blocks: Sequence[Block]) -> MicroKernel:
         """Micro-kernel for a tile of ``blocks``."""
         kind = micro_class(self.style(), self.layer, self.source, self.target)
         return kind(self.layer, self.source, blocks, self.schedule, self.limits)
+
+    @property
+    def finish(self) -> Epilogue | PairEpilogue:
+        """What makes outputs of a tile's sums."""
+        return self.epilogue
 
     @abstractmethod
     def plan(self) -> Schedule:
@@ -101,7 +126,7 @@ class LoopNest(Kernel):
         block = min(self.schedule.block or self.tile_rows, self.tile_rows)
         with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
             em.line("v_begin();")
-            self.epilogue.begin(em)
+            self.finish.begin(em)
             with em.loop("block", -(-self.tile_rows // block)):
                 if block < self.tile_rows:
                     tile_origin(em, "top", "block", block, self.tile_rows)
@@ -131,7 +156,7 @@ class LoopNest(Kernel):
         weights = array_text(
             f"{self.name}_w", np.concatenate(packed), f"weights of {self.layer.name}, in reading order"
         )
-        arrays = [weights, *self.epilogue.arrays()]
+        arrays = [weights, *self.finish.arrays()]
         if order_start:
             order = np.concatenate(ordered)
             arrays.append(array_text(f"{self.name}_order", order, "offsets of activations, in reading order"))
@@ -152,5 +177,5 @@ class LoopNest(Kernel):
                     times("ox", sx * self.source.pixel_bytes),
                 )
                 em.line(f"const uint8_t *corner = in + {corner};", scalar=3)
-                self.epilogue.tile_corner(em)
+                self.finish.tile_corner(em)
                 self.tile(em, micro, tile)

@@ -127,6 +127,10 @@ class SmolDepthwise(Kernel):
     """Depthwise convolution of a SMOL tensor, vector by vector, a few pixels of a row at a time."""
 
     def __init__(self, net: Network, layer: Layer, places: dict[str, Place], options: Options = DEFAULT) -> None:
+        if not (options.has.has("vmul") and options.has.has("vmla")):
+            raise SysmolError(
+                f"layer {layer.name}: the hardware has no vmul and vmla, which depthwise layers of codes need"
+            )
         self.net = net
         self.layer = layer
         self.name = identifier(layer.name)

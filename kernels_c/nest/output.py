@@ -2,10 +2,15 @@
 
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
-from sysmol.kernels_c.epilogue.requantise import Tile, plus, times
-from sysmol.kernels_c.micro import MicroKernel, micro_class
+from sysmol.kernels_c.epilogue.pairs import PairEpilogue, can_pair
+from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
+from sysmol.kernels_c.micro import MicroKernel, SmolMatrix, micro_class
 from sysmol.kernels_c.nest.base import LoopNest
 from sysmol.kernels_c.plan.heuristic import choose, overlapped
+from sysmol.kernels_c.plan.layout import Place
+from sysmol.kernels_c.plan.options import Options
+from sysmol.kernels_c.targets import Target
+from sysmol.network import Layer, Network
 from sysmol.schedule import Schedule
 
 
@@ -13,6 +18,21 @@ class OutputStationary(LoopNest):
     """The accumulators of a tile stay in registers over the whole reduction: kernel rows, taps, input channels."""
 
     anchor = "os"
+
+    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
+        super().__init__(net, layer, places, target, options)
+        self.pairs = self._pairs(options) if self.schedule.style == SmolMatrix.style else None
+
+    def _pairs(self, options: Options) -> PairEpilogue | None:
+        """The epilogue of sums that two pixels share, where all tiles of the layer can use it."""
+        micro = self.micro(self.blocks[:1])
+        if isinstance(micro, SmolMatrix) and micro.side_by_side and can_pair(self.epilogue, self.tiles(), options.has):
+            return PairEpilogue(self.epilogue, micro.pairs[0][1] - micro.pairs[0][0])
+        return None
+
+    @property
+    def finish(self) -> Epilogue | PairEpilogue:
+        return self.pairs or self.epilogue
 
     def plan(self) -> Schedule:
         kind = micro_class(self.style(), self.layer, self.source, self.target)
@@ -43,8 +63,11 @@ class OutputStationary(LoopNest):
                 at = plus("corner", first * self.source.row_bytes, times("ky", self.source.row_bytes))
                 em.line(f"const uint8_t *x = {at};", scalar=1)
                 micro.row(em)
-        micro.end(em)
-        self.epilogue.emit(em, tile, micro.accumulators())
+        if self.pairs is not None and isinstance(micro, SmolMatrix):
+            self.pairs.emit(em, tile, micro.pairs, micro.sums())
+        else:
+            micro.end(em)
+            self.epilogue.emit(em, tile, micro.accumulators())
         self.chains = max(self.chains, micro.count)
         self.chain_length = micro.chain * rows
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 
 from sysmol.cim.tile import Tile
 from sysmol.errors import SysmolError
+from sysmol.isa import STANDARD_NAMES, Capabilities, capabilities
 from sysmol.kernels_c.plan.heuristic import CORE, Core
 from sysmol.schedule import Schedule
 
 PACKS = ("vqpk", "simd")
+STANDARD = capabilities(STANDARD_NAMES)
+"""Hardware whose description does not say which instructions it has; of patterns, all."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Options:
     multiply-accumulate by input format (``smol``, ``s8``, ``f32``) instead of the target's default.
     ``pack``: how codes are made and stored, with the instruction ``"vqpk"`` or by ``"simd"`` without it.
     ``core``: what the heuristic knows about the machine, see :func:`sysmol.kernels_c.plan.heuristic.core_of`.
+    ``has``: the SMOL instructions of the hardware; kernels use no others.
     ``shared_memory``: whether tensors that are not needed at the same time may share memory.
     ``tile``: a compute-in-memory tile beside the core, and ``on_tile``, names of the layers that it computes;
     ``tile_reads``: bytes of memory that the core reads again and again while it waits for the tile, to measure how both
@@ -33,12 +37,15 @@ class Options:
     tile: Tile | None = None
     on_tile: frozenset[str] = frozenset()
     tile_reads: int = 0
+    has: Capabilities = STANDARD
 
     def __post_init__(self) -> None:
         if self.pack not in PACKS:
             raise SysmolError(f"option pack is {self.pack!r}: give one of {', '.join(PACKS)}")
         if self.on_tile and self.tile is None:
             raise SysmolError("layers on a tile need a tile")
+        if not self.has.has("vqpk"):
+            object.__setattr__(self, "pack", "simd")
 
 
 def parse_schedules(texts: Sequence[str]) -> dict[str, Schedule]:

@@ -1,10 +1,11 @@
 """What a target is: headers, compiler flags, costs of operations, and what its instructions can do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sysmol.files import PACKAGE
+from sysmol.isa import ACCESSES, Capabilities
 
 KERNELS = PACKAGE / "kernels_c"
 
@@ -18,7 +19,8 @@ class Target:
     vector (NEON). ``vector_type``: vector instructions depend on a state that kernels set themselves; kernels that the
     compiler changed it in are compiled again so that this cannot matter. ``machine``: the ELF header's, where a
     compiler could make another one. ``triple``: of cross compilers, none on the host. ``baremetal_flags``: for programs
-    without an operating system.
+    without an operating system. ``accesses``: other costs where the hardware has SMOL loads and stores. ``defines``:
+    macros that generated C defines for the header.
     """
 
     name: str
@@ -32,6 +34,14 @@ class Target:
     flags: tuple[str, ...] = ()
     zig_flags: tuple[str, ...] = ()
     baremetal_flags: tuple[str, ...] = ()
+    accesses: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    defines: tuple[str, ...] = ()
+
+    def on(self, has: Capabilities) -> "Target":
+        """The target with hardware of these SMOL instructions."""
+        if not self.accesses or not all(has.has(access.name) for access in ACCESSES):
+            return self
+        return replace(self, costs={**self.costs, **self.accesses}, accesses={}, defines=("SMOL_ACCESSES",))
 
     @property
     def include(self) -> tuple[Path, ...]:

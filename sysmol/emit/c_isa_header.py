@@ -47,6 +47,40 @@ def assembly_words(target: str) -> str:
     )
 
 
+def access_macros(target: str) -> str:
+    """The macros of an ISA's loads and stores: one per vector register for the assembler, which knows such words by
+    their shape, address and all, and one for C."""
+    rows = [row for row in isa.ACCESSES if target in isa.ACCESS_FORMATS[row.format].on]
+    if not rows:
+        return ""
+    lines = []
+    for row in rows:
+        constants = {f.low: f.constant for f in isa.PARSED[target, row.format] if f.name is None}
+        shape = f".insn {'i' if row.loads else 's'} {constants[0]:#x}, {constants[12]}"
+        name = f"smol_{row.symbol}_v"
+        lines += [f'    ".macro {name}\\\\smol_n smol_at\\n"', f'    "{shape}, x\\\\smol_n, \\\\smol_at\\n"']
+        lines += ['    ".endm\\n"']
+    calls = "\n".join(
+        f'#define SMOL_ASM_{row.symbol.upper()} "smol_{row.symbol}_%[{"d" if row.loads else "m"}] %[at]\\n\\t"'
+        for row in rows
+    )
+    body = " \\\n".join([f'    ".irp smol_n,{numbers()}\\n"', *lines, '    ".endr\\n"'])
+    return f"""
+/*
+ * Loads and stores: the register is d of a load and m of a store, `at` an operand in memory ("m"), whose scalar
+ * register and offset the compiler chooses. __asm__(SMOL_ASM_ACCESSES) stands at file scope, as the symbols do.
+ *   __asm__(SMOL_ASM_LQ : [d] "=vr"(x) : [at] "m"(*(const smol_register_bytes *)p));   lq
+ */
+#define SMOL_ASM_ACCESSES \\
+{body}
+{calls}"""
+
+
+def numbers() -> str:
+    """The numbers of the vector registers."""
+    return ",".join(str(n) for n in range(32))
+
+
 def word_list(name: str) -> str:
     """The macro that lists every legal word of a format."""
     legal = [
@@ -59,10 +93,13 @@ def word_list(name: str) -> str:
 
 def render() -> str:
     rows = "\n".join(f"    {{{n4}, {n2}, {n1}}}, /* {number} */" for number, (n4, n2, n1) in enumerate(PATTERNS))
-    functions = "\n".join(f"    {name} = {fn}," for row in isa.TABLE for name, fn in c_functions(row))
-    numbers = ",".join(str(n) for n in range(32))
+    functions = "\n".join(
+        [f"    {name} = {fn}," for row in isa.TABLE for name, fn in c_functions(row)]
+        + [f"    SMOL_FN_{row.symbol.upper()} = {row.fn}," for row in isa.ACCESSES]
+    )
     words = "\n".join(
-        f"#{'if' if i == 0 else 'elif'} {GUARD[target]}\n{assembly_words(target)}" for i, target in enumerate(GUARD)
+        f"#{'if' if i == 0 else 'elif'} {GUARD[target]}\n{assembly_words(target)}{access_macros(target)}"
+        for i, target in enumerate(GUARD)
     )
     return f"""/* {BANNER} */
 #ifndef SMOL_ISA_H
@@ -88,7 +125,7 @@ enum smol_fn {{
 {functions}
 }};
 
-/* Every legal instruction: X(function, field6, name). */
+/* Every legal instruction on registers: X(function, field6, name). */
 {chr(10).join(word_list(name) for name in isa.USED_FORMATS)}
 
 /*
@@ -100,7 +137,7 @@ enum smol_fn {{
 #define SMOL_TEXT_(x) #x
 #define SMOL_TEXT(x) SMOL_TEXT_(x)
 #define SMOL_ASM_SYMBOLS \\
-    ".irp smol_n,{numbers}\\n" \\
+    ".irp smol_n,{numbers()}\\n" \\
     ".set .Lsmol_v\\\\smol_n, \\\\smol_n\\n" \\
     ".endr\\n"
 {words}

@@ -19,8 +19,15 @@ static inline int smol_is_{selector.name}(unsigned field6)
 """
 
 
+def row(chunks: tuple[int, ...], last: int, number: int) -> str:
+    """An initialiser: counts of the chunks by precision, and one more number."""
+    return f"    {{{', '.join(str(chunks.count(p)) for p in (4, 2, 1))}, {last}}}, /* {number} */"
+
+
 def render() -> str:
     forms = ", ".join(f"{{{precision}, {codes}}}" for precision, codes in isa.PACK_FORMS)
+    pieces = "\n".join(row(piece.chunks, piece.shift, number) for number, piece in enumerate(isa.PIECES))
+    halves = "\n".join(row(form.chunks, isa.ALIGN[form.unit], number) for number, form in enumerate(isa.FORMS))
     return f"""/* {BANNER} */
 #ifndef SMOL_SELECTORS_H
 #define SMOL_SELECTORS_H
@@ -30,6 +37,16 @@ def render() -> str:
 {chr(10).join(is_legal(selector) for selector in isa.SELECTORS.values())}
 /* Bits and number of the codes of every form of vqpk; bits [5:4] of its selector are the form. */
 static const unsigned char smol_pack_forms[{len(isa.PACK_FORMS)}][2] = {{{forms}}};
+
+/* Chunks of 4, 2 and 1 bits of every piece pattern of vmm.w, and the shift of its products beside their alignment. */
+static const unsigned char smol_pieces[{len(isa.PIECES)}][4] = {{
+{pieces}
+}};
+
+/* Chunks of 4, 2 and 1 bits of every form of vmm.h, and the alignment of its sums' unit; bits [3:0] of its selector. */
+static const unsigned char smol_forms[{len(isa.FORMS)}][4] = {{
+{halves}
+}};
 
 #endif
 """

@@ -1,13 +1,14 @@
 """The table checked strictly, and its fingerprint."""
 
 import hashlib
+from collections.abc import Callable, Collection, Sequence
 
 from sysmol.errors import SysmolError
 from sysmol.isa.encodings import FORMATS
 from sysmol.isa.registers import ALIGN
-from sysmol.isa.selectors import SELECTORS, VALUES, pack, part
-from sysmol.isa.table import TABLE, Instruction
-from sysmol.isa.words import USED_FORMATS
+from sysmol.isa.selectors import FORMS, PIECES, SELECTORS, VALUES, group, pack, pack16, pack32, part, taps
+from sysmol.isa.table import ACCESSES, TABLE, Instruction
+from sysmol.isa.words import ALL_FORMATS
 from sysmol.pattern import CHUNK_BITS, CHUNKS, PATTERNS, pattern_name
 
 OPERANDS = ("vd", "vn", "vm")
@@ -46,7 +47,7 @@ def check_formats() -> None:
     constants: dict[tuple[str, str], tuple[int, int]] = {}
     for name, form in FORMATS.items():
         for isa, encoding in form.on.items():
-            fixed = [f for f in encoding.parsed() if f.name is None]
+            fixed = [f for f in encoding.parsed(form.fields) if f.name is None]
             mask, match = sum(f.mask for f in fixed), sum(f.constant << f.low for f in fixed)
             for (other_isa, other), (other_mask, other_match) in constants.items():
                 if other_isa == isa and not (match ^ other_match) & mask & other_mask:
@@ -54,24 +55,50 @@ def check_formats() -> None:
             constants[isa, name] = (mask, match)
 
 
-def canonical_text() -> str:
-    """The table as text: equal text, equal instruction set."""
+SELECTED: dict[str, tuple[Callable[[int], object], Sequence[int]]] = {
+    "part": (part, VALUES),
+    "pack": (pack, VALUES),
+    "pack16": (pack16, VALUES),
+    "pack32": (pack32, VALUES),
+    "group": (group, VALUES),
+    "taps": (taps, VALUES),
+    "piece": (PIECES.__getitem__, range(len(PIECES))),
+    "form": (FORMS.__getitem__, range(len(FORMS))),
+}
+"""What the selectors choose, by name, and for which numbers; patterns stand for themselves."""
+
+
+def canonical_text(formats: Collection[str] = tuple(ALL_FORMATS)) -> str:
+    """The table as text, of the instructions with some formats: equal text, equal instruction set."""
     lines = []
-    for name, form in USED_FORMATS.items():
-        shown = "" if len(USED_FORMATS) == 1 else f" {name} {form.functions}"
+    for name in formats:
+        form = ALL_FORMATS[name]
+        shown = "" if len(formats) == 1 else f" {name} {form.functions}"
         lines += [f"{isa}{shown}: {encoding.bits}" for isa, encoding in sorted(form.on.items())]
     lines += [f"pattern {number}: {pattern_name(number)}" for number in range(len(PATTERNS))]
-    for row in TABLE:
+    rows = [row for row in TABLE if row.format in formats]
+    for row in rows:
         others = "" if {"vn", "vm"} <= set(row.reads) else f" reads={row.reads}"
         lines.append(f"{row.name} fn={row.fns} field6={row.field6} reads_vd={row.reads_vd}{others}: {row.summary}")
-    lines += [f"part {f:#04x}: {part(f)}" for f in VALUES]
-    lines += [f"pack {f:#04x}: {pack(f)}" for f in VALUES]
+    lines += [
+        f"{access.name} fn={access.fn} loads={access.loads}: {access.summary}"
+        for access in ACCESSES
+        if access.format in formats
+    ]
+    used = {row.field6 for row in rows}
+    for name, (chosen, numbers) in SELECTED.items():
+        lines += [f"{name} {number:#04x}: {chosen(number)}" for number in numbers if name in used]
     lines += [f"align {p}: {shift}" for p, shift in sorted(ALIGN.items())]
     lines.append(f"chunks: {CHUNKS} of {CHUNK_BITS} bits")
     return "\n".join(lines) + "\n"
 
 
+def fingerprint(formats: Collection[str] = tuple(ALL_FORMATS)) -> str:
+    """Name of this version of the instructions with some formats."""
+    return hashlib.sha256(canonical_text(formats).encode()).hexdigest()[:16]
+
+
 check_table()
 check_formats()
-FINGERPRINT = hashlib.sha256(canonical_text().encode()).hexdigest()[:16]
+FINGERPRINT = fingerprint()
 """Names this version of the instruction set in headers, in gem5's plug-in and in run folders."""

@@ -5,12 +5,16 @@ places: ``31:25=imm[11:5] 11:7=imm[4:0]``.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sysmol.errors import SysmolError
 
 FIELDS = {"fn": 3, "field6": 6, "vd": 5, "vn": 5, "vm": 5}
 """Fields of a word that works on registers, and their widths in bits."""
+LOAD_FIELDS = {"vd": 5, "base": 5, "imm": 12}
+"""Fields of a load: the register that it writes, the scalar register with the address, a signed offset in bytes."""
+STORE_FIELDS = {"vm": 5, "base": 5, "imm": 12}
+"""Fields of a store: the register that it reads, and the address as of a load."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,8 @@ class Encoding:
     title: str
     space: str
 
-    def parsed(self) -> tuple[BitField, ...]:
-        return parse_encoding(self.bits)
+    def parsed(self, fields: dict[str, int] = FIELDS) -> tuple[BitField, ...]:
+        return parse_encoding(self.bits, fields)
 
     def claimed(self) -> tuple[int, int]:
         """``(mask, match)`` of the words that are claimed."""
@@ -109,10 +113,16 @@ class Encoding:
 @dataclass(frozen=True)
 class Format:
     """Words of one shape. ``functions`` are the numbers of its function codes: the field fn holds a number less the
-    first, so that a number names format and code."""
+    first, so that a number names format and code; a format without that field has one. ``fields``: what its words
+    hold. ``on``: the ISAs that have it."""
 
     functions: range
     on: dict[str, Encoding]
+    fields: dict[str, int] = field(default_factory=lambda: FIELDS)
+
+    def parsed(self, isa: str) -> tuple[BitField, ...]:
+        """Fields and constants of its words on an ISA."""
+        return self.on[isa].parsed(self.fields)
 
 
 FORMATS = {
@@ -132,6 +142,47 @@ FORMATS = {
                 space="AArch64's words with bits 28:21 = 00010000",
             ),
         },
+    ),
+    "second": Format(
+        functions=range(8, 16),
+        on={
+            "riscv": Encoding(
+                bits="31=1 30:25=field6 24:20=vm 19:15=vn 14:12=fn 11:7=vd 6:0=0b0001011",
+                claims="6:0=0b0001011",
+                title="RISC-V, custom-0, second page",
+                space="all of RISC-V's custom-0",
+            ),
+            "arm": Encoding(
+                bits="31:29=fn 28:25=0b0001 24:21=0b0001 20:16=vm 15:10=field6 9:5=vn 4:0=vd",
+                claims="28:21=0b00010001",
+                title="AArch64, unallocated 28:25 = 0001, second page",
+                space="AArch64's words with bits 28:21 = 00010001",
+            ),
+        },
+    ),
+    "load": Format(
+        functions=range(16, 17),
+        on={
+            "riscv": Encoding(
+                bits="31:20=imm 19:15=base 14:12=0b000 11:7=vd 6:0=0b0101011",
+                claims="6:0=0b0101011",
+                title="RISC-V, custom-1, load",
+                space="all of RISC-V's custom-1",
+            ),
+        },
+        fields=LOAD_FIELDS,
+    ),
+    "store": Format(
+        functions=range(17, 18),
+        on={
+            "riscv": Encoding(
+                bits="31:25=imm[11:5] 24:20=vm 19:15=base 14:12=0b001 11:7=imm[4:0] 6:0=0b0101011",
+                claims="6:0=0b0101011",
+                title="RISC-V, custom-1, store",
+                space="all of RISC-V's custom-1",
+            ),
+        },
+        fields=STORE_FIELDS,
     ),
 }
 """By name: the formats that instructions may have."""

@@ -12,10 +12,20 @@ def elements(register: bytes, chunk: int, p: int) -> list[int]:
     return [2 * (word >> shift & ((1 << p) - 1)) - ((1 << p) - 1) for shift in range(0, CHUNK_BITS, p)]
 
 
+def codes_of(content: bytes, p: int) -> list[int]:
+    """Odd integers ``g`` of all codes of ``p`` bits of some bytes."""
+    word, top = int.from_bytes(content, "little"), (1 << p) - 1
+    return [2 * (word >> shift & top) - top for shift in range(0, 8 * len(content), p)]
+
+
+def pair_dot(vn: bytes, n: int, vm: bytes, m: int, p: int) -> int:
+    """Sum of the products of chunk ``n`` of one register and chunk ``m`` of another."""
+    return sum(a * b for a, b in zip(elements(vn, n, p), elements(vm, m, p), strict=True))
+
+
 def chunk_dot(vn: bytes, vm: bytes, chunk: int, p: int) -> int:
     """Sum of the aligned products of one chunk."""
-    pairs = zip(elements(vn, chunk, p), elements(vm, chunk, p), strict=True)
-    return sum(a * b << ALIGN[p] for a, b in pairs)
+    return pair_dot(vn, chunk, vm, chunk, p) << ALIGN[p]
 
 
 def lanes(register: bytes, width: int) -> list[int]:

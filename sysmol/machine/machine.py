@@ -1,5 +1,6 @@
 """A machine: the whole description, checked."""
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +9,18 @@ from sysmol.isas import ISAS
 from sysmol.machine.caches import Cache, Memory, read_caches, read_memory
 from sysmol.machine.core import Core, read_core
 from sysmol.machine.functional_units import Latency, Unit, check_coverage, read_latencies, read_units
+from sysmol.machine.op_classes import CLASS_GROUPS, UNUSED
 from sysmol.machine.pattern_sets import pattern_set_name
 from sysmol.machine.reader import Reader
 from sysmol.machine.smol_option import change_smol
-from sysmol.machine.smol_unit import SmolUnit, read_smol, with_default_functions
+from sysmol.machine.smol_unit import (
+    DEFAULT_SOURCE,
+    DEFAULT_TEXT,
+    SmolUnit,
+    read_smol,
+    smol_classes,
+    with_default_functions,
+)
 from sysmol.typed import shown
 
 FIELDS = {"name", "description", "sources", "clock_ghz", "core", "units", "latencies", "smol", "caches", "memory"}
@@ -81,8 +90,11 @@ class Machine:
         """
         smol = change_smol(self.raw["smol"], text, self.smol_count)
         name = f"{self.name} ({text.replace(' ', '')})"
-        sources = {**self.sources, "option": "set by the user for this run"}
-        return parse_machine({**self.raw, "name": name, "sources": sources, "smol": smol}, name)
+        sources = {**self.sources, "option": "set by the user for this run", DEFAULT_SOURCE: DEFAULT_TEXT}
+        if all(row.get("source") != DEFAULT_SOURCE for row in smol["functions"].values()):
+            sources.pop(DEFAULT_SOURCE)
+        made = {**self.raw, "name": name, "sources": sources, "smol": smol}
+        return parse_machine(settle_classes(made) if smol.get("instructions") else made, name)
 
     def to_json(self) -> dict[str, Any]:
         """The whole description as it stands in a machine file, parts and groups spelt out."""
@@ -92,7 +104,7 @@ class Machine:
 def parse_machine(data: dict[str, Any], where: str) -> Machine:
     """Check a machine's whole description strictly (see :func:`~sysmol.machine.parts.compose`).
 
-    ``where`` names it in errors. SMOL functions that it does not describe have the instruction table's defaults.
+    ``where`` names it in errors. What it does not say of SMOL functions that it has, the instruction table says.
     """
     reader = Reader(where)
     whole = with_default_functions(data)
@@ -119,6 +131,22 @@ def parse_machine(data: dict[str, Any], where: str) -> Machine:
         memory=read_memory(reader, top["memory"]),
         raw=whole,
     )
+
+
+def settle_classes(data: dict[str, Any]) -> dict[str, Any]:
+    """A description whose instructions were changed: the classes of its SMOL functions are theirs alone; classes that
+    stand in for functions of other machines are in a unit as long as they are free."""
+    taken = smol_classes(data)
+    made = {key: copy.deepcopy(data[key]) for key in ("units", "latencies")}
+    for rows in made.values():
+        for row in rows:
+            row["classes"] = [name for name in row["classes"] if name not in taken]
+    placed = {name for unit in made["units"] for name in unit["classes"]}
+    if free := [name for name in CLASS_GROUPS[UNUSED] if name not in taken | placed]:
+        made["units"][0]["classes"] += free
+        made["latencies"].append({"classes": free, "cycles": 2, "pipelined": True, "source": "option"})
+    made["latencies"] = [row for row in made["latencies"] if row["classes"]]
+    return {**data, **made}
 
 
 def read_isas(reader: Reader, data: Any) -> tuple[str, ...]:

@@ -1,7 +1,5 @@
 """gem5's operation classes, v24.0, and groups of them."""
 
-from sysmol.isa import TABLE
-
 _NAMES = """
 IntAlu IntMult IntDiv FloatAdd FloatCmp FloatCvt FloatMult FloatMultAcc FloatDiv FloatMisc FloatSqrt
 SimdAdd SimdAddAcc SimdAlu SimdCmp SimdCvt SimdMisc SimdMult SimdMultAcc SimdMatMultAcc SimdShift SimdShiftAcc
@@ -22,8 +20,9 @@ _IN_NO_KERNEL = """
 SimdAes SimdAesMix SimdSha1Hash SimdSha1Hash2 SimdSha256Hash SimdSha256Hash2 SimdShaSigma2 SimdShaSigma3
 Matrix MatrixMov MatrixOP
 """
-"""Cryptography and matrix classes: some stand in for SMOL functions."""
-_STAND_INS = {row.op_class for row in TABLE}
+"""Cryptography and matrix classes: those of the SMOL functions that a machine has stand in for them."""
+UNUSED = "@unused"
+"""The group of those classes; where a machine names it, those that are not of its SMOL functions are meant."""
 
 _GROUPS = {
     "@scalar-load": "MemRead FloatMemRead",
@@ -44,7 +43,7 @@ _GROUPS = {
     "@float": "FloatAdd FloatCmp FloatMisc",
     "@float-multiply": "FloatMult FloatMultAcc",
     "@divide": "SimdDiv SimdSqrt SimdFloatDiv SimdFloatSqrt FloatDiv FloatSqrt",
-    "@unused": " ".join(name for name in _IN_NO_KERNEL.split() if name not in _STAND_INS),
+    UNUSED: _IN_NO_KERNEL,
 }
 CLASS_GROUPS = {name: tuple(members.split()) for name, members in _GROUPS.items()}
 """Operation classes that belong together; a machine file may name a group where it names a class."""

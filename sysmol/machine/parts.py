@@ -10,7 +10,8 @@ from typing import Any
 
 from sysmol.errors import SysmolError
 from sysmol.files import PACKAGE, read_json
-from sysmol.machine.op_classes import CLASS_GROUPS
+from sysmol.machine.op_classes import CLASS_GROUPS, UNUSED
+from sysmol.machine.smol_unit import smol_classes
 
 PART_FORMAT = "sysmol-machine-part"
 PART_VERSION = 1
@@ -32,11 +33,12 @@ def compose(data: dict[str, Any], where: str, folder: Path) -> dict[str, Any]:
         whole.setdefault("sources", {})
     for name in uses:
         add_part(whole, read_part(name, where, folder), name, where)
+    taken = smol_classes(whole)
     for key in ("units", "latencies"):
         rows = whole.get(key)
         for row in rows if isinstance(rows, list) else []:
             if isinstance(row, dict) and isinstance(row.get("classes"), list):
-                row["classes"] = spell_out(row["classes"], where)
+                row["classes"] = spell_out(row["classes"], taken, where)
     return whole
 
 
@@ -73,14 +75,14 @@ def add_part(whole: dict[str, Any], part: dict[str, Any], name: str, where: str)
             whole[key] = copy.deepcopy(value)
 
 
-def spell_out(names: list[Any], where: str) -> list[Any]:
-    """Class names with groups replaced by their members."""
+def spell_out(names: list[Any], taken: set[Any], where: str) -> list[Any]:
+    """Class names with groups replaced by their members; of the classes of no kernel, those that are not ``taken``."""
     classes: list[Any] = []
     for name in names:
         if isinstance(name, str) and name.startswith("@"):
             if name not in CLASS_GROUPS:
                 raise SysmolError(f"machine {where}: there is no group {name!r}: choose from {', '.join(CLASS_GROUPS)}")
-            classes += CLASS_GROUPS[name]
+            classes += [member for member in CLASS_GROUPS[name] if name != UNUSED or member not in taken]
         else:
             classes.append(name)
     return classes

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sysmol.errors import SysmolError
+from sysmol.isa import BY_UNIT
+from sysmol.machine.smol_unit import LISTS, SMOL_FUNCTIONS, default_function, named_instructions
 
 PIPELINED = ".pipelined"
 
@@ -15,7 +17,7 @@ class Wishes:
 
     share: str | None = None
     units: int | None = None
-    patterns: str | None = None
+    lists: dict[str, str] = field(default_factory=dict)
     every: dict[str, Any] = field(default_factory=dict)
     one: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -25,15 +27,16 @@ def change_smol(smol: dict[str, Any], text: str, starts_per_cycle: int) -> dict[
 
     Items are separated by commas: ``shared`` (as the machine says), ``separate``, ``share=v0+v1`` (the units named),
     ``share=no``, ``units=N`` (units of its own), ``latency=N`` and ``pipelined=yes|no`` (all functions), ``vdot=N``,
-    ``vdot.pipelined=yes|no`` (one function), ``patterns=P4`` or ``patterns=0+36+44``. A unit of its own without a count
-    has ``starts_per_cycle``, what the machine had. Raises :class:`SysmolError` on anything else.
+    ``vdot.pipelined=yes|no`` (one function), ``patterns=P4`` or ``patterns=0+36+44``, ``pieces=0+10+14``,
+    ``forms=all``, ``instructions=standard+matrix``. A unit of its own without a count has ``starts_per_cycle``, what
+    the machine had. Raises :class:`SysmolError` on anything else.
     """
     try:
         made = copy.deepcopy(smol)
-        wishes = read_option(text, tuple(made["functions"]))
+        wishes = read_option(text, SMOL_FUNCTIONS)
+        made.update(wishes.lists)
+        change_instructions(made, wishes)
         change_functions(made["functions"], wishes)
-        if wishes.patterns is not None:
-            made["patterns"] = wishes.patterns
         change_place(made, wishes, starts_per_cycle)
     except ValueError as error:
         raise SysmolError(
@@ -58,8 +61,8 @@ def read_option(text: str, functions: tuple[str, ...]) -> Wishes:
             wishes.share = value
         elif key == "units":
             wishes.units = number(value)
-        elif key == "patterns":
-            wishes.patterns = value.replace("+", ",")
+        elif key in ("patterns", "instructions", *LISTS):
+            wishes.lists[key] = value.replace("+", ",")
         elif key == "latency":
             wishes.every["cycles"] = number(value)
         elif key == "pipelined":
@@ -81,6 +84,16 @@ def truth(value: str) -> bool:
     if value not in ("yes", "no"):
         raise ValueError(f"{value!r} is neither yes nor no")
     return value == "yes"
+
+
+def change_instructions(smol: dict[str, Any], wishes: Wishes) -> None:
+    """The instructions that the machine has: what it did not describe has the defaults; what it lost is gone."""
+    rows, had = {row.name: row for row in BY_UNIT}, smol["functions"]
+    names = [name for name in named_instructions(smol) if name in rows]
+    for name, _ in wishes.one:
+        if name not in names:
+            raise ValueError(f"the machine has no {name}: add it as in instructions=standard+matrix")
+    smol["functions"] = {name: had.get(name) or default_function(rows[name]) for name in names}
 
 
 def change_functions(functions: dict[str, Any], wishes: Wishes) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from sysmol.cli import run_command_line
 from sysmol.cli.machine_table import documents
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_json
-from sysmol.isa import TABLE
+from sysmol.files import PACKAGE, atomic_write_json
+from sysmol.isa import ALL_NAMES, EVERYTHING, STANDARD_NAMES, TABLE
 from sysmol.machine import (
     CLASS_GROUPS,
     MACHINE_FOLDER,
@@ -26,6 +27,7 @@ from sysmol.machine import (
     pattern_set,
     pattern_set_name,
 )
+from sysmol.machine.op_classes import UNUSED
 from sysmol.pattern import PATTERNS
 
 
@@ -33,11 +35,12 @@ from sysmol.pattern import PATTERNS
 def test_machine_is_whole(name: str) -> None:
     machine = load_machine(name)
     assert machine.name == name
-    smol = {machine.smol.functions[f].op_class for f in SMOL_FUNCTIONS}
+    smol = {function.op_class for function in machine.smol.functions.values()}
     for op_class in OP_CLASSES - smol:
         assert machine.unit_count(op_class) >= 1
         assert machine.latency(op_class) >= 1
-    assert machine.smol_count >= 1 and all(machine.smol_latency(f) >= 1 for f in SMOL_FUNCTIONS)
+    assert machine.smol_count >= 1 and all(machine.smol_latency(f) >= 1 for f in machine.smol.functions)
+    assert set(machine.smol.functions) == set(machine.smol.instructions) & set(SMOL_FUNCTIONS)
     assert machine.smol.patterns == tuple(range(45))
 
 
@@ -85,6 +88,10 @@ BROKEN = {
     "share without unit": (lambda d: d["smol"].update(share=["v9"]), "which is no unit"),
     "share and count": (lambda d: d["smol"].update(count=1), "either"),
     "unknown patterns": (lambda d: d["smol"].update(patterns="P7"), "pattern set 'P7'"),
+    "unknown instruction": (lambda d: d["smol"].update(instructions="vdot vfly"), "there is no instruction 'vfly'"),
+    "an instruction that it lacks": (lambda d: d["smol"].update(instructions="vdot"), "unknown field 'vmac'"),
+    "unknown piece": (lambda d: d["smol"].update(pieces="38"), "'38' is no list of numbers of a piece pattern"),
+    "unknown form": (lambda d: d["smol"].update(forms="0,16"), "'0,16' is no list of numbers of a form selector"),
     "clock": (lambda d: d.update(clock_ghz=-1), "clock_ghz"),
     "two latencies of one class": (
         lambda d: d["smol"]["functions"]["vdot"].update({"class": "SimdAes"}),
@@ -129,6 +136,52 @@ def test_functions_that_a_machine_does_not_name(tmp_path: Path) -> None:
     data["smol"]["functions"]["vfly"] = data["smol"]["functions"]["vdot"]
     with pytest.raises(SysmolError, match="smol: functions: unknown field 'vfly'"):
         parse_machine(data, "x.json")
+
+
+def test_instructions_of_a_machine(tmp_path: Path) -> None:
+    """Named alone or in sets; the classes of those that it lacks are in a unit, those of those that it has in none."""
+    assert load_machine("o3-n1").smol.instructions == STANDARD_NAMES
+    both = load_machine("o3-n1-matrix")
+    assert both.smol.instructions == ALL_NAMES and both.smol.capabilities == EVERYTHING
+    for text, names in {
+        "instructions=vdot+vqpk": ("vqpk", "vdot"),
+        "instructions=matrix+accesses": ALL_NAMES[5:],
+        "instructions=all": ALL_NAMES,
+    }.items():
+        for name in ("o3-n1", "o3-n1-matrix"):
+            machine = load_machine(name).with_smol(text)
+            assert machine.smol.instructions == names
+            assert parse_machine(machine.to_json(), "again") == machine
+            taken = {function.op_class for function in machine.smol.functions.values()}
+            assert all((machine.unit_count(c) == 0) == (c in taken) for c in CLASS_GROUPS[UNUSED])
+    few = load_machine("o3-n1-matrix").with_smol("pieces=0+10+14,forms=0,vmm.h=3")
+    assert few.smol.lists == {"piece": (0, 10, 14), "form": (0, 16)} and few.smol_latency("vmm.h") == 3
+    has = few.smol.capabilities
+    assert [has.executes(8, piece) for piece in (0, 1, 10)] == [True, False, True]
+    assert [has.executes(9, form) for form in (0, 1, 16, 32)] == [True, False, True, False]
+    with pytest.raises(SysmolError, match=r"the machine has no vmm\.h: add it as in instructions="):
+        load_machine("o3-n1").with_smol("vmm.h=3")
+    data = copy.deepcopy(load_machine("o3-n1").to_json())
+    data["smol"]["instructions"] = "standard vunp.h"
+    with pytest.raises(SysmolError, match="SimdShaSigma3 is the class of a SMOL function"):
+        load_machine(atomic_write_json(tmp_path / "mine.json", data))
+
+
+def test_machines_of_the_page(tmp_path: Path) -> None:
+    """The parts that docs/machines.md shows: vdot alone, the matrix form alone."""
+    page = (PACKAGE.parent / "docs" / "machines.md").read_text()
+    blocks = dict(re.findall(r'```json title="([^"]+)"\n(.*?)```', page, re.DOTALL))
+    found = {}
+    for title, text in blocks.items():
+        (tmp_path / title).write_text(text)
+        uses = ["core-neoverse-n1", title, "caches-neoverse-n1", "memory-ddr4-2400"]
+        data = json.loads((MACHINE_FOLDER / "o3-n1.json").read_text()) | {"uses": uses}
+        found[title] = load_machine(atomic_write_json(tmp_path / f"machine-{title}", data)).smol
+    assert found["smol-dot.json"].instructions == ("vqpk", "vdot")
+    matrix = found["smol-matrix.json"]
+    assert matrix.instructions == ("vmm.w", "vmm.h", "vqpk.h", "vqpk.s", "vunp.h", "lq", "sq")
+    assert matrix.lists == {"piece": (0, 3, 10, 14), "form": (0, 4, 9, 16, 20, 25)}
+    assert not matrix.capabilities.executes(0, 0) and matrix.capabilities.executes(9, 20)
 
 
 def test_own_units() -> None:

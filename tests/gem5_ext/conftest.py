@@ -99,6 +99,23 @@ def around_clamps(rng: random.Random) -> Iterator[tuple[int, int, bytes, bytes, 
             yield 3, field6, rng.randbytes(16), table.register(eight[:4], 32), table.register(eight[4:], 32)
 
 
+def around_half_clamps(rng: random.Random) -> Iterator[tuple[int, int, bytes, bytes, bytes]]:
+    """The same for the packing instructions of the second page, whose lanes have 16 or 32 bits."""
+    for name, width, choose in (("vqpk.h", 16, table.pack16), ("vqpk.s", 32, table.pack32)):
+        row, lanes = table.BY_NAME[name], 128 // width
+        for field6 in row.legal_fields():
+            chosen = choose(field6)
+            steps = [-1, 0, 1, (1 << chosen.precision) - 1, 1 << chosen.precision]
+            edges = [(step << chosen.shift) + near for step in steps for near in (-1, 0, 1)]
+            edges += [-1 << (width - 1), (1 << (width - 1)) - 1]
+            while edges:
+                both = [edges.pop() if edges else rng.randrange(1 << width) >> rng.randrange(width)
+                        for _ in range(2 * lanes)]  # fmt: skip
+                rng.shuffle(both)
+                n, m = (table.register(half, width) for half in (both[:lanes], both[lanes:]))
+                yield row.fns[0], field6, rng.randbytes(16), n, m
+
+
 EDGES = (bytes(16), b"\xff" * 16, b"\x55" * 16, b"\xaa" * 16, b"\x0f\xf0" * 8, bytes(range(16)))
 ACCUMULATORS = (bytes(16), b"\xff" * 16, b"\xff\xff\xff\x7f" * 4, b"\x00\x00\x00\x80" * 4, b"\x80\x7f" * 8)
 
@@ -118,8 +135,13 @@ def all_code_pairs(p: int) -> Iterator[tuple[bytes, bytes]]:
 def vector_records(rng: random.Random) -> Iterator[tuple[int, int, bytes, bytes, bytes]]:
     """Every code pair of every precision, and for every instruction edges and random registers."""
     uniform = {4: 0, 2: 36, 1: 44}
+    pieces, forms = {4: 0, 2: 10, 1: 14}, {4: 0, 2: 4, 1: 9}
     for p, pattern in uniform.items():
         for n, m in all_code_pairs(p):
+            yield 8, pieces[p], rng.randbytes(16), n, m
+            yield 9, forms[p] + 16 * rng.randrange(2), rng.randbytes(16), n, m
+            taps = [f for f in table.BY_NAME["vdw"].legal_fields() if f >> 4 == {4: 0, 2: 1, 1: 2}[p]]
+            yield 14, rng.choice(taps), rng.randbytes(16), n, m
             for fn in (0, 4 + rng.randrange(4)):
                 yield fn, pattern, rng.randbytes(16), n, m
             for field6 in table.TABLE[1].legal_fields():
@@ -127,6 +149,7 @@ def vector_records(rng: random.Random) -> Iterator[tuple[int, int, bytes, bytes,
                 if chosen is not None and chosen.precision == p:
                     yield rng.choice((1, 2)), field6, rng.randbytes(16), n, m
     yield from around_clamps(rng)
+    yield from around_half_clamps(rng)
     for fn, field6 in table.words():
         for n in EDGES:
             yield fn, field6, rng.choice(ACCUMULATORS), n, rng.choice(EDGES)

@@ -47,15 +47,28 @@ FAULTS = {
     ),
     "a clamp above": ("shifted > top ? top", "shifted > top + 1 ? top"),
     "a clamp below": ("lane >> 31 ? 0", "lane == 0xffffffffu ? 0"),
+    "vmm.w's half of weights": ("m + 8 * (at & 1)", "m + 8 * (at >> 1)"),
+    "vmm.w's shift for nibbles": ("<< smol_pieces[piece][3]", "<< 0"),
+    "vmm.h's word of pixels": ("4 * (field6 >> 4)", "4 * (field6 >> 5)"),
+    "vmm.h's unit": ("shape, shape[3]", "shape, 0"),
+    "an empty chunk": ("end1 = end2 + shape[2]", "end1 = 2 + end2 + shape[2]"),
+    "vqpk.h's quarter": ("quarter = field6 >> 3 == 7", "quarter = 0"),
+    "vqpk.h's order": ("part * lanes + i % lanes", "part * lanes + i / 2 % lanes"),
+    "vqpk.s's lane": ("4 * (i & 1)", "4 * (i >> 1)"),
+    "vunp.h's group": ("4 * (int)(field6 & 15u)", "4 * (int)(field6 & 7u)"),
+    "vdw's first word": ("2 * (first + t) + chunk", "2 * t + chunk"),
 }
 
 
 @pytest.mark.parametrize("what", FAULTS)
 def test_injected_fault_is_caught(compile_program: Callable[..., Path], vectors, tmp_path: Path, what: str) -> None:
     right, wrong = FAULTS[what]
-    header = (PACKAGE / "kernels_c" / "include" / "smol_arith.h").read_text()
+    include = PACKAGE / "kernels_c" / "include"
+    (path,) = [p for p in (include / "smol_arith.h", include / "smol_arith_second.h") if right in p.read_text()]
+    header = path.read_text()
     assert header.count(right) == 1
-    (tmp_path / "smol_arith.h").write_text(header.replace(right, wrong))
+    (tmp_path / "smol_arith.h").write_text((include / "smol_arith.h").read_text())
+    (tmp_path / path.name).write_text(header.replace(right, wrong))
     # The faulty copy comes first in the include path.
     program = compile_program("words.c", "host", f"-I{tmp_path}")
     caught = differences(program, vectors, tmp_path)

@@ -92,7 +92,7 @@ def test_smol_option_reaches_gem5(
     assert smol_stats(block)["units"] == 3
     # All words add to one register: a chain.
     assert block["system.cpu.numCycles"] > 20 * 8 * len(inputs)
-    with pytest.raises(CheckFailed, match="needs pattern 12, which this hardware lacks"):
+    with pytest.raises(CheckFailed, match="needs pattern id 12, which this hardware lacks"):
         run_job(program, isa, **how, smol="patterns=0+36")
     with pytest.raises(SysmolError, match="'speed=3' is not known"):
         run_job(program, isa, **how, smol="speed=3")

@@ -48,6 +48,8 @@ COSTS = COMMON | {
     "v_sdot": {"simd": 1},
     "v_mmla": {"simd": 1},
     "v_zip_low": {"simd": 1},
+    "v_half16_low": {"simd": 1},
+    "v_half16_high": {"simd": 1},
     "v_zip_high": {"simd": 1},
     "v_nibbles_low": {"simd": 1},
     "v_nibbles_high": {"simd": 1},

@@ -28,10 +28,14 @@ static __attribute__((noinline, unused)) vec smol_emulate(unsigned fn, unsigned 
 }
 #define v_dot(lane, pattern, acc, w, x) ((acc) = smol_emulate(SMOL_FN_VDOT0 + (lane), (pattern), (acc), (w), (x)))
 #define v_mac(pattern, acc, w, x) ((acc) = smol_emulate(SMOL_FN_VMAC, (pattern), (acc), (w), (x)))
+#define v_mmw(piece, acc, x, w) ((acc) = smol_emulate(SMOL_FN_VMM_W, (piece), (acc), (x), (w)))
+#define v_mmh(form, acc, x, w) ((acc) = smol_emulate(SMOL_FN_VMM_H, (form), (acc), (x), (w)))
 #define v_vmul(part, d, n, m) ((d) = smol_emulate(SMOL_FN_VMUL, (part), v_zero(), (n), (m)))
 #define v_vmla(part, d, n, m) ((d) = smol_emulate(SMOL_FN_VMLA, (part), (d), (n), (m)))
 #define v_qpk(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK, (pack), (d), (n), (m)))
 #define v_qpk_first(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK, (pack), (n), (n), (m)))
+#define v_qpks(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK_S, (pack), (d), (n), (m)))
+#define v_qpks_first(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK_S, (pack), (n), (n), (m)))
 #else
 __asm__(SMOL_ASM_SYMBOLS);
 /* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */
@@ -39,11 +43,19 @@ __asm__(SMOL_ASM_SYMBOLS);
     __asm__ volatile(SMOL_ASM_WORD(4 + lane, pattern) : [d] "+w"(acc_) : [n] "w"(w_), [m] "w"(x_))
 #define v_mac(pattern, acc_, w_, x_) \
     __asm__ volatile(SMOL_ASM_WORD(0, pattern) : [d] "+w"(acc_) : [n] "w"(w_), [m] "w"(x_))
+#define v_mmw(piece, acc_, x_, w_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(8, piece) : [d] "+w"(acc_) : [n] "w"(x_), [m] "w"(w_))
+#define v_mmh(form, acc_, x_, w_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(9, form) : [d] "+w"(acc_) : [n] "w"(x_), [m] "w"(w_))
 #define v_vmul(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(1, part) : [d] "=w"(d_) : [n] "w"(n_), [m] "w"(m_))
 #define v_vmla(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(2, part) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
 #define v_qpk(pack, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(3, pack) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
 #define v_qpk_first(pack, d_, n_, m_) \
     __asm__ volatile(SMOL_ASM_WORD(3, pack) : [d] "=w"(d_) : [n] "0"(n_), [m] "w"(m_))
+#define v_qpks(pack, d_, n_, m_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(12, pack) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
+#define v_qpks_first(pack, d_, n_, m_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(12, pack) : [d] "=w"(d_) : [n] "0"(n_), [m] "w"(m_))
 #endif
 
 #define m_opaque(p) __asm__ volatile("" : "+r"(p))
@@ -298,6 +310,9 @@ static inline vec v_zip_high(vec a, vec b)
 {
     return vreinterpretq_s32_s64(vzip2q_s64(vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b)));
 }
+/* Sign-extended lanes 0..3, 4..7 of 16 bits. */
+static inline vec v_half16_low(vec a) { return vmovl_s16(vget_low_s16(vreinterpretq_s16_s32(a))); }
+static inline vec v_half16_high(vec a) { return vmovl_high_s16(vreinterpretq_s16_s32(a)); }
 #define v_mmla(acc, x, w) ((acc) = vmmlaq_s32((acc), vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(w)))
 static inline vec v_nibbles_low(vec a) { return vreinterpretq_s32_s8(vshlq_n_s8(vreinterpretq_s8_s32(a), 4)); }
 static inline vec v_nibbles_high(vec a) { return vandq_s32(a, vdupq_n_s32((int32_t)0xf0f0f0f0u)); }

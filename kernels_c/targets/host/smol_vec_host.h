@@ -73,11 +73,16 @@ SMOL_HOST vec v_dup(uint32_t a) { SMOL_LANES(a); }
 /* SMOL instructions: acc and d are variables, the selectors are constants. */
 #define v_dot(lane, pattern, acc, w, x) smol_call_vdot(&(acc), &(w), &(x), (pattern), (lane))
 #define v_mac(pattern, acc, w, x) smol_call_vmac(&(acc), &(w), &(x), (pattern))
+#define v_mmw(piece, acc, x, w) smol_call_vmm_w(&(acc), &(x), &(w), (piece))
+#define v_mmh(form, acc, x, w) smol_call_vmm_h(&(acc), &(x), &(w), (form))
 #define v_vmul(part, d, n, m) smol_call_vmul(&(d), &(n), &(m), (part))
 #define v_vmla(part, d, n, m) smol_call_vmla(&(d), &(n), &(m), (part))
 /* v_qpk_first: what vd holds before does not matter, for all of it leaves or is not used; n is used up. */
 #define v_qpk(pack, d, n, m) smol_call_vqpk(&(d), &(n), &(m), (pack))
 #define v_qpk_first(pack, d, n, m) ((d) = (n), smol_call_vqpk(&(d), &(n), &(m), (pack)))
+/* The same with a piece for either half of d. */
+#define v_qpks(pack, d, n, m) smol_call_vqpk_s(&(d), &(n), &(m), (pack))
+#define v_qpks_first(pack, d, n, m) ((d) = (n), smol_call_vqpk_s(&(d), &(n), &(m), (pack)))
 
 /* Lanes of 32 bits. v_madd = a*m + b, where a may be overwritten; v_mla = b + a*m, where b may be overwritten. */
 SMOL_HOST vec v_add(vec a, vec b) { SMOL_LANES(a.l[i] + b.l[i]); }
@@ -301,6 +306,9 @@ SMOL_HOST vec smol_host_count(vec acc, vec w, vec x)
 SMOL_HOST vec v_wide_counts(vec a) { SMOL_LANES((a.l[i] & 0xffff) + (a.l[i] >> 16)); }
 
 /* The lower halves of a and of b, the upper halves. */
+/* Lanes 0..3 and 4..7 of 16 bits, sign-extended. */
+SMOL_HOST vec v_half16_low(vec a) { SMOL_LANES((int16_t)(a.l[i / 2] >> (16 * (i & 1)) & 0xffff)); }
+SMOL_HOST vec v_half16_high(vec a) { SMOL_LANES((int16_t)(a.l[2 + i / 2] >> (16 * (i & 1)) & 0xffff)); }
 SMOL_HOST vec v_zip_low(vec a, vec b) { SMOL_LANES(i < 2 ? a.l[i] : b.l[i - 2]); }
 SMOL_HOST vec v_zip_high(vec a, vec b) { SMOL_LANES(i < 2 ? a.l[i + 2] : b.l[i]); }
 /* lane32[2i + j] of acc += dot product of the eight signed bytes in half i of x with those in half j of w. */

@@ -14,6 +14,10 @@ COSTS = COMMON | {
     "v_natural_halves": {"simd": 2},
     "v_affine": {"simd": 1},
     "v_store_halves": {"vstore": 1, "scalar": 4},
+    "v_zip_low": {"simd": 1},
+    "v_half16_low": {"simd": 1},
+    "v_half16_high": {"simd": 2},
+    "v_zip_high": {"simd": 3},
     "v_store_strided": {"vstore": 4, "scalar": 1},
     "v_split": {"vstore": 1, "scalar": 2},
     "v_top": {"vstore": 1, "scalar": 1},
@@ -51,6 +55,14 @@ COSTS = COMMON | {
     "v_from_scalars": {"simd": 4},
 }
 
+ACCESSES = {
+    "v_load": {"vload": 1},
+    "v_load_high": {"vload": 1, "simd": 1},
+    "v_fresh": {"vload": 1},
+    "v_store": {"vstore": 1},
+}
+"""Loads and stores with an offset need no address of their own."""
+
 # No compressed instructions: gem5's branch predictors index by pc / 4, and branches of loops that share a word with
 # another mispredict.
 TARGET = Target(
@@ -65,4 +77,5 @@ TARGET = Target(
     zig_flags=("-mcpu=generic_rv64+m+a+f+d+v+unaligned_scalar_mem",),
     # Memory lies beyond what 32-bit signed addresses, the default, reach.
     baremetal_flags=("-mcmodel=medany",),
+    accesses=ACCESSES,
 )

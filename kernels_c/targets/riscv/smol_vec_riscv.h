@@ -56,13 +56,32 @@ static inline void v_begin(void)
     vec d;                                                                       \
     __asm__ volatile(SMOL_32 text " %0, %1, %2" : "=vr"(d) : "vr"(a), "r"(x));           \
     return d
+/* Generated code says where the hardware has loads and stores with an offset. */
+#if defined(SMOL_ACCESSES) && defined(SMOL_EMULATE)
+#undef SMOL_ACCESSES
+#endif
+#ifdef SMOL_ACCESSES
+__asm__(SMOL_ASM_ACCESSES);
+#define SMOL_LOAD_TEXT SMOL_ASM_LQ
+#define SMOL_AT "m"
+#else
+#define SMOL_LOAD_TEXT "vl1re8.v %[d], %[at]"
+#define SMOL_AT "A"
+#endif
 /* Whole registers. Assembly too, or a compiler that sees constants makes vectors of them, and sets vtype for that. */
 #define SMOL_LOAD(type, p)                                                                       \
     type d;                                                                                      \
-    __asm__("vl1re8.v %0, %1" : "=vr"(d) : "A"(*(const uint8_t(*)[16])(p)));                     \
+    __asm__(SMOL_LOAD_TEXT : [d] "=vr"(d) : [at] SMOL_AT(*(const uint8_t(*)[16])(p)));           \
     return d
 static inline vec v_load(const void *p) { SMOL_LOAD(vec, p); }
+#ifdef SMOL_ACCESSES
+static inline void v_store(void *p, vec a)
+{
+    __asm__ volatile(SMOL_ASM_SQ : [at] "=m"(*(uint8_t(*)[16])(p)) : [m] "vr"(a) : "memory");
+}
+#else
 static inline void v_store(void *p, vec a) { __asm__ volatile(SMOL_32 "vse32.v %0, (%1)" : : "vr"(a), "r"(p) : "memory"); }
+#endif
 
 static inline vec v_zero(void)
 {
@@ -75,7 +94,7 @@ static const uint8_t smol_zeros[16] __attribute__((aligned(16)));
 static inline vec v_clear(void)
 {
     vec d;
-    __asm__ volatile("vl1re8.v %0, %1" : "=vr"(d) : "A"(smol_zeros));
+    __asm__ volatile(SMOL_LOAD_TEXT : [d] "=vr"(d) : [at] SMOL_AT(smol_zeros));
     return d;
 }
 
@@ -105,6 +124,8 @@ static __attribute__((noinline, unused)) void smol_emulate(unsigned fn, unsigned
     } while (0)
 #define v_dot(lane, pattern, acc, w, x) SMOL_EMULATED(SMOL_FN_VDOT0 + (lane), (pattern), acc, w, x)
 #define v_mac(pattern, acc, w, x) SMOL_EMULATED(SMOL_FN_VMAC, pattern, acc, w, x)
+#define v_mmw(piece, acc, x, w) SMOL_EMULATED(SMOL_FN_VMM_W, piece, acc, x, w)
+#define v_mmh(form, acc, x, w) SMOL_EMULATED(SMOL_FN_VMM_H, form, acc, x, w)
 #define v_vmul(part, d, n, m)                    \
     do {                                         \
         (d) = v_zero();                          \
@@ -117,6 +138,12 @@ static __attribute__((noinline, unused)) void smol_emulate(unsigned fn, unsigned
         (d) = v_zero();                             \
         SMOL_EMULATED(SMOL_FN_VQPK, pack, d, n, m); \
     } while (0)
+#define v_qpks(pack, d, n, m) SMOL_EMULATED(SMOL_FN_VQPK_S, pack, d, n, m)
+#define v_qpks_first(pack, d, n, m)                   \
+    do {                                              \
+        (d) = v_zero();                               \
+        SMOL_EMULATED(SMOL_FN_VQPK_S, pack, d, n, m); \
+    } while (0)
 #else
 __asm__(SMOL_ASM_SYMBOLS);
 /* The operand names of SMOL_ASM_WORD are d, n, m: the macros' parameters must have others. */
@@ -124,11 +151,19 @@ __asm__(SMOL_ASM_SYMBOLS);
     __asm__ volatile(SMOL_ASM_WORD(4 + lane, pattern) : [d] "+vr"(acc_) : [n] "vr"(w_), [m] "vr"(x_))
 #define v_mac(pattern, acc_, w_, x_) \
     __asm__ volatile(SMOL_ASM_WORD(0, pattern) : [d] "+vr"(acc_) : [n] "vr"(w_), [m] "vr"(x_))
+#define v_mmw(piece, acc_, x_, w_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(8, piece) : [d] "+vr"(acc_) : [n] "vr"(x_), [m] "vr"(w_))
+#define v_mmh(form, acc_, x_, w_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(9, form) : [d] "+vr"(acc_) : [n] "vr"(x_), [m] "vr"(w_))
 #define v_vmul(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(1, part) : [d] "=vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
 #define v_vmla(part, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(2, part) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
 #define v_qpk(pack, d_, n_, m_) __asm__ volatile(SMOL_ASM_WORD(3, pack) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
 #define v_qpk_first(pack, d_, n_, m_) \
     __asm__ volatile(SMOL_ASM_WORD(3, pack) : [d] "=vr"(d_) : [n] "0"(n_), [m] "vr"(m_))
+#define v_qpks(pack, d_, n_, m_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(12, pack) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
+#define v_qpks_first(pack, d_, n_, m_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(12, pack) : [d] "=vr"(d_) : [n] "0"(n_), [m] "vr"(m_))
 #endif
 
 static inline vec v_add(vec a, vec b) { SMOL_OP_VV("vadd.vv", a, b); }
@@ -157,7 +192,7 @@ static inline vec v_load_high(const void *p)
 static inline vec v_fresh(const void *p)
 {
     vec d;
-    __asm__ volatile("vl1re8.v %0, %1" : "=vr"(d) : "A"(*(const uint8_t(*)[16])(p)));
+    __asm__ volatile(SMOL_LOAD_TEXT : [d] "=vr"(d) : [at] SMOL_AT(*(const uint8_t(*)[16])(p)));
     return d;
 }
 #define v_affine(a, m, b, p) v_madd((a), (m), (b))
@@ -172,6 +207,28 @@ static inline vec v_join(vec a, vec b)
 {
     __asm__ volatile(SMOL_32 "vslideup.vi %0, %1, 2" : "+vr"(a) : "vr"(b));
     return a;
+}
+/* The lower halves of a and b; their upper halves, where b alone may be overwritten. */
+#define v_zip_low(a, b) v_join((a), (b))
+static inline vec v_zip_high(vec a, vec b)
+{
+    vec d, e;
+    __asm__ volatile(SMOL_32 "vslidedown.vi %0, %1, 2" : "=&vr"(d) : "vr"(a));
+    __asm__ volatile(SMOL_32 "vslidedown.vi %0, %1, 2" : "=&vr"(e) : "vr"(b));
+    return v_join(d, e);
+}
+/* Sign-extended lanes 0..3, 4..7 of 16 bits. */
+static inline vec v_half16_low(vec a)
+{
+    vec d;
+    __asm__ volatile(SMOL_32 "vsext.vf2 %0, %1" : "=&vr"(d) : "vr"(a));
+    return d;
+}
+static inline vec v_half16_high(vec a)
+{
+    vec d;
+    __asm__ volatile(SMOL_32 "vslidedown.vi %0, %1, 2" : "=&vr"(d) : "vr"(a));
+    return v_half16_low(d);
 }
 #define v_load_first8(p, first) v_and(v_load(p), (first))
 #define v_load_first4(p, first) v_and(v_load(p), (first))
