@@ -76,7 +76,7 @@ class SmolMatrix(MicroKernel):
 
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
-        if source.tensor.format != "smol" or layer.groups > 1 or getattr(layer, "dilation", (1, 1)) != (1, 1):
+        if source.tensor.format != "smol" or layer.groups > 1 or layer.dilation != (1, 1):
             return False
         per_pixel = [p for number in source.tensor.patterns for p in chunk_precisions(number)]
         return bool(source.narrow) or len(per_pixel) * CHUNK_BYTES == source.pixel_bytes
