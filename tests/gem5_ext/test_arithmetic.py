@@ -56,7 +56,7 @@ FAULTS = {
     "vqpk.h's order": ("part * lanes + i % lanes", "part * lanes + i / 2 % lanes"),
     "vqpk.s's lane": ("4 * (i & 1)", "4 * (i >> 1)"),
     "vunp.h's group": ("4 * (int)(field6 & 15u)", "4 * (int)(field6 & 7u)"),
-    "vdw's first word": ("2 * (first + t) + chunk", "2 * t + chunk"),
+    "vdw's first word": ("(int)(field6 & 3u)", "(int)(field6 & 2u)"),
 }
 
 
