@@ -118,7 +118,7 @@ def isa(
 
     if not words:
         rows = [[", ".join(map(str, row.fns)), row.name, row.field6, row.summary] for row in table.TABLE]
-        rows += [[row.fn, row.name, "", row.summary] for row in table.ACCESSES]
+        rows += [[str(row.fn), row.name, "", row.summary] for row in table.ACCESSES]
         show_table(["fn", "name", "field6", "effect"], rows, title=f"instruction table {table.FINGERPRINT}")
         encodings = [[name, encoding.bits] for form in table.ALL_FORMATS.values() for name, encoding in form.on.items()]
         show_table(["ISA", "word"], encodings)
