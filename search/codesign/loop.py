@@ -49,6 +49,8 @@ from sysmol.workbench.steps.train import subject_options, users_code
 from sysmol.workbench.store import Store
 from sysmol.workbench.view import View
 
+BASELINES = ("fp32", "int8")
+"""What every design is shown beside: networks without SMOL codes, from the same training."""
 FIRST_SHARE = 0.75
 """The first round's limit."""
 GAIN_SHARE = 0.1
@@ -148,7 +150,8 @@ class Loop:
     # --- the run -----------------------------------------------------------------------------------------------------
 
     def rows(self) -> Iterator[Row]:
-        """Uniform 4-bit, whose cycles are the measure of the limits; the rounds; then the other design points."""
+        """Uniform 4-bit, whose cycles are the measure of the limits; the baselines; the rounds; then the other design
+        points."""
         with self.store.alone(self.folder):
             yield from self._rows()
             self.view.finish()
@@ -161,6 +164,8 @@ class Loop:
         self.say(f"full precision: {start:.2%} of the held-out images; the goal is {self.goal:.2%}")
         uniform, measured = self._uniform("w4")
         yield uniform
+        for policy in BASELINES:
+            yield self._measure(self.pipeline.train(policy), policy, (), Limits(1.0))[0]
         state = self._start(measured)
         last: tuple[Prepared, Limits] | None = None
         cycles, size = Descent(FIRST_SHARE, 1.0), None
@@ -265,7 +270,7 @@ class Loop:
             facts["accuracy_integer"], facts["bits_per_parameter"], facts["file_bytes"], measured.cycles,
             measured.source, validation >= self.goal, False,
         )  # fmt: skip
-        if row.better_than(self.best):
+        if patterns and row.better_than(self.best):
             row = self.best = replace(row, improved=True)
         return row, measured
 

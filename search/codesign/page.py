@@ -78,6 +78,7 @@ def page_of(frame: pd.DataFrame, settings: Settings, images: int) -> Page:
     chosen = [
         (row["name"], " ".join(pattern_name(int(p)) for p in row["patterns"].split()))
         for row in frame.to_dict("records")
+        if row["patterns"]
     ]
     intervals = "; bars: 95% intervals of the accuracies" if images else ""
     note = (
@@ -120,7 +121,7 @@ MINOR = ("design", "limits", "validation", "bits/parameter", "source", "improved
 
 
 def tiles(frame: pd.DataFrame, images: int) -> list[Tile]:
-    """The best network (the last that improved on all before) against uniform 4-bit, the first row."""
+    """The best network (the last that improved on all before), beside full precision, int8 and uniform 4-bit."""
     from sysmol.analysis.page import Tile
     from sysmol.analysis.page.values import percent, percent_range, size, thousands, times
 
@@ -128,20 +129,22 @@ def tiles(frame: pd.DataFrame, images: int) -> list[Tile]:
     improved = [row for row in known if row["improved"]]
     if not improved:
         return [Tile("Best network", "none", ["no network kept its accuracy"], bad=True)]
-    best, first = improved[-1], known[0]
+    best = improved[-1]
+    beside = [row for name in ("fp32", "int8", "w4") for row in known if row["name"] == name and row is not best]
     between = percent_range(best["accuracy_low"], best["accuracy_high"])
     accuracy = [f"{between}: 95% interval, {images} test images"] if images else []
     about = "" if best["kind"] == "measured" else "≈ "
+    sizes = [f"{size(row['file_bytes'])}, {times(row['file_bytes'] / best['file_bytes'])} as large" for row in beside]
+    cycles = [f"{about}{thousands(row['cycles'])}, {times(row['cycles'] / best['cycles'])} as many" for row in beside]
     found = [
-        (f"Accuracy, {best['name']}", percent(best["accuracy_integer"]), accuracy, percent(first["accuracy_integer"])),
-        ("Size of the file", size(best["file_bytes"]), [f"{best['bits_per_parameter']:.2f} bits per weight"],
-         f"{size(first['file_bytes'])}, {times(first['file_bytes'] / best['file_bytes'])} as large"),
-        ("Cycles per image", f"{about}{thousands(best['cycles'])}", [str(best["source"])],
-         f"{about}{thousands(first['cycles'])}, {times(first['cycles'] / best['cycles'])} as many"),
+        (f"Accuracy, {best['name']}", percent(best["accuracy_integer"]), accuracy,
+         [percent(row["accuracy_integer"]) for row in beside]),
+        ("Size of the file", size(best["file_bytes"]), [f"{best['bits_per_parameter']:.2f} bits per weight"], sizes),
+        ("Cycles per image", f"{about}{thousands(best['cycles'])}", [str(best["source"])], cycles),
     ]  # fmt: skip
     return [
-        Tile(title, value, [*lines, *([] if first is best else [f"{first['name']}: {beside}"])])
-        for title, value, lines, beside in found
+        Tile(title, value, [*lines, *(f"{row['name']}: {one}" for row, one in zip(beside, others, strict=True))])
+        for title, value, lines, others in found
     ]
 
 
@@ -186,14 +189,14 @@ def networks_table(frame: pd.DataFrame, images: int) -> Table:
 
 
 def figures(frame: pd.DataFrame, images: int) -> list[Any]:
-    """Accuracy over cycles and over size, a colour per number of patterns."""
+    """Accuracy over cycles and over size; a colour per number of patterns, the baselines' as everywhere."""
     from sysmol.analysis.costs.objectives import objective
-    from sysmol.analysis.figures import OTHER_COLOURS
+    from sysmol.analysis.figures import variant_colour
     from sysmol.analysis.front import trade_off_figure
     from sysmol.analysis.page import Figure
 
     groups = list(dict.fromkeys(frame["design"]))
-    colours = {group: OTHER_COLOURS[place % len(OTHER_COLOURS)] for place, group in enumerate(groups)}
+    colours = {group: variant_colour(group, groups) for group in groups}
     known = pd.DataFrame(with_intervals(frame, images))
     same = {"group": known["design"], "accuracy": known["accuracy_integer"]}
     sources = _sources(frame)

@@ -48,8 +48,10 @@ def test_nothing_is_decided_on_what_was_trained_or_tested() -> None:
 
 @pytest.mark.slow
 def test_rounds_and_their_page(tmp_path: Path) -> None:
-    rows = first_rows(tmp_path, 3)
-    uniform, first, second = rows
+    rows = first_rows(tmp_path, 5)
+    uniform, fp32, int8, first, second = rows
+    assert fp32.file_bytes > int8.file_bytes > uniform.file_bytes and fp32.cycles > int8.cycles > uniform.cycles
+    assert not fp32.improved and not int8.improved
     assert (uniform.design, first.design, second.design) == ("P1", "P4", "P4")
     assert first.cycles < uniform.cycles and first.file_bytes < uniform.file_bytes
     # With so much accuracy to lose every limit is kept, and the next is smaller.
@@ -60,7 +62,7 @@ def test_rounds_and_their_page(tmp_path: Path) -> None:
     assert set(used) <= set(first.patterns) and len(first.patterns) <= 4
     frame = write(tmp_path, QUICK, rows, finished=True)
     assert frame["front"].any()
-    assert pd.read_csv(tmp_path / "rounds.csv")["name"].tolist() == ["w4", "round-1", "round-2"]
+    assert pd.read_csv(tmp_path / "rounds.csv")["name"].tolist() == ["w4", "fp32", "int8", "round-1", "round-2"]
     page = (tmp_path / "codesign.html").read_text()
     assert "round-2" in page and "<script" not in page and page.count("data:image/svg+xml") == 2
 
@@ -81,7 +83,7 @@ def test_a_killed_run_goes_on_with_the_same_figures(tmp_path: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
-    assert first_rows(killed, 2) == first_rows(tmp_path / "whole", 2)
+    assert first_rows(killed, 4) == first_rows(tmp_path / "whole", 4)
 
 
 def test_limits_fall_and_come_back() -> None:

@@ -17,6 +17,11 @@ ROUND = replace(
     W4, name="round-1", design="P4", patterns=(36, 44), limits=Limits(0.4, 1.5), accuracy_integer=0.975,
     bits_per_parameter=1.5, file_bytes=16_000, cycles=14_469.0,
 )  # fmt: skip
+FP32 = replace(
+    W4, name="fp32", design="fp32", patterns=(), accuracy_integer=0.9972, file_bytes=394_000, cycles=202_000.0,
+    improved=False,
+)  # fmt: skip
+INT8 = replace(FP32, name="int8", design="int8", accuracy_integer=0.9944, file_bytes=101_000, cycles=57_000.0)
 TWIN = replace(ROUND, name="p45", design="P45", accuracy_integer=0.9667, improved=False)
 
 
@@ -25,10 +30,11 @@ def shown(*rows: Row, images: int = 360, settings: Settings | None = None) -> st
 
 
 def test_the_first_screen_and_the_front() -> None:
-    text = shown(W4, ROUND, TWIN)
+    text = shown(W4, FP32, INT8, ROUND, TWIN)
     first = html.unescape(text[: text.index("<section>")])
     for words in ("Accuracy, round-1", "97.50%", "95.3 to 98.7%: 95% interval, 360 test images", "w4: 99.17%",
-                  "16 kB", "w4: 52.3 kB, 3.3x as large", "14.5 k", "gem5 24.0.0.1 o3", "2.1x as many"):  # fmt: skip
+                  "16 kB", "w4: 52.3 kB, 3.3x as large", "14.5 k", "gem5 24.0.0.1 o3", "2.1x as many",
+                  "fp32: 99.72%", "int8: 99.44%", "fp32: 394 kB", "int8: 57 k, 3.9x as many"):  # fmt: skip
         assert words in first, words
     rows = dict(re.findall(r"<tr><td>([\w-]+)</td>.*?<td>([^<]*)</td></tr>", text[: text.index("<h2>Details")]))
     assert [rows[name] for name in ("w4", "round-1", "p45")] == ["yes", "yes", "within noise"]
