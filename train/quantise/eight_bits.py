@@ -3,8 +3,13 @@
 A tensor holds the file's own integers q, which stand for ``scale * (q - zero_point)``; the zero point of the network
 file is the same. A layer's sums of w * x are those of the file, whose ``sum of w * (q - zero_point) + bias`` differs by
 constants alone, which go into B. What the file multiplies them with, a real number in 31 bits, becomes M in up to 30
-bits; the file rounds twice, the network file once, so that a result can differ by one step where a sum lies between
-two.
+bits.
+
+The file's interpreter rounds such a product twice: to a unit far below the output's step, then to a step. What lies
+less than half a unit below the middle of two steps goes up, too. The network file rounds once and adds that half a
+unit. Two things are left: the interpreter's plain kernels (not those that it uses by default) mirror this below the
+zero point, and an average in the middle of two integers goes away from 0 in the file, here down where the zero point
+is negative and else up. Such a result differs by one step.
 """
 
 from __future__ import annotations
@@ -133,17 +138,11 @@ class Mapping:
     def _output(self, found: Integers, layer: Layer, target: Tensor) -> Output:
         """``floor(real + 1/2)`` of what the file rounds."""
         x, out, count = found.inputs[0].grid, found.output.grid, target.channels
-        half = out.zero_point + 0.5
         # A tensor is declared before the layer that writes it is looked at.
         bound, residual, reach, residual_format = accumulator_bound(self.net, layer), None, None, ""
-        if found.weight is not None:
-            assert found.weight_scale is not None and found.bias is not None
-            multiplier = x.scale * found.weight_scale / out.scale
-            addend = multiplier * (found.bias - x.zero_point * weight_sums(found)) + half
-        else:
-            taps = found.kernel[0] * found.kernel[1]
-            multiplier = np.full(count, x.scale / (out.scale * taps))
-            addend = half - multiplier * taps * x.zero_point
+        multiplier, early = factors(found)
+        constants = np.asarray(-x.zero_point * taps(found)) if found.weight is None else found.bias - offsets(found)
+        addend = multiplier * constants + out.zero_point + 0.5 + early
         if len(found.inputs) == 2:
             second = found.inputs[1].grid
             residual = np.full(count, second.scale / out.scale)
@@ -157,11 +156,45 @@ class Mapping:
         return next((each for each in precise if each is not None), None) or integers(wanted, f"layer {found.name}")
 
 
-def weight_sums(found: Integers) -> Array:
-    """Sum of each output's weights, int64 ``[K]``."""
+def factors(found: Integers) -> tuple[Array, Array]:
+    """What the file's interpreter multiplies an operator's sums with, in steps of the output, and by how much less than
+    half a step it rounds up; float64 ``[K]`` each, what is the same for all channels too."""
+    x, out, count = found.inputs[0].grid, found.output.grid, taps(found)
+    if found.weight is not None:
+        assert found.weight_scale is not None
+        multiplier, unit = in_31_bits(x.scale * found.weight_scale / out.scale)
+        return multiplier, unit / 2
+    multiplier = np.full(found.output.shape[2], x.scale / out.scale)
+    if found.kind == "MEAN":
+        multiplier, unit = in_31_bits(multiplier, count)
+        return multiplier, unit / 2
+    # An average between two integers goes away from 0: down where most are negative, which is a little later.
+    down = found.kind == "AVERAGE_POOL_2D" and out.zero_point < 0
+    return multiplier / count, multiplier * (-0.5 / count if down else 0.0)
+
+
+def in_31_bits(real: Array, count: int = 1) -> tuple[Array, Array]:
+    """``real / count`` as ``m * 2**e`` with m in 31 bits, as the file's interpreter has it, and the unit to which it
+    rounds a product at first, in steps of the output: 2**e, or 0 where that is all. float64 ``[K]``."""
+    fraction, exponent = np.frexp(real)
+    # The interpreter divides m by the count, which it moves to between a half and 1 before.
+    shift = count.bit_length() - 1
+    m = (np.rint(fraction * 2.0**31).astype(np.int64) << shift) // count
+    exponent = exponent - shift
+    return m * np.exp2(exponent - 31.0), np.where(exponent < 0, np.exp2(exponent), 0.0)
+
+
+def taps(found: Integers) -> int:
+    """Elements of a window."""
+    return found.kernel[0] * found.kernel[1]
+
+
+def offsets(found: Integers) -> Array:
+    """What the input's zero point adds to each output's sum, int64 ``[K]``."""
     assert found.weight is not None
     depthwise = found.weight.ndim == 3
-    return np.asarray(found.weight.astype(np.int64).sum((0, 1) if depthwise else (1, 2, 3)))
+    sums = found.weight.astype(np.int64).sum((0, 1) if depthwise else (1, 2, 3))
+    return np.asarray(found.inputs[0].grid.zero_point * sums)
 
 
 def limits(found: Integers) -> tuple[int, int]:

@@ -130,7 +130,7 @@ def best(
     for short in (True, False) if how.multiply == HIGH and wanted.form != "s32" and not finest else (False,):
         lefts = _left_shifts(wanted, how)
         for pre in reversed(lefts) if finest else lefts:
-            found = (_rounded(wanted, how, shift, pre, short) for shift in shifts)
+            found = (_rounded(wanted, how, shift, pre, short, finest) for shift in shifts)
             out = next((each for each in found if each is not None), None)
             if out is not None and _is_fine(wanted, out) and _is_held(wanted, out):
                 return out
@@ -142,8 +142,9 @@ def _left_shifts(wanted: Wanted, how: Products) -> range:
     return range(1 if how.multiply == LOW else int(INT32_MAX // max(int(wanted.bound.max()), 1)).bit_length())
 
 
-def _rounded(wanted: Wanted, how: Products, shift: int, pre: int, short: bool) -> Output | None:
-    """The constants at one scale, M ``short`` or not; None where they do not provably fit."""
+def _rounded(wanted: Wanted, how: Products, shift: int, pre: int, short: bool, finest: bool) -> Output | None:
+    """The constants at one scale, M ``short`` or not, B as fine as it can be or not; None where they do not provably
+    fit."""
     if how.multiply == HIGH and wanted.form == "smol" and shift % 2:
         return None  # vqpk shifts by even numbers
     unit, below = 2.0**shift, _below(how.multiply, pre)
@@ -164,7 +165,7 @@ def _rounded(wanted: Wanted, how: Products, shift: int, pre: int, short: bool) -
             return None
     # High products are rounded down: half a unit each makes that rounding to the nearest.
     base = base + 0.5 * ((how.multiply == HIGH) + (R is not None and how.residual == HIGH))
-    B = _short(base, shift, wanted.form)
+    B = np.rint(base) if finest else _short(base, shift, wanted.form)
     if np.abs(B).max() > INT32_MAX:
         return None
     whole = M.astype(np.int64)
