@@ -172,7 +172,8 @@ def networks_table(frame: pd.DataFrame, images: int) -> Table:
     unbeaten = within_noise(pd.DataFrame(known))
     rows = [
         [
-            row["name"], row["design"], row["limits"], percent(row["validation"]), percent(row["accuracy_integer"]),
+            row["name"], row["design"] if row["patterns"] else None, row["limits"], percent(row["validation"]),
+            percent(row["accuracy_integer"]),
             percent_range(row["accuracy_low"], row["accuracy_high"]) if images else None,
             f"{row['bits_per_parameter']:.2f}", row["file_bytes"], round(row["cycles"]), row["kept"],
             "yes" if row["front"] else "within noise" if same else "no",
