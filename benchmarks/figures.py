@@ -66,7 +66,16 @@ def trained(network: str) -> Callable[[Path], str]:
     return draw
 
 
+def fronts(path: Path) -> str:
+    """Accuracy over size and over cycles of all trained networks on CIFAR-10."""
+    from sysmol.analysis.fronts import draw
+    from sysmol.workbench.experiments.table import read_table
+
+    return draw(row for row in read_table(path) if row["dataset"] == "cifar10")
+
+
 DRAWN = {
+    "fronts": Drawn("results/training.csv", "sysmol.analysis.fronts", fronts),
     **{
         f"trained-{name}": Drawn("results/training.csv", "sysmol.analysis.accuracy", trained(network))
         for name, network in TRAINED.items()
@@ -78,9 +87,7 @@ DRAWN = {
 def stale(folder: Path = FIGURES) -> Iterator[tuple[str, str]]:
     """Name and verdict of every figure that today's code and files would draw otherwise, or of unknown origin."""
     for name in DRAWN:
-        noted = provenance.read(folder / f"{name}.svg")
-        known = noted["rows"].get("")
-        said = provenance.verdict(noted["inputs"][known["inputs"]] if known else None)
+        _, said = provenance.noted(provenance.read(folder / f"{name}.svg"))
         if said != "match":
             yield name, said
 

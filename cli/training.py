@@ -44,6 +44,10 @@ def train(
     ] = None,
     edges: Edges = "8",
     layer: LayerBits = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Trained weights to start from: .tflite or .onnx, or a state dictionary (docs/training.md)."),
+    ] = None,
     mean: Mean = "",
     std: Deviation = "",
     device: Device = "auto",
@@ -58,9 +62,8 @@ def train(
 
     use_threads(threads)
     normalisation = normalisation_of(mean, std)
-    task = step.task(
-        dataset, model, preset, seed, variant or VARIANTS, device, layer_bits(edges, layer or ()), normalisation
-    )
+    bits = layer_bits(edges, layer or ())
+    task = step.task(dataset, model, preset, seed, variant or VARIANTS, device, bits, normalisation, weights)
     metrics = train_into(out, task)
     columns = ["network", "accuracy (fp32)", "accuracy (float)", "accuracy (integers)", "bits/parameter"]
     accuracies = ("accuracy_fp32", "accuracy_float", "accuracy_integer")
@@ -99,7 +102,7 @@ def experiments(
     cluster: ClusterAddress = "",
 ) -> None:
     """Train the variants of a network over several seeds; only what is missing, goes on after a kill."""
-    from sysmol.workbench.experiments.run import run_experiments, take_networks
+    from sysmol.workbench.experiments.run import row_name, run_experiments, take_networks
     from sysmol.workbench.experiments.spec import load_spec
     from sysmol.workbench.experiments.table import take as take_rows
 
@@ -107,6 +110,10 @@ def experiments(
     if take is not None:
         finished = finished_rows(checked, out, start)
         networks = take_networks(checked, out, finished, take, start)
+        finished = [
+            row | {"network_file": networks[name].name if (name := row_name(row)) in networks else None}
+            for row in finished
+        ]
         say(
             f"{take_rows(finished, take)}: {len(finished)} rows of {checked.network} on {checked.data_name}, "
             f"{len(networks)} networks"

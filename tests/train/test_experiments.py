@@ -200,7 +200,9 @@ def test_networks_come_with_their_rows(tmp_path: Path) -> None:
     spec = write(tmp_path, ["fp32", "w4"])
     rows = run_experiments(spec, tmp_path / "out", lambda _: None, "", seeds=[0], quiet=True)
     table = take(rows, tmp_path / "results" / "training.csv")
-    files = take_networks(spec, tmp_path / "out", rows, table)
+    named = take_networks(spec, tmp_path / "out", rows, table)
+    assert list(named) == ["digits_net digits fp32 0", "digits_net digits w4 0"]
+    files = list(named.values())
     assert [path.name for path in files] == [
         f"digits_net-digits-0-{name}.network.safetensors" for name in ("fp32", "w4")
     ]

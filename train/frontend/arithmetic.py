@@ -121,7 +121,7 @@ class Arithmetic(Activations):
         """Batch normalisation rides on a convolution that nothing else reads; elsewhere it is a unit of its own."""
         unit = self.unit(value)
         if unit.has_weights and value.act == "none" and not (unit.bn or unit.residual) and self.alone(value):
-            unit.bn = norm
+            unit.bn, unit.norm_path = norm, str(node.target)
             return value
         return self.new(node, "norm", unit.shape, input=value, bn=norm)
 

@@ -12,10 +12,14 @@ from torch import nn
 from sysmol.errors import SysmolError
 from sysmol.files import check_file
 from sysmol.network import Normalisation
-from sysmol.train.frontend.data import USUAL
+from sysmol.train.frontend.data import USUAL, Dataset
 from sysmol.train.frontend.models import build
 from sysmol.train.frontend.readers import SUFFIXES, read_model
-from sysmol.train.frontend.readers.imported import Step
+from sysmol.train.frontend.readers.imported import Imported, Step
+from sysmol.train.frontend.takeover import file_normalisation, take_over
+
+STATISTICS = 512
+"""Training images that first statistics of batch normalisation come from."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,7 @@ def read_checkpoint(
     if Path(name).suffix.lower() in SUFFIXES:
         if weights is not None:
             raise SysmolError(f"{name} holds its weights: --weights belongs to a module, FILE.py:CALLABLE")
-        imported = read_model(name)
-        height, width, channels = shape
-        if imported.shape != (channels, height, width):
-            wanted, found = (" x ".join(map(str, each)) for each in (imported.shape, (channels, height, width)))
-            raise SysmolError(f"{name} reads images of {wanted} (channels, height, width), the data's have {found}")
+        imported = _read_for(name, shape)
         return Checkpoint(imported.module, normalisation or imported.normalisation, imported.table())
     if not classes:
         raise SysmolError(f"{name} is made for a number of classes, which images without labels do not tell: --classes")
@@ -57,6 +57,32 @@ def read_checkpoint(
     if weights is not None:
         load_weights(module, weights)
     return Checkpoint(module.eval(), normalisation or usual)
+
+
+def _read_for(path: str | Path, shape: tuple[int, int, int]) -> Imported:
+    """The network of a file that reads images of ``shape`` (height, width, channels)."""
+    imported = read_model(path)
+    height, width, channels = shape
+    if imported.shape != (channels, height, width):
+        wanted, found = (" x ".join(map(str, each)) for each in (imported.shape, (channels, height, width)))
+        raise SysmolError(f"{path} reads images of {wanted} (channels, height, width), the data's have {found}")
+    return imported
+
+
+def start_from(module: nn.Module, path: Path, data: Dataset, stated: Normalisation | None = None) -> Normalisation:
+    """Put trained weights into a module, and return what pixels stand for: as ``stated``, else as the weights need it.
+
+    ``path`` is a state dictionary of the module (``.pt``, ``.safetensors``), or another tool's file of a network of the
+    same shape (:mod:`sysmol.train.frontend.takeover`). Raises :class:`SysmolError`, one line.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        load_weights(module, path)
+        return stated or data.normalisation
+    imported = _read_for(path, data.shape)
+    normalisation = stated or file_normalisation(imported.normalisation, data.normalisation)
+    pixels = torch.from_numpy(data.train_images[:STATISTICS]).permute(0, 3, 1, 2).float()
+    take_over(module, imported, normalisation, pixels.contiguous())
+    return normalisation
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

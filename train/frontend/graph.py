@@ -37,7 +37,8 @@ class Unit:
     leaky (``slope * input + residual``, of what is negative and what is positive) or norm (batch normalisation of
     something else than a convolution).
 
-    ``shape`` is (channels, height, width) of the result; ``path`` is the layer's name in the user's module;
+    ``shape`` is (channels, height, width) of the result; ``path`` is the layer's name in the user's module,
+    ``norm_path`` that of its batch normalisation;
     ``padding`` is (top, left, bottom, right); ``divisor`` belongs to avgpool. ``weight`` is ``[K, C / groups, KH,
     KW]`` (depthwise: ``groups`` = C = K); a linear layer is a convolution over its whole input. ``mask``, bool of the
     same shape, is False where a weight must stay exactly 0, None without such weights. ``slope`` is ``[C]``.
@@ -61,6 +62,7 @@ class Unit:
     bn: nn.BatchNorm2d | None = None
     slope: torch.Tensor | None = None
     learned_slope: bool = False
+    norm_path: str = ""
 
     @property
     def has_weights(self) -> bool:

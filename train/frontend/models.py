@@ -20,12 +20,24 @@ def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int
     )
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution where the shape changes."""
+def halving_conv_bn(inputs: int, outputs: int) -> nn.Sequential:
+    """A 3x3 convolution of stride 2 and its batch normalisation, padded as TensorFlow's 'SAME' pads an even size: one
+    row below and one column on the right."""
+    return nn.Sequential(
+        nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(inputs, outputs, 3, 2, bias=False), nn.BatchNorm2d(outputs)
+    )
 
-    def __init__(self, inputs: int, outputs: int, stride: int, shortcut_bn: bool = False) -> None:
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution where the shape changes. ``same``: a stride of 2
+    pads below and on the right (:func:`halving_conv_bn`)."""
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, shortcut_bn: bool = False, same: bool = False
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.conv1 = conv_bn(inputs, outputs, 3, stride)
+        halves = same and stride == 2
+        self.conv1 = halving_conv_bn(inputs, outputs) if halves else conv_bn(inputs, outputs, 3, stride)
         self.conv2 = conv_bn(outputs, outputs, 3)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
@@ -43,17 +55,21 @@ class ResNet8(nn.Module):
     """MLPerf Tiny's image classification network: 16, 32 and 64 channels, 12.5 M multiply-accumulates at 32x32.
 
     Its published 78,666 parameters count running statistics and biases in front of batch normalisation, which say
-    nothing that batch normalisation does not; without them 77,946 are trained here.
+    nothing that batch normalisation does not; without them 77,946 are trained here. The larger one of the same task
+    has 40, 80 and 160 channels, 76.5 M multiply-accumulates and 479,480 weights; with ``same`` it pads as the public
+    file, so that its weights can be read from there.
     """
 
-    def __init__(self, channels: int = 3, classes: int = 10) -> None:
+    def __init__(
+        self, channels: int = 3, classes: int = 10, widths: tuple[int, int, int] = (16, 32, 64), same: bool = False
+    ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(conv_bn(channels, 16, 3), nn.ReLU())
-        self.stack1 = BasicBlock(16, 16, 1)
-        self.stack2 = BasicBlock(16, 32, 2)
-        self.stack3 = BasicBlock(32, 64, 2)
+        self.stem = nn.Sequential(conv_bn(channels, widths[0], 3), nn.ReLU())
+        self.stack1 = BasicBlock(widths[0], widths[0], 1)
+        self.stack2 = BasicBlock(widths[0], widths[1], 2, same=same)
+        self.stack3 = BasicBlock(widths[1], widths[2], 2, same=same)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(64, classes)
+        self.classifier = nn.Linear(widths[2], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stack3(self.stack2(self.stack1(self.stem(x))))
@@ -178,6 +194,7 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "digits_net": DigitsNet,
     "mnist_net": MnistNet,
     "resnet8": ResNet8,
+    "resnet8_large": partial(ResNet8, widths=(40, 80, 160), same=True),
     "resnet20": ResNet20,
     "mobilenetv2": MobileNetV2,
     "mobilenetv2_stem2": partial(MobileNetV2, stem_stride=2),

@@ -22,6 +22,7 @@ from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import content_key, make_folder, sha256_file
 from sysmol.interchange import evaluation
 from sysmol.network import Network, Normalisation, Samples, save
+from sysmol.train.frontend.checkpoint import start_from
 from sysmol.train.frontend.data import Dataset, load, normalised
 from sysmol.train.frontend.models import build
 from sysmol.train.frontend.policy import USUAL_LAYERS, LayerBits, named_policy
@@ -57,7 +58,7 @@ class Schedule:
     names no limit of its own (None: none). ``calibration`` training images set first scales and the ranges of 16-bit
     streams, ``statistics`` images settle batch normalisation and measure sensitivity, ``samples`` test images go into
     the network files. ``layer_bits`` are those of single layers. ``normalisation``: what pixels stand for (None: what
-    the data set says).
+    the data set says, or weights of a file need). ``amp`` as in :class:`Trainer`.
     """
 
     float: Phase
@@ -71,6 +72,7 @@ class Schedule:
     bits: Real | None = None
     layer_bits: LayerBits = USUAL_LAYERS
     normalisation: Normalisation | None = None
+    amp: bool | None = None
 
 
 def _schedule(base: Phase, epochs: Sequence[int], size_weight: float, **fields: Any) -> Schedule:
@@ -125,12 +127,14 @@ def run(
     device: str = "auto",
     layer_bits: LayerBits | None = None,
     normalisation: Normalisation | None = None,
+    weights: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Train a named network and write ``out_dir/VARIANT.network.safetensors``; returns the metrics per variant.
 
     ``variants`` are names as :func:`sysmol.train.recipes.variants.variant` reads them, all of networks that can be
     exported. Checkpoints, by default under ``out_dir/checkpoints``, let a killed run go on where it stood;
-    ``resume=False`` starts anew. ``layer_bits`` and ``normalisation`` as in :class:`Schedule`, None: its own.
+    ``resume=False`` starts anew. ``layer_bits`` and ``normalisation`` as in :class:`Schedule`, None: its own;
+    ``weights`` as in :func:`build_pipeline`.
     """
     wanted = [exportable(variant(name)) for name in variants]
     schedule = schedule_of(preset) if isinstance(preset, str) else preset
@@ -140,7 +144,7 @@ def run(
         schedule = replace(schedule, normalisation=normalisation)
     folder = make_folder(out_dir)
     kept = make_folder(checkpoints or folder / "checkpoints")
-    pipeline = build_pipeline(load(dataset), model, schedule, seed, kept, pattern_set, resume, quiet, device)
+    pipeline = build_pipeline(load(dataset), model, schedule, seed, kept, pattern_set, resume, quiet, device, weights)
     pipeline.check(wanted)
     metrics: dict[str, dict[str, Any]] = {}
     for each in wanted:
@@ -153,17 +157,24 @@ def run(
 def build_pipeline(
     data: Dataset, model: str, schedule: Schedule, seed: int, checkpoints: Path,
     pattern_set: str | Sequence[int] = "P4", resume: bool = True, quiet: bool = False, device: str = "auto",
+    weights: Path | None = None,
 ) -> Pipeline:  # fmt: skip
     """The pipeline of a named network, built-in or in a file (:mod:`sysmol.train.frontend.user_files`); ``seed``
-    decides first weights and all randomness, ``device`` where training computes.
+    decides first weights and all randomness, ``device`` where training computes. ``weights`` are a file to start from
+    instead (:func:`sysmol.train.frontend.checkpoint.start_from`).
     """
-    data = normalised(data, schedule.normalisation)
     torch.manual_seed(seed)
     module = build(model, data.shape[2], len(data.classes))
-    pipeline = Pipeline(data, module, schedule, Trainer(data, seed, checkpoints, quiet, device), pattern_set, resume)
+    stated = schedule.normalisation
+    data = normalised(data, stated if weights is None else start_from(module, weights, data, stated))
+    trainer = Trainer(data, seed, checkpoints, quiet, device, schedule.amp)
+    pipeline = Pipeline(data, module, schedule, trainer, pattern_set, resume)
     pipeline.name = f"{label(model)}-{data.name}"
     pipeline.facts = {"dataset": data.name, "source": data.source, "model": label(model), "seed": seed}
     pipeline.identity = identity(model)
+    if weights is not None:
+        pipeline.facts["weights"] = weights.name
+        pipeline.identity = content_key([pipeline.identity, sha256_file(weights)])
     return pipeline
 
 
@@ -327,7 +338,7 @@ class Pipeline:
 
     def prepared(self, policy: str, grid: str = OFFSET) -> Prepared:
         """The full-precision network with first scales."""
-        prepared = self._prepare(copy.deepcopy(self.fp32()), policy, grid=grid)
+        prepared = self._prepare(copy.deepcopy(self.fp32()), policy, grid=grid).train()
         prepared.calibrate(self.calibration)
         return prepared
 

@@ -105,14 +105,16 @@ def _task(
     device: str = "auto",
 ) -> Task:  # fmt: skip
     own = None if starts is None else seed_folder(spec, starts, seed) / experiment.PHASES
-    return experiment.task(spec.dataset, spec.model, spec.schedule, chosen, seed, command, own, quiet, device)
+    return experiment.task(
+        spec.dataset, spec.model, spec.schedule, chosen, seed, command, own, quiet, device, spec.weights
+    )
 
 
 def _check(spec: Spec, store: Store, task: Task, variants: Sequence[Variant], quiet: bool) -> None:
     """Refuse variants whose limits no layout can meet, before any training."""
     pipeline = experiment.pipeline_of(
         spec.dataset, spec.model, spec.schedule, task.options["seed"], store.resume_folder(task), task.given["starts"],
-        quiet, task.options["device"],
+        quiet, task.options["device"], spec.weights,
     )  # fmt: skip
     pipeline.check(variants)
 
@@ -163,10 +165,11 @@ def row_of(entry: Entry, chosen: Variant) -> Row:
 
 def take_networks(
     spec: Spec, out: str | Path, rows: Sequence[Row], table: Path, starts: Path | None = None
-) -> list[Path]:
+) -> dict[str, Path]:
     """Put the networks of rows, without samples and provenance, into the folder beside a table of rows, and note there
-    where the rows come from. Networks in full precision that are large are left out. Returns the files."""
-    taken = []
+    where the rows come from. Networks in full precision that are large are left out. Returns the files by
+    :func:`row_name`."""
+    taken = {}
     store, variants = Store(Path(out) / "store"), {chosen.name: chosen for chosen in spec.variants}
     for row in rows:
         entry = store.find(_task(spec, variants[row["variant"]], row["seed"], starts=starts))
@@ -179,7 +182,7 @@ def take_networks(
             whose = "-".join(str(row[column]) for column in IDENTITY if column != "variant")
             path = save(make_folder(table.parent / NETWORKS) / f"{whose}-{name}", network, deploy=True)
             facts |= {"network": path.name, "network_sha256": sha256_file(path)}
-            taken.append(path)
+            taken[row_name(row)] = path
         provenance.write(table, [entry.record["inputs"]], {row_name(row): facts})
     return taken
 

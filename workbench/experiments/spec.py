@@ -7,6 +7,9 @@ field               meaning
 ``model``           a built-in network, or ``FILE.py:CALLABLE`` relative to the spec's folder
 ``seeds``           of first weights and all randomness, a list
 ``variants``        names (:func:`sysmol.train.recipes.variants.variant`) in the order in which they are made
+``weights``         optional: a file of trained weights to start from, relative to the spec's folder; environment
+                    variables in its name are replaced (:func:`sysmol.train.frontend.checkpoint.start_from`)
+``amp``             optional: whether products are computed in bfloat16 (default: on a GPU only)
 ``mean``, ``std``   optional: pixels stand for (x / 255 - mean) / std, one number each or a list, one per channel
 ``edges``           optional: bits of the first and the last layer, 8 (default), 4, 2, 1 or "same" as the others
 ``[layers]``        optional: bits of single layers by name
@@ -18,6 +21,7 @@ field               meaning
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -69,6 +73,8 @@ class SpecFile(Table):
     model: str
     seeds: Annotated[tuple[int, ...], *SEVERAL]
     variants: Texts
+    weights: str | None = None
+    amp: bool | None = None
     mean: Numbers | None = None
     std: Numbers | None = None
     edges: int | str = 8
@@ -88,6 +94,7 @@ class Spec:
     seeds: tuple[int, ...]
     variants: tuple[Variant, ...]
     schedule: Schedule
+    weights: Path | None = None
 
     @property
     def network(self) -> str:
@@ -111,8 +118,9 @@ def load_spec(path: str | Path) -> Spec:
     except SysmolError as error:
         raise SysmolError(f"{path}: {error}") from None
     dataset, model = (located(name, file.parent) for name in (found.dataset, found.model))
-    schedule = replace(_schedule(found, path), layer_bits=layer_bits, normalisation=normalisation)
-    return Spec(file, dataset, model, found.seeds, variants, schedule)
+    schedule = replace(_schedule(found, path), layer_bits=layer_bits, normalisation=normalisation, amp=found.amp)
+    weights = None if found.weights is None else file.parent / os.path.expandvars(found.weights)
+    return Spec(file, dataset, model, found.seeds, variants, schedule, weights)
 
 
 def _normalisation(found: SpecFile) -> Normalisation | None:

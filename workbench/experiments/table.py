@@ -19,16 +19,18 @@ from the summary that ``sysmol evaluate`` leaves in a seed's folder (:mod:`sysmo
 COLUMNS = (
     "network", "dataset", "variant", "seed", "accuracy_fp32", "accuracy_float", "accuracy_integer", "test_images",
     "bits_per_parameter", "register_bits", "mean_smol_bits", "parameters", "file_bytes", "compression", "patterns",
-    "epochs", "seconds", "source", "command", "date", "threads", "torch", "network_sha256", *MEASURED,
+    "epochs", "seconds", "source", "command", "date", "threads", "torch", "network_sha256", "network_file",
+    *MEASURED,
 )  # fmt: skip
 """Of ``results/training.csv``: a row per network, data set, variant and seed. Accuracies are shares of the test images.
 ``bits_per_parameter`` are the bits of all weights as a file stores them over their number, ``register_bits`` those that
 registers hold, with what fills unused slots. ``compression`` is 4 bytes per parameter over ``file_bytes``, the whole
 file without samples and provenance. ``epochs`` are those of all phases from the first weights on, ``seconds`` their
-time. What does not exist for a row is empty."""
+time. ``network_file`` lies in :data:`NETWORKS`, without samples; ``network_sha256`` is of the file with samples that
+was measured. What does not exist for a row is empty."""
 RENAMED_COLUMNS = {"agree": "logits_verified_by"}
 """Columns of older files: old name, new name."""
-NEWER_COLUMNS = ("test_images",)
+NEWER_COLUMNS = ("test_images", "network_file")
 """Columns that older files lack: empty there."""
 IDENTITY = COLUMNS[:4]
 NETWORKS = "networks"

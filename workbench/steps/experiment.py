@@ -22,7 +22,7 @@ from sysmol.train.quantise import phase_file
 from sysmol.train.recipes.pipeline import Pipeline, Schedule, Trained, build_pipeline
 from sysmol.train.recipes.variants import Variant
 from sysmol.workbench.key import Step, Task, digest
-from sysmol.workbench.steps.train import subject_options, users_code
+from sysmol.workbench.steps.train import start_files, subject_options, users_code
 
 STEP = Step("experiment", 1, f"{__name__}:run", resumes=("variant",))
 PHASES = "phases"
@@ -31,9 +31,10 @@ Row = dict[str, Any]
 
 def task(
     dataset: str, model: str, schedule: Schedule, variant: Variant, seed: int, command: str = "",
-    starts: Path | None = None, quiet: bool = False, device: str = "auto",
+    starts: Path | None = None, quiet: bool = False, device: str = "auto", weights: Path | None = None,
 ) -> Task:  # fmt: skip
-    """Train and export a variant. ``starts``: ends of phases that were made elsewhere, to go on from."""
+    """Train and export a variant. ``starts``: ends of phases that were made elsewhere, to go on from; ``weights``:
+    where full precision starts."""
     own = sorted(starts.glob(f"*{phase_file.SUFFIX}")) if starts is not None else []
     return Task(
         STEP,
@@ -41,6 +42,7 @@ def task(
             "variant": variant, "seed": seed, "schedule": schedule, **subject_options(dataset, model, device),
             "starts_at": {path.name: digest(path) for path in own},
         },
+        files=start_files(weights),
         reads=source_files(dataset),
         code=users_code(model),
         given={"dataset": dataset, "model": model, "command": command, "starts": starts, "quiet": quiet},
@@ -55,21 +57,22 @@ def _data(name: str, *_: str) -> Dataset:
 @functools.lru_cache(maxsize=1)
 def pipeline_of(
     dataset: str, model: str, schedule: Schedule, seed: int, resume: Path, starts: Path | None, quiet: bool,
-    device: str = "auto",
+    device: str = "auto", weights: Path | None = None,
 ) -> Pipeline:  # fmt: skip
     """The pipeline whose unfinished work is in ``resume``; kept for the next variant."""
     contents = [digest(path) for path in source_files(dataset)]
-    pipeline = build_pipeline(_data(dataset, *contents), model, schedule, seed, resume, quiet=quiet, device=device)
+    data = _data(dataset, *contents)
+    pipeline = build_pipeline(data, model, schedule, seed, resume, quiet=quiet, device=device, weights=weights)
     pipeline.ends, pipeline.starts = resume / PHASES, starts
     return pipeline
 
 
 def run(
     folder: Path, dataset: str, model: str, schedule: Schedule, variant: Variant, seed: int, command: str, resume: Path,
-    starts: Path | None, quiet: bool, device: str, **_: Any,
+    starts: Path | None, quiet: bool, device: str, weights: Path | None = None, **_: Any,
 ) -> None:  # fmt: skip
     """Fill ``folder``."""
-    pipeline = pipeline_of(dataset, model, schedule, seed, resume, starts, quiet, device)
+    pipeline = pipeline_of(dataset, model, schedule, seed, resume, starts, quiet, device, weights)
     trained = pipeline.train(variant)
     row = _row(pipeline, trained, folder, seed, command)
     atomic_write_json(folder / f"{variant.name}.row.json", row)

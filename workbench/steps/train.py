@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from sysmol.errors import SysmolError
 from sysmol.network import Normalisation
 from sysmol.train.frontend.data import source_files
 from sysmol.train.frontend.policy import USUAL_LAYERS, LayerBits
@@ -24,7 +25,7 @@ STEP = Step("train", 1, f"{__name__}:run", resumes=())
 
 def task(
     dataset: str, model: str, preset: str, seed: int, variants: Sequence[str] = pipeline.VARIANTS, device: str = "auto",
-    layer_bits: LayerBits = USUAL_LAYERS, normalisation: Normalisation | None = None,
+    layer_bits: LayerBits = USUAL_LAYERS, normalisation: Normalisation | None = None, weights: Path | None = None,
 ) -> Task:  # fmt: skip
     """Train the variants of a network; arguments as in :func:`sysmol.train.recipes.pipeline.run`. Raises
     :class:`~sysmol.errors.SysmolError` for variants that cannot be exported."""
@@ -35,6 +36,7 @@ def task(
     return Task(
         STEP,
         options=options | subject_options(dataset, model, device),
+        files=start_files(weights),
         reads=source_files(dataset),
         code=users_code(model),
         given={
@@ -60,6 +62,15 @@ def subject_options(dataset: str, model: str, device: str = "auto") -> dict[str,
     }
 
 
+def start_files(weights: Path | None) -> dict[str, Path]:
+    """Trained weights to start from, if any; :class:`~sysmol.errors.SysmolError` where there is no such file."""
+    if weights is None:
+        return {}
+    if not weights.is_file():
+        raise SysmolError(f"there is no file {weights}")
+    return {"weights": weights}
+
+
 def users_code(model: str) -> tuple[Path, ...]:
     """The user's file in ``FILE.py:CALLABLE``."""
     return (Path(model.partition(".py:")[0] + ".py"),) if is_module(model) else ()
@@ -67,10 +78,10 @@ def users_code(model: str) -> tuple[Path, ...]:
 
 def run(
     folder: Path, dataset: str, model: str, preset: str, seed: int, variants: Sequence[str], device: str, resume: Path,
-    layer_bits: LayerBits, normalisation: Normalisation | None, **_: Any,
+    layer_bits: LayerBits, normalisation: Normalisation | None, weights: Path | None = None, **_: Any,
 ) -> None:  # fmt: skip
     """Fill ``folder``."""
     pipeline.run(
         dataset=dataset, model=model, out_dir=folder, preset=preset, seed=seed, variants=variants, checkpoints=resume,
-        device=device, layer_bits=layer_bits, normalisation=normalisation,
+        device=device, layer_bits=layer_bits, normalisation=normalisation, weights=weights,
     )  # fmt: skip
