@@ -160,6 +160,19 @@ def test_a_fault_in_the_derivation_changes_the_logits(fault, tmp_path, monkeypat
     assert not np.array_equal(reference.evaluate(bad, bad.samples.images), net.samples.logits)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_slots_in_order_take_no_bytes(bits, tmp_path, seed):
+    """Those of one precision; others come back from theirs."""
+    b = builder.Builder(np.random.default_rng(seed), 1, 1, 300)
+    (x,) = b.layer("rescale", "image", [[bits] * 300])
+    (y,) = b.layer("rescale", x, [[4, 1] * 150])
+    b.classifier(y)
+    net = b.finish()
+    assert network_file.breakdown(net)["permutations"] == 2 * len(net.tensors[y].slots)
+    assert np.array_equal(net.tensors[x].slots, np.arange(300))
+    assert_same(net, network.load(network.save(tmp_path / "a.safetensors", net)))
+
+
 @pytest.mark.parametrize("count", [1, 7, 8, 100])
 def test_fillers_come_back(count, seed):
     rng = np.random.default_rng(seed)
@@ -265,6 +278,12 @@ def _slot_outside(_, arrays):
     arrays["slots"][0] = 255
 
 
+def _too_many_in_order(d, arrays):
+    row = d["layouts"][0]
+    arrays["slots"] = arrays["slots"][row["channels"] * np.dtype(row["slots"]).itemsize :]
+    row |= {"slots": "in order", "channels": 1 << 50}
+
+
 def _wide_clamp(d, _):
     d["layers"][0]["outputs"][0]["hi"] = 128
 
@@ -285,7 +304,7 @@ def _unknown_type(d, _):
     "change",
     [
         *(_drop_layers, _short_weights, _long_constants, _no_slots, _unknown_op, _backwards, _overflow, _no_32_bits),
-        *(_double_slot, _slot_outside, _wide_clamp, _huge_zero_point, _no_stride, _unknown_type),
+        *(_double_slot, _slot_outside, _wide_clamp, _huge_zero_point, _no_stride, _unknown_type, _too_many_in_order),
     ],
 )
 def test_garbled_content_is_refused_in_one_line(net, tmp_path, change):

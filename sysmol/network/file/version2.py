@@ -23,8 +23,12 @@ class Version2:
         self.layouts = []
         for row in description["layouts"]:
             patterns = self.readers["patterns"].take([int(row["vectors"])], "u1")
-            slots = self.readers["slots"].take([int(row["channels"])], row["slots"])
+            slots = self.slots(row)
             self.layouts.append({"patterns": tuple(map(int, patterns)), "slots": slots.astype(np.int64)})
+
+    def slots(self, row: Description) -> Array:
+        """Slots of a layout's channels."""
+        return self.readers["slots"].take([int(row["channels"])], row["slots"])
 
     def network(self, net: Network) -> None:
         pass

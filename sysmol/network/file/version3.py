@@ -15,9 +15,12 @@ from sysmol.network.model import Array, Layer, Network, Normalisation, Output, n
 from sysmol.network.operations import weighted
 from sysmol.network.sums import border_constants, border_sums
 from sysmol.packing import drop_fillers, restore_fillers
+from sysmol.pattern import REGISTER_BYTES
 
 DATA = tuple(np.dtype(kind).str[1:] for kind in CONSTANT_TYPES.values())
 """Types of the elements of constant tensors."""
+IN_ORDER = "in order"
+"""In place of the type of a layout's slots: they are 0, 1, 2, ... and take no bytes."""
 PRODUCTS = ("multiply", "residual_multiply", "pre")
 USUAL = Output("", np.zeros((1, 1, 0)), 0, 0)
 
@@ -98,13 +101,20 @@ def _encode_tensors(net: Network, writers: dict[str, Writer]) -> tuple[list[Desc
             if key not in known:
                 known[key] = len(layouts)
                 writers["patterns"].put(np.array(t.patterns), "u1")
-                kind = writers["slots"].put(t.slots, smallest_type(t.slots, ("u1", "u2", "u4")) or "i8")
+                kind = _put_slots(t.slots, writers["slots"])
                 layouts.append({"vectors": len(t.patterns), "channels": t.channels, "slots": kind})
             row["layout"] = known[key]
         if t.data is not None:
             row["data"] = writers["weights"].put(t.data, t.data.dtype.str[1:])
         tensors.append(row | ({"zero_point": t.zero_point} if t.zero_point else {}))
     return tensors, layouts
+
+
+def _put_slots(slots: Array, writer: Writer) -> str:
+    """Store a layout's slots, but for those in order; returns their type."""
+    if np.array_equal(slots, np.arange(len(slots))):
+        return IN_ORDER
+    return writer.put(slots, smallest_type(slots, ("u1", "u2", "u4")) or "i8")
 
 
 def _encode_layer(net: Network, layer: Layer, writers: dict[str, Writer], tables: list[tuple[int, ...]]) -> Description:
@@ -177,6 +187,13 @@ class Version3(Version2):
             for out in row.get("outputs", []):
                 _check_fields("output", f"layer {row['name']}, output {out['tensor']}", out)
         super().__init__(description, arrays)
+
+    def slots(self, row: Description) -> Array:
+        channels, vectors = int(row["channels"]), int(row["vectors"])
+        if row["slots"] != IN_ORDER:
+            return super().slots(row)
+        need(0 <= channels <= 8 * REGISTER_BYTES * vectors, f"{channels} slots in order, in {vectors} vectors")
+        return np.arange(channels)
 
     def network(self, net: Network) -> None:
         if self.normalisation is not None:
