@@ -87,9 +87,10 @@ lint: $(VENV)/.installed check-generated  ## ruff, mypy, arrows between rooms, g
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-check-generated: $(VENV)/.installed  ## committed generated files equal what their tables give: instructions, hardware costs, the tile's descriptors
+check-generated: $(VENV)/.installed  ## committed generated files equal what their tables give: instructions, hardware costs, latencies from RTL, the tile's descriptors
 	$(BIN)/python -m sysmol.emit --check
 	$(BIN)/python -m sysmol.rtl.page --check
+	$(BIN)/python -m sysmol.rtl.latency --check
 	$(BIN)/python -m sysmol.cim.header --check
 
 clean:  ## remove products (not the virtual environment)

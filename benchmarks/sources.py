@@ -37,14 +37,11 @@ def sources(results: Path = RESULTS) -> Iterator[Source]:
     shown = _shown()
     for path in sorted(results.glob("*.csv")):
         table = pd.read_csv(path)
-        noted = provenance.read(path)
-        whole = noted["rows"].get("")
+        found = provenance.read(path)
         groups: dict[tuple[str, str, str, str], int] = {}
         for record in table.to_dict("records"):
             row = {str(column): value for column, value in record.items()}
-            known = noted["rows"].get(row_name(row), whole) if set(IDENTITY) <= set(row) else whole
-            said = known or {}
-            inputs = provenance.verdict(noted["inputs"][known["inputs"]] if known else None)
+            said, inputs = provenance.noted(found, row_name(row) if set(IDENTITY) <= set(row) else "")
             command = str(said.get("command") or row.get("command") or UNKNOWN)
             date = str(said.get("date") or row.get("date") or row.get("created") or UNKNOWN)[:10]
             group = (command, str(said.get("commit", UNKNOWN))[:12], date, inputs)
@@ -57,9 +54,7 @@ def sources(results: Path = RESULTS) -> Iterator[Source]:
 
 def _picture(name: str) -> Source:
     """What is noted beside a figure of the documents."""
-    noted = provenance.read(FIGURES / f"{name}.svg")
-    said = noted["rows"].get("", {})
-    inputs = provenance.verdict(noted["inputs"][said["inputs"]] if said else None)
+    said, inputs = provenance.noted(provenance.read(FIGURES / f"{name}.svg"))
     facts = [str(said.get(fact, UNKNOWN)) for fact in ("command", "commit", "date")]
     return Source(f"{name}.svg", 1, facts[0], facts[1][:12], facts[2], inputs, DRAWN[name].shows)
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from sysmol import generated
 from sysmol.cim import descriptor as table
-from sysmol.errors import CheckFailed
-from sysmol.files import PACKAGE, atomic_write_text
+from sysmol.files import PACKAGE
 
 PATH = Path(__file__).parent / "include" / "smol_tile_format.h"
 PAGE = PACKAGE / "docs" / "tile.md"
@@ -81,18 +81,10 @@ def page(before: str) -> str:
     return f"{head}{BEGIN}\n{tables()}\n{END}{rest.partition(END)[2]}"
 
 
-def main(arguments: list[str]) -> None:
-    """Write header and page, or with ``--check`` compare them: :class:`CheckFailed` where they differ."""
-    wanted = {PATH: text(), PAGE: page(PAGE.read_text())}
-    for path, content in wanted.items():
-        if "--check" not in arguments:
-            atomic_write_text(path, content)
-        elif not path.is_file() or path.read_text() != content:
-            raise CheckFailed(f"{path.name} is not what cim/descriptor.py gives: run python -m sysmol.cim.header")
+def files() -> dict[Path, str]:
+    """Header and page, what they hold by path."""
+    return {PATH: text(), PAGE: page(PAGE.read_text(encoding="utf-8"))}
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except CheckFailed as error:
-        sys.exit(str(error))
+    sys.exit(generated.main("sysmol.cim.header", files(), sys.argv[1:]))

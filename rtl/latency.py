@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sysmol import hwcost, isa
+from sysmol import generated, hwcost, isa
 from sysmol.errors import SysmolError
-from sysmol.files import PACKAGE, atomic_write_text
+from sysmol.files import PACKAGE
 from sysmol.hwcost import MAIN_SCRIPT, find
 from sysmol.machine import load_machine
 from sysmol.rtl.results import TOLERANCE
@@ -169,17 +169,5 @@ def files() -> dict[Path, str]:
     return found
 
 
-def main(arguments: list[str]) -> int:
-    """Write the files, or with ``--check`` compare."""
-    stale = [path for path, text in files().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    if "--check" in arguments:
-        for path in stale:
-            print(f"{path} is not what `python -m sysmol.rtl.latency` makes", file=sys.stderr)
-        return int(bool(stale))
-    for path in stale:
-        atomic_write_text(path, files()[path])
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(generated.main("sysmol.rtl.latency", files(), sys.argv[1:]))

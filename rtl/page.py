@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sysmol import hwcost
-from sysmol.files import PACKAGE, atomic_write_text
+from sysmol import generated, hwcost
+from sysmol.files import PACKAGE
 from sysmol.machine import pattern_set
 from sysmol.rtl import figure, sources, tables
 from sysmol.rtl.hardware import Hardware
@@ -45,17 +45,5 @@ def files() -> dict[Path, str]:
     return {PAGE: page, FIGURE: figure.svg(table), FRONT_FIGURE: front, **sample}
 
 
-def main(arguments: list[str]) -> int:
-    """Write the generated parts, or with ``--check`` compare."""
-    stale = [path for path, text in files().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    if "--check" in arguments:
-        for path in stale:
-            print(f"{path} is not what `python -m sysmol.rtl.page` makes", file=sys.stderr)
-        return int(bool(stale))
-    for path in stale:
-        atomic_write_text(path, files()[path])
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(generated.main("sysmol.rtl.page", files(), sys.argv[1:]))

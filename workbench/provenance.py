@@ -69,6 +69,13 @@ def read(table: Path) -> dict[str, Any]:
     return read_json(path, FORMAT, VERSION, _FIELDS) if path.is_file() else {"rows": {}, "inputs": {}}
 
 
+def noted(found: Mapping[str, Any], row: str = "") -> tuple[Mapping[str, Any], str]:
+    """What :func:`read` found for a row, or else for the file as a whole (nothing where nothing is noted), and the
+    :func:`verdict` on its inputs."""
+    facts = found["rows"].get(row) or found["rows"].get("") or {}
+    return facts, verdict(found["inputs"][facts["inputs"]] if facts else None)
+
+
 def changed(inputs: Inputs) -> list[str]:
     """Names of the inputs that are others today, as ``kind: name``; tools that are not here are not told."""
     return [

@@ -30,10 +30,6 @@ ARTEFACTS: dict[Path, Callable[[], str]] = {
 """Path below the package, and what the file holds."""
 
 
-def stale(root: Path = PACKAGE) -> list[Path]:
-    """Generated files under ``root`` that differ from what the table gives."""
-    return [
-        path
-        for path, render in ARTEFACTS.items()
-        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != render()
-    ]
+def files(root: Path = PACKAGE) -> dict[Path, str]:
+    """Content of every generated file under ``root`` by path."""
+    return {root / path: render() for path, render in ARTEFACTS.items()}

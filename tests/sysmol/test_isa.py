@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from sysmol import emit, isa, packing
+from sysmol import emit, generated, isa, packing
 from sysmol.errors import SysmolError
 from sysmol.files import PACKAGE
 from sysmol.pattern import chunk_precisions
@@ -236,18 +236,18 @@ def test_meaning_agrees_with_a_second_formulation():
 
 
 def test_generated_files_are_what_the_table_gives():
-    assert emit.stale() == []
+    assert generated.stale(emit.files()) == []
 
 
 def test_an_edited_or_missing_file_is_stale(tmp_path):
-    for path, render in emit.ARTEFACTS.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(render())
-    assert emit.stale(tmp_path) == []
-    first, second = list(emit.ARTEFACTS)[:2]
-    (tmp_path / first).write_text((tmp_path / first).read_text().replace("0", "1", 1))
-    (tmp_path / second).unlink()
-    assert emit.stale(tmp_path) == [first, second]
+    files = emit.files(tmp_path)
+    assert generated.main("sysmol.emit", files, []) == 0 == generated.main("sysmol.emit", files, ["--check"])
+    first, second = list(files)[:2]
+    first.write_text(first.read_text().replace("0", "1", 1))
+    second.unlink()
+    assert generated.stale(files) == [first, second]
+    assert generated.main("sysmol.emit", files, ["--check"]) == 1
+    assert generated.main("sysmol.emit", files, ["--chek"]) == 2
 
 
 def test_decode_header_agrees_with_the_table(tmp_path):
