@@ -209,7 +209,7 @@ class Loop:
         """Phase 1 under the layers' costs, then the patterns that suit what was learned."""
         settings = self.settings
         state.mode = FLOAT
-        state.calibrate(self.pipeline.calibration)
+        state.train().calibrate(self.pipeline.calibration)
         state.start_noise()
         # The penalty rests where the limit is met: its weights are the layers' costs, and 4 bits cost all of them.
         phase = replace(
@@ -237,7 +237,7 @@ class Loop:
         """Phase 2 under patterns and limits, export, measurement."""
         bits, cost = met(state, limits, choice.patterns)
         state.freeze(bits=bits, cost=cost, patterns=choice.patterns)
-        state.calibrate(self.pipeline.calibration)
+        state.train().calibrate(self.pipeline.calibration)
         phase = replace(self.pipeline.schedule.tune, name=f"{name}-tune", epochs=self.settings.tune_epochs)
         self.pipeline.trainer.fit(state, phase)
         images = self.data.train_images[: self.pipeline.schedule.statistics]

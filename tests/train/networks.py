@@ -113,7 +113,8 @@ def frozen(
     made = normalisation if isinstance(normalisation, Normalisation) else Normalisation(*normalisation)
     real = to_real(images, made)
     real = real.squeeze(2) if lines else real
-    prepared = prepare(module, real, policy, pattern_set, normalisation=normalisation)
+    # Nothing is trained: grids fit the statistics that are exported.
+    prepared = prepare(module, real, policy, pattern_set, normalisation=normalisation).eval()
     if any(bits == LEARNED for bits in prepared.bits.values()):
         prepared.calibrate(real)
         prepared.start_noise()
@@ -126,7 +127,6 @@ def frozen(
             requested = nearest_precision(precision_of(domain.s)).numpy()
             domain.place(cover(requested, prepared.supported, None, False, domain.groups))
     prepared.calibrate(real)
-    prepared.eval()
     return prepared
 
 

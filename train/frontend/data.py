@@ -65,7 +65,7 @@ def to_real(images: np.ndarray | torch.Tensor, normalisation: Normalisation = US
     tensor = torch.as_tensor(images).permute(0, 3, 1, 2).float()
     mean, scale = (torch.tensor(each).view(-1, 1, 1) for each in normalisation.of_channels(tensor.shape[1]))
     # contiguous() would leave a single channel the strides of [n, H, W, C], which PyTorch's convolutions misread.
-    return ((tensor - mean) * scale).clone(memory_format=torch.contiguous_format)
+    return (tensor - mean).mul_(scale).clone(memory_format=torch.contiguous_format)
 
 
 def load(name: str) -> Dataset:

@@ -33,9 +33,11 @@ def calibrate(prepared: ForwardPass, images: torch.Tensor) -> None:
     if mode == FROZEN:
         prepared.mode = FLOAT
     samples = _Samples(prepared, mode == FROZEN)
-    with batch_statistics(prepared, len(images) > 1):
-        parts = batches(prepared, len(images))
-        for results in in_batches(prepared, images):
+    own = prepared.training and len(images) > 1
+    share = 1 if own else 4  # batches of any size give the same by the running statistics
+    with batch_statistics(prepared, own):
+        parts = batches(prepared, len(images), share)
+        for results in in_batches(prepared, images, share):
             samples.take(results, len(parts))
     prepared.mode = mode
     for key in prepared.keys:
@@ -52,8 +54,9 @@ def batch_statistics(module: nn.Module, own: bool = True) -> Iterator[None]:
     """Batch normalisation by the batch's ``own`` statistics, as in training, else by the running ones, which stay as
     they are.
 
-    Those that noise or coarse codes have left do not fit full precision, and grids that were fitted to what they give
-    would miss what the first training step sees: at 1 bit too far for training to find back.
+    In front of training: running statistics that noise or coarse codes have left do not fit full precision, and grids
+    that were fitted to what they give would miss what the first step sees, at 1 bit too far for training to find back.
+    Without training behind it: the exported network has the running statistics, which may be far from a few images'.
     """
     norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
     before = [norm.training for norm in norms]
@@ -86,9 +89,10 @@ def in_batches(prepared: ForwardPass, images: torch.Tensor, share: int = 1) -> I
 
     Raises :class:`SysmolError` that names the first layer whose results are no finite numbers.
     """
-    if not bool(images.isfinite().all()):
+    parts = batches(prepared, len(images), share)
+    if not all(bool(images[part].isfinite().all()) for part in parts):
         raise SysmolError("the calibration images hold NaN or infinite numbers")
-    for part in batches(prepared, len(images), share):
+    for part in parts:
         results = prepared.results(images[part])
         for name, result in results.items():
             if not bool(result.isfinite().all()):

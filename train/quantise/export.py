@@ -54,6 +54,9 @@ WIDE_MARGIN = 1.25
 
 DEAD = 2.0**-12
 """What part of a sum's largest value a 16-bit stream spans at least, if the activation function leaves less."""
+FINEST = 2.0**-27
+"""Least step of a 16-bit stream, in parts of what its sums can reach: with finer ones the sums may not fit 32 bits,
+and what sums are made of is rounded far more coarsely."""
 
 
 @dataclass
@@ -391,16 +394,25 @@ class _Exporter:
             slope = np.exp2(precisions - 2.0) / scale
             shift = np.exp2(precisions - 1.0) - offset * slope
         else:
-            scale, offset = self.wide.get(key, 1.0), 0.0
             if form == "s8":
                 activation = self.prepared.activation(key)
                 scale, offset = float(activation.scale.detach()[0]), float(activation.offset.detach()[0])
+            else:
+                scale, offset = max(self.wide[key], FINEST * self._reach(layer, real)), 0.0
+                self.wide[key] = scale
             slope, shift = np.full(count, 1 / scale), np.full(count, 0.5 - offset / scale)
             least, most = (end / scale + shift[0] for end in ENDS[value.act])
             low = low if np.isinf(least) else max(low, int(np.floor(least)))
             high = high if np.isinf(most) else min(high, int(np.floor(most)))
             low, high = min(low, RANGES[form][1]), max(high, low)
         return integers(self._wanted(layer, target, real, slope, shift, (low, high)), f"layer {unit.path}")
+
+    def _reach(self, layer: Layer, real: Real) -> float:
+        """The largest real result that a layer's weights and formats allow."""
+        total = accumulator_bound(self.net, layer) * np.abs(real.factor) + np.abs(real.addend)
+        if real.residual is not None:
+            total = total + magnitude(self.net.tensors[layer.residual]) * np.abs(real.residual)
+        return float(total.max())
 
     def _wanted(
         self, layer: Layer, target: Tensor, real: Real, slope: Array, shift: Array, clamp: tuple[int, int]

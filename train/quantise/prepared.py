@@ -34,6 +34,9 @@ class Prepared(ForwardPass):
     def calibrate(self, images: torch.Tensor) -> None:
         """First guesses of all scales and offsets from real images ``[n, C, H, W]``, the present precisions and
         weights; in full precision, or with noise during phase 1.
+
+        In training mode batch normalisation uses the statistics of the images, as the next step of training will; in
+        evaluation mode the running ones, as the exported network does.
         """
         calibrate(self, images)
 
@@ -128,7 +131,8 @@ def prepare(
     grid: str = OFFSET,
     normalisation: Normalisation | tuple[Sequence[float], Sequence[float]] = USUAL,
 ) -> Prepared:
-    """Make a module ready for SMOL; the module itself is not changed, its weights are copied.
+    """Make a module ready for SMOL, in the module's mode (training or evaluation); the module itself is not changed,
+    its weights are copied.
 
     ``example_input`` is a real image batch ``[n, C, H, W]`` (:func:`sysmol.train.frontend.data.to_real`), ``policy`` a
     :class:`Policy` or one of mixed, w4, w2, w1, int8, fp32, ``pattern_set`` the patterns that the hardware supports:
@@ -144,9 +148,8 @@ def prepare(
     if not isinstance(normalisation, Normalisation):
         normalisation = Normalisation(*(tuple(float(v) for v in each) for each in normalisation))
     prepared = Prepared(graph, bits, resolve_patterns(pattern_set), grid, normalisation)
-    training = prepared.training
     check_equal(as_float(model), prepared.eval(), example_input, graph.dropped)
-    return prepared.train(training)
+    return prepared.train(model.training)
 
 
 def resolve_patterns(pattern_set: str | Sequence[int]) -> tuple[int, ...]:
