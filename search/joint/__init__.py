@@ -1,0 +1,1 @@
+"""Networks and hardware searched together (docs/search.md)."""
