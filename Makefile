@@ -15,7 +15,7 @@ export ZIG_LOCAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export MPLCONFIGDIR ?= $(CURDIR)/build/cache/matplotlib
 
 .PHONY: demo docs wheel test gem5-test test-onnx test-networks test-kills fuzz verify-gem5 kernels lint check-generated venv clean help \
-  bench-kernels bench-yflows bench-schedules
+  bench-kernels bench-yflows bench-schedules search-small
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -58,6 +58,9 @@ verify-gem5: $(VENV)/.installed  ## random programs in gem5 against the Python m
 kernels: $(VENV)/.installed  ## C and executables for host, ARM and RISC-V: make kernels NET=file.network.safetensors
 	@test -n "$(NET)" || { echo "name a network file: make kernels NET=build/demo/mixed.network.safetensors" >&2; exit 2; }
 	$(BIN)/sysmol compile $(NET)
+
+search-small: $(VENV)/.installed  ## networks and tiles searched together on digits, in minutes: build/search-small
+	$(BIN)/sysmol search search/joint/small.toml --out build/search-small
 
 bench-kernels: $(VENV)/.installed  ## measure kernels and networks in gem5, or go on with it: build/bench/kernels.csv
 	$(BIN)/python -m sysmol.benchmarks kernels

@@ -112,7 +112,7 @@ def campaign(
         for seed in spec.seeds:
             results.append(run(problem, mode, spec.measurements, seed, goal))
             best = results[-1].best(goal)
-            said = "nothing that accurate" if best is None else f"{best.nanoseconds / 1000:,.1f} us"
+            said = "nothing as accurate" if best is None else f"{best.nanoseconds / 1000:,.1f} us"
             say(f"{mode}, seed {seed}: {spec.measurements} measurements, {said}")
     found = record(spec, baselines, goal, results)
     atomic_write_json(folder / "search.json", found)
@@ -150,7 +150,7 @@ def record(spec: Spec, baselines: Mapping[str, Measured], goal: float, results: 
 
 def compare(found: Mapping[str, Any]) -> list[list[Any]]:
     """A row per mode: seeds, times (least, median, most) in microseconds, and speed-ups of the median over the three
-    baselines; None where no seed found anything that accurate."""
+    baselines; None where no seed found anything as accurate."""
     rows: list[list[Any]] = []
     times = {name: row["microseconds"] for name, row in found["baselines"].items()}
     for mode in dict.fromkeys(each["mode"] for each in found["modes"]):
@@ -172,7 +172,7 @@ def verdict(found: Mapping[str, Any]) -> str:
         if each["best"]:
             best.setdefault(each["mode"], []).append(each["best"]["microseconds"])
     if "joint" not in best or not any(mode in best for mode in SEQUENTIAL):
-        return "joint search and a sequential order have not both been run, or found nothing that accurate"
+        return "joint search and a sequential order have not both been run, or found nothing as accurate"
     order = min((mode for mode in SEQUENTIAL if mode in best), key=lambda mode: statistics.median(best[mode]))
     joint, other = best["joint"], best[order]
     ratio = statistics.median(other) / statistics.median(joint)

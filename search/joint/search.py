@@ -7,6 +7,7 @@ Time and size come from the closed form of the tile, so only accuracy is predict
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -123,11 +124,16 @@ def _propose(
     problem: Problem, found: Sequence[Measured], seen: set[tuple[str, str]], network: Point | None,
     tile: Point | None, rng: random.Random,
 ) -> list[tuple[Point, Point]]:  # fmt: skip
-    """New points: of what NSGA-II finds on the predicted front, half by promise, a quarter by uncertainty."""
+    """New points: of what NSGA-II finds on the predicted front, half by promise, a quarter by uncertainty. Of one
+    network, the tiles that compute it fastest."""
+    if network is not None:
+        fresh = [(network, each) for each in problem.all_tiles if _key(problem, (network, each)) not in seen]
+        if not fresh:
+            return []
+        times = problem.costs.times([(network, tile_of(problem.tiles, each)) for _, each in fresh])
+        return [fresh[index] for index in np.argsort(times, kind="stable")]
     predict = fit(problem.networks, found)
-    candidates = [
-        pair for pair in evolve(problem, predict, found, network, tile, rng) if _key(problem, pair) not in seen
-    ]
+    candidates = [pair for pair in evolve(problem, predict, found, tile, rng) if _key(problem, pair) not in seen]
     if not candidates:
         return []
     means, spreads = predict([pair[0] for pair in candidates])
@@ -157,6 +163,7 @@ Predict = Callable[[Sequence[Point]], tuple[Floats, Floats]]
 
 def fit(space: Space, found: Sequence[Measured]) -> Predict:
     """A predictor of accuracy, mean and standard deviation, by a Gaussian process over the genes."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 
@@ -164,7 +171,9 @@ def fit(space: Space, found: Sequence[Measured]) -> Predict:
     x = np.array([space.features(each.network) for each in known.values()])
     y = np.array([each.accuracy for each in known.values()])
     kernel = RBF(np.sqrt(x.shape[1]), (0.3, 30.0)) + WhiteKernel(0.05, (1e-3, 1.0))
-    process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0).fit(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a value at its bound is one of the expected answers
+        process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0).fit(x, y)
 
     def predict(points: Sequence[Point]) -> tuple[Floats, Floats]:
         mean, spread = process.predict(np.array([space.features(point) for point in points]), return_std=True)
@@ -174,9 +183,8 @@ def fit(space: Space, found: Sequence[Measured]) -> Predict:
 
 
 def evolve(
-    problem: Problem, predict: Predict, found: Sequence[Measured], network: Point | None, tile: Point | None,
-    rng: random.Random,
-) -> list[tuple[Point, Point]]:  # fmt: skip
+    problem: Problem, predict: Predict, found: Sequence[Measured], tile: Point | None, rng: random.Random
+) -> list[tuple[Point, Point]]:
     """Pairs on the front of predicted accuracy and time, by NSGA-II over the indices of choices; tiles are numbered, so
     that every individual keeps the budgets."""
     try:
@@ -188,13 +196,11 @@ def evolve(
         from pymoo.optimize import minimize
     except ImportError:
         raise SysmolError("searches need pymoo: pip install 'sysmol[search]'") from None
-    genes = [] if network is not None else [len(gene.choices) - 1 for gene in problem.networks.genes]
+    genes = [len(gene.choices) - 1 for gene in problem.networks.genes]
     upper = [*genes, *([] if tile is not None else [len(problem.all_tiles) - 1])]
-    if not upper:
-        return []
 
     def pair(row: npt.NDArray[np.int64]) -> tuple[Point, Point]:
-        own = network if network is not None else problem.networks.decode(row[: len(genes)])
+        own = problem.networks.decode(row[: len(genes)])
         return own, tile if tile is not None else problem.all_tiles[int(row[-1])]
 
     class Pairs(Pymoo):  # type: ignore[misc]
@@ -207,7 +213,7 @@ def evolve(
             times = problem.costs.times([(each[0], tile_of(problem.tiles, each[1])) for each in pairs])
             out["F"] = np.column_stack([-accuracy, np.log(np.minimum(times, 1e15))])
 
-    start = np.array([_indices(problem, each, network, tile) for each in found[-POPULATION:]])
+    start = np.array([_indices(problem, each, tile) for each in found[-POPULATION:]])
     more = np.array([[rng.randint(0, top) for top in upper] for _ in range(max(0, POPULATION - len(start)))])
     algorithm = NSGA2(
         pop_size=POPULATION,
@@ -221,6 +227,5 @@ def evolve(
     return list({_key(problem, found_): found_ for found_ in map(pair, population)}.values())
 
 
-def _indices(problem: Problem, each: Measured, network: Point | None, tile: Point | None) -> list[int]:
-    row = [] if network is not None else problem.networks.encode(each.network)
-    return [*row, *([] if tile is not None else [problem.all_tiles.index(each.tile)])]
+def _indices(problem: Problem, each: Measured, tile: Point | None) -> list[int]:
+    return [*problem.networks.encode(each.network), *([] if tile is not None else [problem.all_tiles.index(each.tile)])]

@@ -176,6 +176,11 @@ def test_specs_that_are_wrong(tmp_path: Path, text: str, said: str):
         load_spec(file)
 
 
+def test_specs_of_the_package():
+    for name, measurements in (("toy", 16), ("small", 60)):
+        assert load_spec(PACKAGE / "search" / "joint" / f"{name}.toml").measurements == measurements
+
+
 @pytest.mark.slow
 def test_a_toy_from_training_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
     """Seconds of training, all modes; run again it trains and measures nothing and says the same."""
