@@ -124,7 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise SysmolError(f"--images {options.images}: at least 1")
         spec = load_spec(options.spec)
         resume = resume_folder(spec, options.experiments, options.seed)
-        pipeline = pipeline_of(spec.dataset, spec.model, spec.schedule, options.seed, resume, None, False)
+        pipeline = pipeline_of(
+            spec.dataset, spec.model, spec.schedule, options.seed, resume, None, False, weights=spec.weights
+        )
         table = measure(pipeline, options.images)
         facts = {
             "network": pipeline.facts["model"], "dataset": pipeline.data.name, "seed": options.seed,

@@ -1,10 +1,10 @@
 """Wilson's interval against its formula."""
 
-from math import sqrt
+from math import comb, sqrt
 
 import pytest
 
-from sysmol.analysis.intervals import accuracy_interval
+from sysmol.analysis.intervals import accuracy_interval, paired_p
 
 
 def test_wilson_by_hand() -> None:
@@ -26,3 +26,16 @@ def test_the_ends_stay_shares() -> None:
 def test_what_is_no_accuracy_is_refused(accuracy: float, images: int) -> None:
     with pytest.raises(ValueError, match="is none"):
         accuracy_interval(accuracy, images)
+
+
+@pytest.mark.parametrize("pair", [(0, 0), (3, 3), (1, 5), (9, 2), (0, 6)])
+def test_mcnemar_by_counting_coins(pair: tuple[int, int]) -> None:
+    """The share of all series of throws of a coin that are as uneven."""
+    n = sum(pair)
+    uneven = sum(comb(n, k) for k in range(n + 1) if abs(2 * k - n) >= abs(pair[0] - pair[1])) / 2**n
+    assert paired_p(*pair) == pytest.approx(uneven) and paired_p(*pair) == pytest.approx(paired_p(*pair[::-1]))
+
+
+def test_no_number_of_images_is_negative() -> None:
+    with pytest.raises(ValueError, match="no numbers of images"):
+        paired_p(-1, 3)
