@@ -92,6 +92,7 @@ def quantise(
     name = out.name.split(".")[0] or "network"
     net = recipe.network_of(quantised, name, real, found.data, f"{Path(model).name} quantised with {len(real)} images")
     net.provenance |= {"model": Path(model).name, "dataset": Path(data).name, "seed": seed, "images": len(real)}
+    net.provenance |= {"bits": bits, "steps": steps, "epochs": epochs}
     path = save(out, net)
     show_steps(model, requantised(checkpoint.steps, recipe.layer_bits(quantised.prepared)))
     values = net.metrics
