@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from sysmol.analysis import runs
+from sysmol.analysis.costs.energy.model import PARTS, Energies, Interval, ratio
+from sysmol.analysis.costs.energy.networks import KEYS, shares_written, written
 from sysmol.analysis.costs.estimate_errors import estimate_errors
-from sysmol.analysis.costs.quantity import Kind
+from sysmol.analysis.costs.quantity import Absent, Kind
 from sysmol.analysis.figures import isa_name, panels
 from sysmol.analysis.headline import BASELINES
 from sysmol.analysis.page import Block, Column, Details, Table, Text
@@ -43,6 +45,7 @@ LAYER_COLUMNS: Mapping[str, Column] = {
     "interval": Column("between", number=True, minor=True),
     "macs": Column("multiply-accumulates", number=True, minor=True),
     "macs_per_cycle": Column("MACs per cycle", number=True),
+    "energy": Column("energy, estimate", number=True, minor=True),
     "ipc": Column("instructions per cycle", number=True, minor=True),
     "insts": Column("instructions", number=True, minor=True),
     "smol": Column("SMOL", number=True),
@@ -77,6 +80,7 @@ def networks_table(results: Results) -> Table:
 def totals_table(results: Results) -> Table:
     """Whole networks on every ISA, source and machine, with full precision's and int8's cycles over theirs."""
     table = runs.totals(results.layers.dropna(subset=["cycles"]))
+    energies = results.energies()
     same = ["isa", "source", "machine"]
     rows = []
     for row in table.to_dict("records"):
@@ -84,13 +88,15 @@ def totals_table(results: Results) -> Table:
         ratios = [peers["cycles"].get(base, math.nan) / row["cycles"] for base in BASELINES]
         cells = [isa_name(row["isa"]), row["variant"], row["source"], row["machine"], row["images"] or None]
         cells += [row[key] for key in ("cycles", "cycles_cold", "macs_per_cycle", "ipc")]
+        found = energies[tuple(str(row[key]) for key in KEYS)]
+        cells.append(None if isinstance(found, Absent) else written(Interval.of(found.total)))
         rows.append([*cells, *map(times, ratios)])
     columns = [
         Column("ISA"), Column("network"), Column("source"), Column("machine", minor=True),
         Column("images", number=True, minor=True), Column("cycles per image", number=True),
         Column("first image", number=True, minor=True), Column("MACs per cycle", number=True, minor=True),
-        Column("instructions per cycle", number=True, minor=True), Column("fp32 over it", number=True),
-        Column("int8 over it", number=True),
+        Column("instructions per cycle", number=True, minor=True), Column("energy, estimate", number=True),
+        Column("cycles of fp32 over it", number=True), Column("of int8", number=True),
     ]  # fmt: skip
     return Table.of(columns, rows)
 
@@ -98,9 +104,12 @@ def totals_table(results: Results) -> Table:
 def layer_tables(results: Results) -> list[Block]:
     """A table per run and estimate."""
     tables: list[Block] = []
-    keys = ["isa", "variant", "source", "machine"]
-    for (isa, variant, source, machine), rows in results.layers.groupby(keys, sort=False):
-        rows = rows.assign(interval=rows.apply(_between, axis=1))
+    energies = results.energies()
+    for key, rows in results.layers.groupby(KEYS, sort=False):
+        isa, variant, _, machine, source = key
+        found = energies[tuple(map(str, key))]
+        energy = None if isinstance(found, Absent) else [written(Interval.of(values)) for values in found.layers]
+        rows = rows.assign(interval=rows.apply(_between, axis=1), energy=energy)
         names = [name for name in LAYER_COLUMNS if name in rows and not rows[name].isin([None, math.nan, 0]).all()]
         table = Table.of([LAYER_COLUMNS[name] for name in names], rows[names].itertuples(index=False))
         tables.append(Details(f"{variant}, {isa_name(str(isa))}: {source}, machine {machine}", [table]))
@@ -111,6 +120,29 @@ def _between(row: pd.Series) -> str | None:
     """The interval of a layer's cycles, where it is not a point."""
     low, high = row["cycles_low"], row["cycles_high"]
     return f"{low:,.0f} to {high:,.0f}" if low < high else None
+
+
+def energy_table(results: Results) -> Table | None:
+    """Where the energy of every network goes, and how many times it full precision's and int8's are."""
+    known = {key: found for key, found in results.energies().items() if not isinstance(found, Absent)}
+    if not known:
+        return None
+    rows = []
+    for key, found in known.items():
+        isa, variant, cpu, machine, source = key
+        peers = [known.get((isa, base, cpu, machine, source)) for base in BASELINES]
+        named = zip(BASELINES, peers, strict=True)
+        gains = [_gain(peer, found) if peer and base != variant else None for base, peer in named]
+        shares = shares_written(found)
+        rows.append([isa_name(isa), variant, source, written(Interval.of(found.total)), *gains, *shares.values()])
+    columns = [Column("ISA"), Column("network"), Column("events", minor=True), Column("energy per image", number=True)]
+    columns += [Column(f"{base} over it", number=True) for base in BASELINES]
+    return Table.of([*columns, *(Column(part, number=True, minor=True) for part in PARTS)], rows)
+
+
+def _gain(base: Energies, own: Energies) -> str:
+    found = ratio(base, own)
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def errors_table(results: Results) -> Table | None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from sysmol.analysis.costs.energy.model import Energies, Interval, ratio
+from sysmol.analysis.costs.energy.networks import KEYS, written
 from sysmol.analysis.costs.layers import network_cost
 from sysmol.analysis.costs.quantity import Absent, Kind, Quantity
 from sysmol.analysis.figures import isa_name, panels
@@ -67,6 +69,7 @@ def tiles(results: Results, facts: Mapping[str, Any]) -> list[Tile]:
         cycles = totals(rows)
         if facts["network"] in cycles:
             found.append(_cycles(rows, cycles, facts["network"]))
+            found += _energy(results, rows, facts["network"])
     checks = facts["agreement"]
     if checks:
         wrong = sum(1 for row in checks if row["mismatches"])
@@ -104,6 +107,29 @@ def _cycles(rows: pd.DataFrame, cycles: Mapping[str, Quantity], main: str) -> Ti
             lines.append(f"{name}: {about}{thousands(cycles[name].value)}, {more} as many")
     title = f"Cycles per image, {isa_name(rows['isa'].iloc[0])}"
     return Tile(title, _together(f"{about}{thousands(own.value)}"), [_together(line) for line in lines])
+
+
+def _energy(results: Results, rows: pd.DataFrame, main: str) -> list[Tile]:
+    """Energy of the network on an ISA and how many times it that of full precision and int8 is; none where there are no
+    constants for the core."""
+    energies = results.energies()
+    first = {key: str(rows[key].iloc[0]) for key in KEYS}
+
+    def of(variant: str) -> Energies | None:
+        found = energies.get(tuple((first | {"variant": variant}).values()))
+        return None if isinstance(found, Absent) else found
+
+    own = of(main)
+    if own is None:
+        return []
+    lines = [f"estimate, {own.core.name}"]
+    for name in BASELINES:
+        base = of(name)
+        if base and name != main:
+            gain = ratio(base, own)
+            lines.append(f"{name}: {gain.value:.2f}x as much ({gain.low:.2f} to {gain.high:.2f})")
+    title = f"Energy per image, {isa_name(first['isa'])}"
+    return [Tile(title, _together(written(Interval.of(own.total))), [_together(line) for line in lines])]
 
 
 def _together(line: str) -> str:

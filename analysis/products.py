@@ -18,8 +18,11 @@ from typing import Any
 import pandas as pd
 
 from sysmol.analysis.checks import read_check
+from sysmol.analysis.costs.energy.model import Energies
+from sysmol.analysis.costs.energy.networks import Key, energies_of
 from sysmol.analysis.costs.estimate import SOURCE as ESTIMATE
 from sysmol.analysis.costs.estimate import estimate
+from sysmol.analysis.costs.quantity import Absent
 from sysmol.analysis.runs import load_run, read_record
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
@@ -59,6 +62,11 @@ class Results:
     def metrics(self) -> dict[str, dict[str, Any]]:
         """Each network's own figures (accuracy, size), by variant."""
         return {variant: dict(self.networks[variant].metrics) for variant in self.variants}
+
+    def energies(self) -> dict[Key, Energies | Absent]:
+        """Energies of every network on every ISA and machine, by source of its events."""
+        machines = {name: parse_machine(data, name) for name, data in self.machines.items()}
+        return energies_of(self.layers, machines) if len(self.layers) else {}
 
     def cycles(self) -> pd.DataFrame:
         """The best figures there are, per ISA: gem5's O3 where it ran, else its other timed CPUs, else the estimate."""

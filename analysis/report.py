@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from sysmol.analysis import details, figures
+from sysmol.analysis.costs.energy.model import quantity
+from sysmol.analysis.costs.energy.networks import KEYS
 from sysmol.analysis.costs.estimate import FORMULA
 from sysmol.analysis.costs.objectives import objective
-from sysmol.analysis.costs.quantity import Kind, Quantity
+from sysmol.analysis.costs.quantity import Absent, Kind, Quantity
 from sysmol.analysis.front import trade_off_figure
 from sysmol.analysis.headline import designs, points, tiles, totals
 from sysmol.analysis.learning import learning_curve
@@ -20,6 +24,12 @@ from sysmol.analysis.products import Results
 from sysmol.analysis.summary import summary
 from sysmol.files import atomic_write_json, atomic_write_text
 
+ENERGY_SOURCE = "energy of counted events"
+ENERGY_NOTE = (
+    "Estimates: events that were counted, times constants that are drawn from ranges with sources; the median between "
+    "the 5% and the 95% quantile. Ratios are formed with the same constants on both sides, so they are narrower than "
+    "the energies. Background: cycles. Nothing but the core, its caches and the memory's lines is in it."
+)
 FOLDED_LAYERS = 40
 """Networks with more layers than this have their figures per layer folded away."""
 
@@ -56,6 +66,10 @@ def _trade_offs(results: Results) -> Section:
             label = f"{objective('cycles').title}, {figures.isa_name(rows['isa'].iloc[0])}{word}"
             caption = f"Accuracy over {label}; {rows['source'].iloc[0]}, machine {rows['machine'].iloc[0]}."
             found.append(Figure(trade_off_figure(shown, label, colours), caption))
+        shown = points(known, _energies(results, rows))
+        if len(shown):
+            label = f"{objective('energy').title}, {figures.isa_name(rows['isa'].iloc[0])} ({Kind.ESTIMATE})"
+            found.append(Figure(trade_off_figure(shown, label, colours), f"Accuracy over {label}."))
     sizes = {
         name: Quantity.exact(design.file_bytes, "bytes", Kind.MEASURED, "network file")
         for name, design in known.items()
@@ -69,6 +83,17 @@ def _trade_offs(results: Results) -> Section:
     if details.has_estimates(results):
         note += " Hollow points and hatched bars were not measured but estimated; their bars hold 19 of 20 networks."
     return Section("Accuracy, cycles and size", [Figures(found), Text(note, note=True)] if found else [])
+
+
+def _energies(results: Results, rows: pd.DataFrame) -> dict[str, Quantity]:
+    """Energies of a panel's networks, of those that have one."""
+    energies = results.energies()
+    keys = [tuple(map(str, key)) for key in rows[KEYS].drop_duplicates().itertuples(index=False)]
+    return {
+        key[KEYS.index("variant")]: quantity(found.total, ENERGY_SOURCE)
+        for key in keys
+        if not isinstance(found := energies[key], Absent)
+    }
 
 
 def _layers(results: Results, main: str) -> Section:
@@ -121,9 +146,12 @@ def _details(results: Results, facts: Mapping[str, Any]) -> list[Block]:
     if len(results.cycles()):
         note = (
             "Cycles per image: the mean over the images after the first one, where there are several. First image: "
-            "with cold caches and predictors. Energy and area: no model of them is registered."
+            "with cold caches and predictors."
         )
         blocks.append(Details("Cycles of whole networks", [details.totals_table(results), Text(note, note=True)]))
+        energy = details.energy_table(results)
+        if energy:
+            blocks.append(Details("Energy of whole networks", [energy, Text(ENERGY_NOTE, note=True)]))
         errors = details.errors_table(results)
         if errors:
             blocks.append(Details("The estimate against gem5", [errors]))

@@ -2,6 +2,7 @@
 
 import math
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,10 @@ import pandas as pd
 
 from sysmol import __version__
 from sysmol.analysis import runs
+from sysmol.analysis.costs.energy.model import Energies
+from sysmol.analysis.costs.energy.networks import KEYS, Key
+from sysmol.analysis.costs.energy.networks import record as energy_record
+from sysmol.analysis.costs.quantity import Absent
 from sysmol.analysis.intervals import accuracy_interval
 from sysmol.analysis.moved import moved_from
 from sysmol.analysis.products import Results
@@ -61,16 +66,15 @@ def _number(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def cycle_records(layers: pd.DataFrame) -> list[dict[str, Any]]:
-    """A record per run: source, total cycles and the layers' cycles."""
+def cycle_records(layers: pd.DataFrame, energies: Mapping[Key, Energies | Absent]) -> list[dict[str, Any]]:
+    """A record per run: source, total cycles, energy with its interval, and the layers' cycles."""
     records = []
-    for keys, rows in layers.dropna(subset=["cycles"]).groupby(
-        ["isa", "variant", "cpu", "machine", "source"], sort=False
-    ):
-        record: dict[str, Any] = dict(zip(("isa", "variant", "cpu", "machine", "source"), keys, strict=True))
+    for keys, rows in layers.dropna(subset=["cycles"]).groupby(KEYS, sort=False):
+        record: dict[str, Any] = dict(zip(KEYS, keys, strict=True))
         record["images"] = _number(rows["images"].iloc[0])
         record["cycles"] = _number(float(rows["cycles"].sum()))
         record["cycles_cold"] = _number(float(rows["cycles_cold"].sum(min_count=len(rows))))
+        record["energy"] = energy_record(energies[tuple(map(str, keys))])
         record["macs"] = _number(rows["macs"].sum())
         record["layers"] = [
             {key: _number(row[key]) for key in ("layer", "op", "cycles", "macs", "macs_per_cycle", "ipc")}
@@ -110,7 +114,7 @@ def summary(results: Results, command: str, main_variant: str = "mixed") -> dict
         },
         "agreement": checks,
         "left_out_as_stale": results.stale,
-        "cycles": cycle_records(results.layers) if len(results.layers) else [],
+        "cycles": cycle_records(results.layers, results.energies()) if len(results.layers) else [],
     }
 
 

@@ -13,7 +13,7 @@ from sysmol.analysis.figures import isa_name, variant_colour
 from sysmol.analysis.front import trade_off_figure
 from sysmol.analysis.intervals import accuracy_interval
 from sysmol.analysis.page import Block, Column, Figure, Figures, Page, Section, Table, Text, Tile
-from sysmol.analysis.page.values import percent, percent_range, thousands
+from sysmol.analysis.page.values import microjoules, percent, percent_range, thousands
 
 WHOLE, OK = "network", "ok"
 """Kind and status of a network that ran as a whole and ended well, as the ledger writes them."""
@@ -40,7 +40,11 @@ def sweep_page(table: pd.DataFrame, title: str, foot: str = "") -> Page:
             between = percent_range(*interval(best))
             lines.append(f"{between}: 95% interval, {known_images(best):,} test images")
         tiles.append(Tile("Best accuracy", percent(accuracy), lines))
-    sections = [Section("Accuracy over cycles", _figures(known)), Section("Points", [_table(table)])]
+    sections = [
+        Section("Accuracy over cycles", _figures(known, "cycles")),
+        Section("Accuracy over energy", _figures(known, "energy")),
+        Section("Points", [_table(table)]),
+    ]
     return Page(title, tiles=tiles, sections=[each for each in sections if each.blocks], foot=foot)
 
 
@@ -58,25 +62,31 @@ def interval(row: Mapping[Any, Any]) -> tuple[float, float]:
     return accuracy_interval(accuracy, images) if images else (accuracy, accuracy)
 
 
-def _figures(known: pd.DataFrame) -> list[Block]:
+def _figures(known: pd.DataFrame, cost: str) -> list[Block]:
+    """Of an objective, where points have it."""
+    known = known.dropna(subset=[cost]) if cost in known else known.iloc[:0]
     variants = list(dict.fromkeys(map(str, known["variant"])))
     colours = {variant: variant_colour(variant, variants) for variant in variants}
     found = []
     groups = list(known.groupby(["isa", "cpu", "machine"], sort=False))
     for (isa, cpu, machine), rows in groups[:PANELS]:
         where = f"{isa_name(str(isa))}, {cpu}, machine {machine}"
-        label = objective("cycles").title
-        found.append(Figure(trade_off_figure(_points(rows), label, colours), f"{where}: accuracy over {label}."))
+        label = objective(cost).title
+        found.append(Figure(trade_off_figure(_points(rows, cost), label, colours), f"{where}: accuracy over {label}."))
     if not found:
         return []
-    note = "Bars: 95% intervals of the accuracies. Hollow points are sums over layers that ran alone."
+    note = {
+        "cycles": "Bars: 95% intervals of the accuracies. Hollow points are sums over layers that ran alone.",
+        "energy": "Energies are estimates from counted events; bars reach from the 5% to the 95% quantile.",
+    }[cost]
     more = f" {len(groups) - PANELS} more are in the table alone." if len(groups) > PANELS else ""
     return [Figures(found), Text(note + more, note=True)]
 
 
-def _points(rows: pd.DataFrame) -> pd.DataFrame:
+def _points(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     """As :func:`sysmol.analysis.front.trade_off_figure` takes them; names tell pattern sets apart where several are."""
-    accuracy, cost = rows["accuracy_integer"].astype(float), rows["cycles"].astype(float)
+    accuracy, cost = rows["accuracy_integer"].astype(float), rows[name].astype(float)
+    low, high = (rows.get(f"{name}_{end}", rows[name]).astype(float) for end in ("low", "high"))
     low_high = list(zip(*map(interval, rows.to_dict("records")), strict=True))
     variant = rows["variant"].astype(str)
     several = rows.groupby("variant")["patterns"].transform("nunique") > 1
@@ -84,11 +94,20 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
         {
             "name": variant.where(~several, variant + " " + rows["patterns"].astype(str)), "group": variant,
             "accuracy": accuracy, "accuracy_low": low_high[0], "accuracy_high": low_high[1],
-            "cost": cost, "cost_low": cost,
-            "cost_high": cost, "front": True,
-            "kind": [Kind.MEASURED if kind == WHOLE else Kind.ESTIMATE for kind in rows["kind"]],
+            "cost": cost, "cost_low": low,
+            "cost_high": high, "front": True,
+            "kind": [
+                Kind.MEASURED if kind == WHOLE and name == "cycles" else Kind.ESTIMATE for kind in rows["kind"]
+            ],
         }
     )  # fmt: skip
+
+
+def _energy(row: Mapping[Any, Any]) -> str | None:
+    """Energy with its interval."""
+    if row.get("energy") is None:
+        return None
+    return microjoules(row["energy"], row["energy_low"], row["energy_high"])
 
 
 def _table(table: pd.DataFrame) -> Table:
@@ -97,6 +116,7 @@ def _table(table: pd.DataFrame) -> Table:
         Column("core model", minor=True), Column("images", number=True, minor=True), Column("ended"),
         Column("accuracy", number=True), Column("95% interval", number=True, minor=True),
         Column("cycles per image", number=True),
+        Column("energy, estimate", number=True, minor=True), Column("area, um2", number=True, minor=True),
         Column("MACs per cycle", number=True, minor=True), Column("of", minor=True),
     ]  # fmt: skip
     rows = [
@@ -104,7 +124,8 @@ def _table(table: pd.DataFrame) -> Table:
             row["variant"], isa_name(row["isa"]), row["machine"], row["patterns"], row["cpu"], row["images"],
             row["status"] if row["status"] == OK else f"{row['status']}: {row['error']}",
             percent(row["accuracy_integer"]), percent_range(*interval(row)) if known_images(row) else None,
-            row["cycles"], row["macs_per_cycle"], row["kind"],
+            row["cycles"], _energy(row), row.get("area"), row["macs_per_cycle"],
+            row["kind"],
         ]
         for row in table.astype(object).where(table.notna(), None).to_dict("records")
     ]  # fmt: skip

@@ -104,6 +104,10 @@ def codesign(
     isa: Annotated[Isa, typer.Option(help="Instruction set that is measured.")] = "arm",
     machine: MachineName = DEFAULT_MACHINE,
     count: Annotated[int, typer.Option(min=1, max=45, help=f"{COUNT_HELP}.")] = 4,
+    objective: Annotated[str, typer.Option(help="What limits are of: cycles or energy.")] = "cycles",
+    area: Annotated[
+        float | None, typer.Option(min=0, help="um2 that a SMOL unit may take, instead of a number of patterns.")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds at most.")] = 6,
     drop: Annotated[
         float, typer.Option(min=0, max=100, help="Points of accuracy that may be lost against fp32.")
@@ -130,15 +134,17 @@ def codesign(
 
     use_threads(threads)
     settings = Settings(
-        dataset=dataset, model=model, preset=preset, isa=isa, machine=machine, patterns=count, rounds=rounds,
-        drop=drop, seed=seed, noise_epochs=noise_epochs, tune_epochs=tune_epochs, use_gem5=not no_gem5, device=device,
+        dataset=dataset, model=model, preset=preset, isa=isa, machine=machine, patterns=count,
+        objective=objective, area=area, rounds=rounds, drop=drop, seed=seed, noise_epochs=noise_epochs,
+        tune_epochs=tune_epochs, use_gem5=not no_gem5, device=device,
         layer_bits=layer_bits(edges, layer or ()), normalisation=normalisation_of(mean, std),
     )  # fmt: skip
     rows: list[Row] = []
     for row in Loop(out, settings, say, gem5=gem5).rows():
         rows.append(row)
         page.write(out, settings, rows, finished=False)
-    show_table(list(page.COLUMNS), page.shown(page.write(out, settings, rows, finished=True)))
+    written = page.write(out, settings, rows, finished=True)
+    show_table(page.columns(written), page.shown(written))
     say(f"wrote {out / 'rounds.csv'} and {out / 'codesign.html'}")
 
 

@@ -34,7 +34,10 @@ def _fit() -> tuple[ChunkArea, float, float]:
 
 
 def unit_area(patterns: Sequence[int]) -> Quantity:
-    """Of one SMOL unit with these patterns in um2 of ASAP7, logic and pipeline registers of three stages."""
+    """Of one SMOL unit with these patterns in um2 of ASAP7, logic and pipeline registers of three stages; without
+    patterns there is no unit."""
+    if not patterns:
+        return Quantity.exact(0.0, "um2", Kind.ESTIMATE, "no SMOL unit")
     area, beside, error = _fit()
     array = area.of(tuple(sorted(patterns)))
     value = array + beside

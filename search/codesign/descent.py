@@ -12,17 +12,18 @@ CLOSE = 0.03
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one round: cycles, as a share of what uniform 4-bit takes in the layers with learned precisions, and stored
-    bits per parameter (None: none)."""
+    """Of one round: cycles or energy (``of``), as a share of what uniform 4-bit takes in the layers with learned
+    precisions, and stored bits per parameter (None: none)."""
 
     share: float
     bits: float | None = None
+    of: str = "cycles"
 
     def __str__(self) -> str:
-        if self == Limits(1.0):
+        if self.share == 1.0 and self.bits is None:
             return "none"
         size = "" if self.bits is None else f", {self.bits:.2f} bits"
-        return f"{self.share:.0%} of w4's cycles{size}"
+        return f"{self.share:.0%} of w4's {self.of}{size}"
 
 
 class Descent:

@@ -19,12 +19,16 @@ from typing import Any
 
 import torch
 
+from sysmol.analysis.costs.area import array_budget, chunk_area, unit_area
+from sysmol.analysis.costs.objectives import objective
+from sysmol.analysis.costs.quantity import Quantity
 from sysmol.analysis.costs.vectors import Costs
 from sysmol.files import make_folder
 from sysmol.isas import HOST
 from sysmol.machine import machine_files
 from sysmol.network import save
 from sysmol.pattern import PATTERNS, UNIFORM
+from sysmol.patterns.area_budget import choose_within_area
 from sysmol.patterns.selection import Choice, Demand, choose
 from sysmol.search.codesign.descent import Descent, Limits
 from sysmol.search.codesign.measure import Bench
@@ -79,7 +83,9 @@ def training(settings: Settings, gem5: Path | None) -> Task:
 
 @dataclass(frozen=True)
 class Row:
-    """One network: a round of the loop, or a design point beside it. Accuracies are shares of the images."""
+    """One network: a round of the loop, or a design point beside it. Accuracies are shares of the images, energies pJ
+    per image with the ends of their interval (None where there are no constants), areas um2 of the SMOL units;
+    ``within``: the limit of area."""
 
     name: str
     design: str
@@ -94,16 +100,24 @@ class Row:
     source: str
     kept: bool
     improved: bool
+    energy: float | None = None
+    energy_low: float | None = None
+    energy_high: float | None = None
+    area: float | None = None
+    within: bool = True
 
     def record(self) -> dict[str, Any]:
         """For tables: patterns and limits as words."""
         return self.__dict__ | {"patterns": " ".join(map(str, self.patterns)), "limits": str(self.limits)}
 
-    def better_than(self, other: Row | None) -> bool:
-        """Whether it kept its accuracy in fewer cycles, or in as many and fewer bytes (differences of 2% count)."""
-        if not self.kept or other is None:
-            return self.kept
-        fewer, no_more = self.cycles < 0.98 * other.cycles, self.cycles < 1.02 * other.cycles
+    def better_than(self, other: Row | None, name: str = "cycles") -> bool:
+        """Whether it kept its accuracy, within the area, in fewer cycles or less energy (``name`` of the objective), or
+        in as many and fewer bytes (differences of 2% count)."""
+        good = self.kept and self.within
+        if not good or other is None:
+            return good
+        own, others = (objective(name).of(row.__dict__) for row in (self, other))
+        fewer, no_more = own < 0.98 * others, own < 1.02 * others
         return fewer or (no_more and self.file_bytes < 0.98 * other.file_bytes)
 
 
@@ -170,23 +184,24 @@ class Loop:
         last: tuple[Prepared, Limits] | None = None
         cycles, size = Descent(FIRST_SHARE, 1.0), None
         for number in range(1, self.settings.rounds + 1):
-            limits = Limits(cycles.value, size.value if size else None)
+            limits = Limits(cycles.value, size.value if size else None, self.settings.objective)
             before = copy.deepcopy(state)
             choice = self._learn(state, f"round-{number}", limits)
             learned = copy.deepcopy(state)
-            row, measured = self._finish(state, f"round-{number}", self.settings.patterns, choice, limits)
+            row, measured = self._finish(state, f"round-{number}", self._design, choice, limits)
             yield row
             self._tell(row)
-            state.costs = measured.per_vector
+            state.costs = measured.weights(self.settings.objective)
             (size or cycles).tell(row.kept, row.bits_per_parameter if size else layout_share(state))
             if row.kept or last is None:
                 last = learned, limits
             else:  # what lost too much accuracy is no start for the next round
                 state = before
-                state.costs = measured.per_vector
+                state.costs = measured.weights(self.settings.objective)
             least_bits, least_cost = least_limits(state, ALL)
             if size is None and not cycles.go_on(least_cost / uniform_cost(state)):
-                self.say(f"cycles: {cycles.kept:.0%} of uniform 4-bit's is where they stay; now the size")
+                stays = f"{cycles.kept:.0%} of uniform 4-bit's {self.settings.objective}"
+                self.say(f"{stays} is where the limit stays; now the size")
                 if not last or not self.best:
                     break
                 size = Descent(0.0, self.best.bits_per_parameter)
@@ -202,7 +217,7 @@ class Loop:
     def _start(self, measured: Costs) -> Prepared:
         """The full-precision network with learned precisions, and layer costs of uniform 4-bit."""
         prepared = self.pipeline.prepared("mixed")
-        prepared.costs = measured.per_vector
+        prepared.costs = measured.weights(self.settings.objective)
         return prepared
 
     def _learn(self, state: Prepared, name: str, limits: Limits) -> Choice:
@@ -217,10 +232,17 @@ class Loop:
             floor_bits=max(1.0, min(4 * limits.share, limits.bits or 4.0)),
         )  # fmt: skip
         self.pipeline.trainer.fit(state, phase)
-        return self.patterns(state, settings.patterns, limits)
+        return self.patterns(state, None if settings.area else settings.patterns, limits)
 
-    def patterns(self, state: Prepared, count: int, limits: Limits) -> Choice:
-        """The best patterns, at most ``count``, for what channels would have with all 45 under the limits."""
+    @property
+    def _design(self) -> str:
+        """The hardware of the rounds, by its number of patterns or by its area."""
+        area = self.settings.area
+        return f"P{self.settings.patterns}" if area is None else f"{area:g} um2"
+
+    def patterns(self, state: Prepared, count: int | None, limits: Limits) -> Choice:
+        """The best patterns for what channels would have with all 45 under the limits: at most ``count``, or (None)
+        those that the area allows."""
         torch.manual_seed(self.settings.seed)
         images = self.data.train_images[: self.pipeline.schedule.statistics]
         labels = torch.from_numpy(self.data.train_labels[: len(images)])
@@ -231,9 +253,12 @@ class Loop:
         most = sum(g[0] * d.counts[1] + max(g[1:]) * d.counts[2] for d in demands for g in [d.gains])
         cycles = sum(d.cycles for d in demands)
         weight = GAIN_SHARE * cycles / most if most else 0.0
+        if count is None:
+            assert self.settings.area is not None
+            return choose_within_area(demands, chunk_area(), array_budget(self.settings.area), weight)
         return choose_within(demands, count, weight, lambda ids: fits_bits(state, limits, ids))
 
-    def _finish(self, state: Prepared, name: str, count: int, choice: Choice, limits: Limits) -> tuple[Row, Costs]:
+    def _finish(self, state: Prepared, name: str, design: str, choice: Choice, limits: Limits) -> tuple[Row, Costs]:
         """Phase 2 under patterns and limits, export, measurement."""
         bits, cost = met(state, limits, choice.patterns)
         state.freeze(bits=bits, cost=cost, patterns=choice.patterns)
@@ -242,7 +267,7 @@ class Loop:
         self.pipeline.trainer.fit(state, phase)
         images = self.data.train_images[: self.pipeline.schedule.statistics]
         settle_statistics(state, images, normalisation=self.pipeline.data.normalisation)
-        return self._measure(Trained(Variant(name), state, []), f"P{count}", choice.patterns, limits)
+        return self._measure(Trained(Variant(name), state, []), design, choice.patterns, limits)
 
     def _uniform(self, policy: str) -> tuple[Row, Costs]:
         trained = self.pipeline.train(policy)
@@ -253,9 +278,9 @@ class Loop:
         for policy in ("w2", "w1"):
             yield self._uniform(policy)[0]
         for count in (4, 8, 45):
-            if count != self.settings.patterns:
+            if self.settings.area or count != self.settings.patterns:
                 state = copy.deepcopy(learned)
-                yield self._finish(state, f"p{count}", count, self.patterns(state, count, limits), limits)[0]
+                yield self._finish(state, f"p{count}", f"P{count}", self.patterns(state, count, limits), limits)[0]
 
     # --- figures -----------------------------------------------------------------------------------------------------
 
@@ -265,14 +290,22 @@ class Loop:
         path = save(self.view.note(self.folder / f"{trained.variant.name}.network.safetensors"), network)
         measured = self.bench.measure(path, trained.variant.name)
         facts, validation = network.metrics, self._validate(trained.prepared)
+        energy, area = self._energy(measured), unit_area(patterns).value
         row = Row(
             trained.variant.name, design, patterns, limits, validation, facts["accuracy_float"],
             facts["accuracy_integer"], facts["bits_per_parameter"], facts["file_bytes"], measured.cycles,
-            measured.source, validation >= self.goal, False,
+            measured.source, validation >= self.goal, False, *energy, area,
+            self.settings.area is None or area <= self.settings.area,
         )  # fmt: skip
-        if patterns and row.better_than(self.best):
+        if patterns and row.better_than(self.best, self.settings.objective):
             row = self.best = replace(row, improved=True)
         return row, measured
+
+    @staticmethod
+    def _energy(measured: Costs) -> tuple[float | None, float | None, float | None]:
+        """pJ per image, and the ends of its interval."""
+        found = measured.network.energy if measured.network else None
+        return (found.value, found.low, found.high) if isinstance(found, Quantity) else (None, None, None)
 
     def _validate(self, module: torch.nn.Module) -> float:
         held, normalisation = self.validation, self.pipeline.data.normalisation

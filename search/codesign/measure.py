@@ -5,14 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from sysmol.analysis.costs.area import unit_area
+from sysmol.analysis.costs.energy.constants import core_of
 from sysmol.analysis.costs.vectors import Costs, layer_costs
+from sysmol.errors import SysmolError
 from sysmol.isas import HOST
+from sysmol.machine import Machine
+from sysmol.pattern import CHUNKS, pattern_id
 from sysmol.search.codesign.settings import Settings
 from sysmol.workbench.key import Task
 from sysmol.workbench.measured_cycles import simulated
 from sysmol.workbench.steps import check, compile
 from sysmol.workbench.store import Entry, Store
 from sysmol.workbench.view import View
+
+CORE_MODEL = "o3"
+"""Core model of gem5 that measures."""
+SMALLEST = (pattern_id(1, 0, CHUNKS - 1),)
+"""Patterns of the smallest unit that holds channels of 4 bits."""
+
+
+def check_objectives(settings: Settings, machine: Machine) -> None:
+    """:class:`SysmolError` where the machine has no energy, or no unit has so little area: better before training."""
+    if settings.objective == "energy" and core_of(CORE_MODEL, machine) is None:
+        raise SysmolError(f"there are no constants for the energy of {machine.name}: choose o3-n1, or cycles")
+    least = unit_area(SMALLEST).value
+    if settings.area is not None and settings.area < least:
+        raise SysmolError(f"no SMOL unit has {settings.area:,.0f} um2: the smallest with 4 bits has {least:,.0f}")
 
 
 class Bench:
@@ -28,6 +47,7 @@ class Bench:
 
         self.store, self.view, self.settings, self.say = store, view, settings, say
         self.machine = load_machine(settings.machine)
+        check_objectives(settings, self.machine)
         if note := first_build([settings.isa]):
             say(note)
         for isa in (HOST, settings.isa):  # better missing now than after the training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,25 +22,47 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "name", "design", "limits", "validation", "accuracy (integers)", "bits/parameter", "file bytes", "cycles", "source",
-    "kept", "improved", "front",
+    "energy", "area, um2", "kept", "improved", "front",
 )  # fmt: skip
+SILICON = {"energy": "energy", "area, um2": "area"}
+"""Columns that older tables lack, and the field that they show."""
 
 
-def table(rows: Sequence[Row]) -> pd.DataFrame:
-    """All fields of the rows, and whether each is on the Pareto front over accuracy, size and cycles."""
-    from sysmol.analysis.front import pareto
+def columns(frame: pd.DataFrame) -> list[str]:
+    """Those of :data:`COLUMNS` that a table has."""
+    return [name for name in COLUMNS if SILICON.get(name, "name") in frame]
+
+
+def table(rows: Sequence[Row], objectives: Sequence[str] | None = None) -> pd.DataFrame:
+    """All fields of the rows, and whether each is on the Pareto front over the objectives (default: accuracy, size and
+    cycles)."""
+    from sysmol.analysis.front import FRONT, pareto
 
     found = pd.DataFrame([row.record() for row in rows])
-    return found.assign(front=pareto(found))
+    return found.assign(front=pareto(found, objectives or FRONT))
+
+
+def _energy(row: Mapping[Any, Any]) -> str | None:
+    """Energy with its interval, where the row has one."""
+    from sysmol.analysis.page.values import microjoules
+
+    value, low, high = (row.get(name) for name in ("energy", "energy_low", "energy_high"))
+    return None if value is None or value != value else microjoules(value, low, high)
+
+
+def _area(row: Mapping[Any, Any]) -> int | None:
+    value = row.get("area")
+    return None if value is None or value != value else round(value)
 
 
 def shown(frame: pd.DataFrame) -> list[list[object]]:
-    """The rows as people read them, in the order of :data:`COLUMNS`."""
+    """The rows as people read them, in the order of :func:`columns`."""
+    silicon = [form for name, form in (("energy", _energy), ("area", _area)) if name in frame]
     return [
         [
             row["name"], row["design"], row["limits"], f"{row['validation']:.2%}",
             f"{row['accuracy_integer']:.2%}", round(row["bits_per_parameter"], 2), row["file_bytes"],
-            round(row["cycles"]), row["source"],
+            round(row["cycles"]), row["source"], *(form(row) for form in silicon),
             *("yes" if row[key] else "no" for key in ("kept", "improved", "front")),
         ]
         for row in frame.to_dict("records")
@@ -49,14 +71,14 @@ def shown(frame: pd.DataFrame) -> list[list[object]]:
 
 def write(folder: Path, settings: Settings, rows: Sequence[Row], finished: bool) -> pd.DataFrame:
     """``rounds.csv`` after every round; with ``finished`` also ``front.svg`` and ``codesign.html``."""
-    frame = table(rows)
+    frame = table(rows, settings.front)
     atomic_write_text(folder / "rounds.csv", frame.to_csv(index=False))
     if finished:
         from sysmol.analysis.page import render
 
         images = _test_images(folder / f"{rows[0].name}.network.safetensors")
         page = page_of(frame, settings, images)
-        atomic_write_text(folder / "front.svg", figures(frame, images)[0].svg)
+        atomic_write_text(folder / "front.svg", figures(frame, images, settings.objective)[0].svg)
         atomic_write_text(folder / "codesign.html", render(page))
     return frame
 
@@ -82,23 +104,24 @@ def page_of(frame: pd.DataFrame, settings: Settings, images: int) -> Page:
     ]
     intervals = "; bars: 95% intervals of the accuracies" if images else ""
     note = (
-        f"Large points are on the Pareto front over accuracy, size and cycles{intervals}. “Within noise” is what no "
+        f"Large points are on the Pareto front over {', '.join(settings.front)}{intervals}. “Within noise” is what no "
         "other design clearly beats: none costs less at no less accuracy, none has an accuracy whose interval lies "
         "above it."
     )
     how = (
         "Each round trains with the layer costs that the round before measured, chooses the hardware's patterns for "
-        "the precisions that were learned, and trains under them and under a limit: a share of the cycles that uniform "
-        "4-bit takes in the layers with learned precisions. A network is kept where its accuracy on held-out training "
-        f"images stays within {settings.drop:g} points of full precision."
+        "the precisions that were learned, and trains under them and under a limit: a share of the "
+        f"{settings.objective} that uniform 4-bit takes in the layers with learned precisions. A network is kept where "
+        f"its accuracy on held-out training images stays within {settings.drop:g} points of full precision."
     )
+    drawn = figures(frame, images, settings.objective)
     return Page(
         title=f"Co-design: {label(settings.model)} on {label(settings.dataset)}",
         subtitle=f"ISA {settings.isa}, machine {settings.machine}; cycles: {_sources(frame)}",
         tiles=tiles(frame, images),
         sections=[
-            Section("Accuracy, cycles and size", [Figures(figures(frame, images)), Text(note, note=True)]),
-            Section("Networks", [networks_table(frame, images)]),
+            Section(f"Accuracy, {settings.objective} and size", [Figures(drawn), Text(note, note=True)]),
+            Section("Networks", [networks_table(frame, images, settings.front[1:])]),
             Section(
                 "Details",
                 [
@@ -107,7 +130,7 @@ def page_of(frame: pd.DataFrame, settings: Settings, images: int) -> Page:
                     Details("Settings", [Table.of(["setting", "value"], list(asdict(settings).items()))]),
                     Details(
                         "Rounds as they were run",
-                        [Table.of([Column(name, minor=name in MINOR) for name in COLUMNS], shown(frame))],
+                        [Table.of([Column(name, minor=name in MINOR) for name in columns(frame)], shown(frame))],
                     ),
                 ],
             ),
@@ -116,7 +139,7 @@ def page_of(frame: pd.DataFrame, settings: Settings, images: int) -> Page:
     )
 
 
-MINOR = ("design", "limits", "validation", "bits/parameter", "source", "improved")
+MINOR = ("design", "limits", "validation", "bits/parameter", "source", "energy", "area, um2", "improved")
 """Columns that narrow screens leave out."""
 
 
@@ -142,6 +165,8 @@ def tiles(frame: pd.DataFrame, images: int) -> list[Tile]:
         ("Size of the file", size(best["file_bytes"]), [f"{best['bits_per_parameter']:.2f} bits per weight"], sizes),
         ("Cycles per image", f"{about}{thousands(best['cycles'])}", [str(best["source"])], cycles),
     ]  # fmt: skip
+    if energy := _energy(best):
+        found.append(("Energy per image", energy, ["estimate, 90% interval"], [str(_energy(row)) for row in beside]))
     return [
         Tile(title, value, [*lines, *(f"{row['name']}: {one}" for row, one in zip(beside, others, strict=True))])
         for title, value, lines, others in found
@@ -162,20 +187,21 @@ def with_intervals(frame: pd.DataFrame, images: int) -> list[dict[Any, Any]]:
     return rows
 
 
-def networks_table(frame: pd.DataFrame, images: int) -> Table:
-    """The designs, and which of them no other beats."""
+def networks_table(frame: pd.DataFrame, images: int, costs: Sequence[str] = ("size", "cycles")) -> Table:
+    """The designs, and which of them no other beats in these costs."""
     from sysmol.analysis.front import within_noise
     from sysmol.analysis.page import Column, Table
     from sysmol.analysis.page.values import percent, percent_range
 
     known = with_intervals(frame, images)
-    unbeaten = within_noise(pd.DataFrame(known))
+    unbeaten = within_noise(pd.DataFrame(known), costs)
     rows = [
         [
             row["name"], row["design"] if row["patterns"] else None, row["limits"], percent(row["validation"]),
             percent(row["accuracy_integer"]),
             percent_range(row["accuracy_low"], row["accuracy_high"]) if images else None,
-            f"{row['bits_per_parameter']:.2f}", row["file_bytes"], round(row["cycles"]), row["kept"],
+            f"{row['bits_per_parameter']:.2f}", row["file_bytes"], round(row["cycles"]), _energy(row), _area(row),
+            row["kept"],
             "yes" if row["front"] else "within noise" if same else "no",
         ]
         for row, same in zip(known, unbeaten, strict=True)
@@ -184,14 +210,18 @@ def networks_table(frame: pd.DataFrame, images: int) -> Table:
         Column("network"), Column("patterns", minor=True), Column("limit", minor=True),
         Column("accuracy, held out", number=True, minor=True), Column("test accuracy", number=True),
         Column("95% interval", number=True, minor=True), Column("bits per weight", number=True, minor=True),
-        Column("bytes", number=True), Column("cycles", number=True), Column("kept", minor=True), Column("front"),
+        Column("bytes", number=True), Column("cycles", number=True),
+        Column("energy, estimate", number=True, minor=True), Column("area, um2", number=True, minor=True),
+        Column("kept", minor=True), Column("front"),
     ]  # fmt: skip
     return Table.of(columns, rows)
 
 
-def figures(frame: pd.DataFrame, images: int) -> list[Any]:
-    """Accuracy over cycles and over size; a colour per number of patterns, the baselines' as everywhere."""
+def figures(frame: pd.DataFrame, images: int, cost: str = "cycles") -> list[Any]:
+    """Accuracy over cycles, or energy where that is the objective, and over size; a colour per hardware, the baselines'
+    as everywhere."""
     from sysmol.analysis.costs.objectives import objective
+    from sysmol.analysis.costs.quantity import Kind
     from sysmol.analysis.figures import variant_colour
     from sysmol.analysis.front import trade_off_figure
     from sysmol.analysis.page import Figure
@@ -203,11 +233,12 @@ def figures(frame: pd.DataFrame, images: int) -> list[Any]:
     sources = _sources(frame)
     found = []
     for column, name, kinds in (
-        ("cycles", f"{objective('cycles').title} ({sources})", known["kind"]),
-        ("file_bytes", objective("size").title, "measured"),
+        (cost, f"{objective(cost).title} ({sources})", Kind.ESTIMATE if cost == "energy" else known["kind"]),
+        ("file_bytes", objective("size").title, Kind.MEASURED),
     ):
-        cost = known[column].astype(float)
-        points = known.assign(**same, cost=cost, cost_low=cost, cost_high=cost, kind=kinds)
+        ends = [known.get(f"{column}_{end}", known[column]).astype(float) for end in ("low", "high")]
+        costs = {"cost": known[column].astype(float), "cost_low": ends[0], "cost_high": ends[1]}
+        points = known.assign(**same, **costs, kind=kinds)
         found.append(Figure(trade_off_figure(points, name, colours), f"Test accuracy over {name}."))
     return found
 

@@ -28,6 +28,13 @@ def test_the_page_of_a_sweep() -> None:
     assert page == render(sweep_page(rows(), "Sweep <x>", "sysmol sweep x.toml"))
 
 
+def test_energy_has_its_interval_and_a_figure_of_its_own() -> None:
+    table = rows().assign(energy=2.0e6, energy_low=1.5e6, energy_high=2.6e6, area=2017.0)
+    page = render(sweep_page(table, "Sweep"))
+    assert "Accuracy over energy" in page and page.count("data:image/svg+xml") == 2
+    assert "2 (1.5 to 2.6) uJ" in page and "2,017" in page
+
+
 def test_accuracies_have_their_interval_where_the_images_are_counted() -> None:
     page = render(sweep_page(rows().assign(test_images=360), "Sweep"))
     assert "94.6 to 98.3%: 95% interval, 360 test images" in page and "<td" in page

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
+from sysmol.analysis.costs.area import unit_area
 from sysmol.errors import SysmolError
 from sysmol.pattern import PATTERNS
 from sysmol.patterns.selection import Demand
@@ -86,6 +87,28 @@ def test_a_killed_run_goes_on_with_the_same_figures(tmp_path: Path) -> None:
     assert first_rows(killed, 4) == first_rows(tmp_path / "whole", 4)
 
 
+@pytest.mark.slow
+def test_energy_and_area_instead_of_cycles_and_number(tmp_path: Path) -> None:
+    """Rounds as ever: limits of energy, patterns that fit the area, both in every row and on the page."""
+    settings = replace(QUICK, objective="energy", area=900.0)
+    rows = []
+    for row in Loop(tmp_path, settings, lambda line: None, quiet=True).rows():
+        rows.append(row)
+        if row.name == "round-2":
+            break
+    uniform, first, second = rows
+    assert (first.design, second.design) == ("900 um2", "900 um2") and "w4's energy" in str(first.limits)
+    for row in rows:
+        assert row.energy and row.energy_low and row.energy_high and row.energy_low < row.energy < row.energy_high
+        assert row.area == pytest.approx(unit_area(row.patterns).value)
+    assert first.area is not None and second.area is not None and max(first.area, second.area) <= 900
+    assert first.energy < uniform.energy and first.improved
+    assert len(first.patterns) > 4, "for a given area, all that its chunks can hold come along"
+    write(tmp_path, settings, rows, finished=True)
+    page = (tmp_path / "codesign.html").read_text()
+    assert "Accuracy, energy and size" in page and " uJ" in page and "area, um2" in page
+
+
 def test_limits_fall_and_come_back() -> None:
     search = Descent(0.75, 1.0)
     search.tell(True, 0.7)  # a layout may need less than its limit
@@ -110,6 +133,24 @@ def test_better_is_fewer_cycles_or_bytes_at_kept_accuracy() -> None:
     assert Row(**fields | {"file_bytes": 900, "cycles": 1010.0}).better_than(row)
     assert not Row(**fields | {"file_bytes": 900, "cycles": 1100.0}).better_than(row)
     assert not Row(**fields | {"cycles": 900.0, "kept": False}).better_than(row)
+    large = Row(**fields | {"cycles": 900.0, "within": False})
+    assert not large.better_than(row) and not large.better_than(None)
+    thrifty = Row(**fields | {"cycles": 1100.0, "energy": 5.0})
+    assert thrifty.better_than(Row(**fields | {"energy": 6.0}), "energy") and not thrifty.better_than(row)
+
+
+def test_objectives_that_cannot_be_met_are_refused_before_training(tmp_path: Path) -> None:
+    for settings, complaint in (
+        (replace(QUICK, objective="energy", machine="o3-a72"), "no constants for the energy of o3-a72"),
+        (replace(QUICK, area=100.0), "no SMOL unit has 100 um2"),
+    ):
+        with pytest.raises(SysmolError, match=complaint):
+            Loop(tmp_path, settings, lambda line: None, quiet=True)
+    with pytest.raises(SysmolError, match="no objective 'joy'"):
+        Settings(objective="joy")
+    assert (
+        str(Limits(0.5, 1.5, "energy")) == "50% of w4's energy, 1.50 bits" and str(Limits(1.0, of="energy")) == "none"
+    )
 
 
 def test_a_limit_of_bits_gets_a_pattern_that_can_meet_it() -> None:

@@ -20,17 +20,17 @@ RECORD_FORMAT, RECORD_VERSION = "sysmol-sweep-record", 1
 IDENTITY = ("network", "variant", "isa", "machine", "patterns", "cpu", "images", "seed")
 FIGURES = (
     "cycles", "cycles_cold", "insts", "ipc", "macs", "macs_per_cycle", "smol", "simd", "load", "store", "scalar",
-    "mispredicts", "l1d_misses", "l2_misses",
+    "mispredicts", "l1d_misses", "l2_misses", "energy", "energy_low", "energy_high",
 )  # fmt: skip
-"""Per image, as in :mod:`sysmol.analysis.runs`."""
+"""Per image, as in :mod:`sysmol.analysis.runs`; energies in pJ, estimates with the ends of their interval."""
 NETWORK, LAYER, SUM = "network", "layer", "sum of layers"
 """What a record is of: a whole network that ran; one layer that ran alone; a network as the sum of such layers."""
 COLUMNS = (
-    "key", "kind", *IDENTITY, "status", "error", *FIGURES, "accuracy_integer", "test_images",
+    "key", "kind", *IDENTITY, "status", "error", *FIGURES, "area", "accuracy_integer", "test_images",
     "bits_per_parameter", "layers", "layers_simulated", "seconds", "finished", "gem5", "gem5_sha256",
     "machine_sha256", "network_sha256", "elf_sha256", "run", "last_lines",
 )  # fmt: skip
-"""Columns of ``ledger.csv``; ``status``: ok, failed, time limit, unsupported."""
+"""Columns of ``ledger.csv``; ``status``: ok, failed, time limit, unsupported; ``area``: um2 of the SMOL units."""
 _TEXTS = dict.fromkeys(("key", *IDENTITY[:6], "status"), text)
 _COUNTS = dict.fromkeys(IDENTITY[6:], whole())
 _OTHERS = or_null(either(number(), passage))

@@ -11,10 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sysmol.analysis.costs.area import machine_area
+from sysmol.analysis.costs.energy.model import Interval, network_energy
+from sysmol.analysis.costs.quantity import Absent
 from sysmol.analysis.runs import load_run, totals
 from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
 from sysmol.errors import SysmolError
 from sysmol.files import make_folder
+from sysmol.machine import parse_machine
 from sysmol.network import load, save
 from sysmol.pattern import pattern_name
 from sysmol.workbench.executor import open_executor, run_all
@@ -212,7 +216,7 @@ class Sweep:
                 figures[name] = sum(value * count for value, count in values) if whole else None
             for name, over in (("ipc", "insts"), ("macs_per_cycle", "macs")):
                 figures[name] = figures[over] / figures["cycles"] if figures["cycles"] else None
-        alike = {name: records[0][0].get(name) for name in ("machine", "gem5", "gem5_sha256", "machine_sha256")}
+        alike = {name: records[0][0].get(name) for name in ("machine", "area", "gem5", "gem5_sha256", "machine_sha256")}
         self.ledger.add(
             point_key(inputs),
             {
@@ -301,6 +305,7 @@ class Sweep:
             "accuracy_integer": metrics.get("accuracy_integer"),
             "test_images": metrics.get("test_images"),
             "bits_per_parameter": metrics.get("bits_per_parameter"),
+            "area": machine_area(machine).value,
             "time_limit": self.spec.time_limit,
             "gem5_sha256": digest(self.gem5[point.isa]),
             "machine_sha256": point_key(machine.to_json()),
@@ -315,6 +320,10 @@ def run_figures(folder: Path, region: int | None = None) -> dict[str, Any]:
     layers = load_run(folder)
     sums = totals(layers if region is None else layers.iloc[[region]]).iloc[0]
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    found = network_energy(layers.to_dict("records"), parse_machine(run["machine"], str(folder)))
+    if not isinstance(found, Absent):
+        energy = Interval.of(found.total if region is None else found.layers[region])
+        sums = sums.to_dict() | {"energy": energy.value, "energy_low": energy.low, "energy_high": energy.high}
     figures = {name: float(sums[name]) if name in sums else float("nan") for name in FIGURES}
     return {name: None if value != value else value for name, value in figures.items()} | {
         "gem5": run["gem5"]["version"]
