@@ -60,13 +60,13 @@ def energies(table: Frame) -> dict[tuple[str, str, str], Energies]:
     return found
 
 
-def energy(data: dict[str, Frame]) -> str:
-    """Energy per image of whole networks, how many times it int8's is, and where it goes."""
-    known = energies(data["kernels"])
-    cycles = data["kernels"].query("layer == 'total'").set_index(["network", "variant", "isa"])["cycles"]
+def _energy_table(table: Frame, networks: Sequence[str]) -> str:
+    """Energy per image of these networks, how many times it int8's is, and where it goes."""
+    known = energies(table)
+    cycles = table.query("layer != 'total'").groupby(["network", "variant", "isa"])["cycles"].sum()
     rows = []
     for (network, variant, isa), each in known.items():
-        if network not in NETWORKS:
+        if network not in networks:
             continue
         base, gain = known.get((network, BASE, isa)), "–"
         if base is not None and variant != BASE:
@@ -81,19 +81,15 @@ def energy(data: dict[str, Frame]) -> str:
     return markdown([*head, "background", "instructions", "arithmetic", "caches", "DRAM"], rows)
 
 
+def energy(data: dict[str, Frame]) -> str:
+    """Of whole networks."""
+    return _energy_table(data["kernels"], NETWORKS)
+
+
 def energy_convolutions(data: dict[str, Frame]) -> str:
-    """The same of the networks that are one kind of layer, without shares."""
-    known = energies(data["kernels"])
-    rows = []
-    for (network, variant, isa), each in known.items():
-        if network in NETWORKS:
-            continue
-        base = known.get((network, BASE, isa))
-        found = ratio(base, each) if base is not None and variant != BASE else None
-        gain = "–" if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
-        total = Interval.of(each.total)
-        rows.append([network, variant, isa, microjoules(total.value, total.low, total.high), gain])
-    return markdown(["network", "variant", "ISA", "energy per image", "energy of int8 over it"], rows)
+    """Of the networks that are one kind of layer."""
+    table = data["kernels"]
+    return _energy_table(table, [name for name in table["network"].unique() if name not in NETWORKS])
 
 
 def energy_constants(_: dict[str, Frame]) -> str:
