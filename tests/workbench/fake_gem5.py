@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from sysmol.machine import load_machine
+
 BLOCK = """
 ---------- Begin Simulation Statistics ----------
 simInsts 9000 # (Count)
@@ -42,7 +44,7 @@ def main() -> int:
         "format": "sysmol-run",
         "version": 1,
         "manifest": {"path": str(manifest_path), "sha256": ""},
-        "machine": {"name": Path(machine).stem, "smol": {"functions": {"vmac": {"class": "SimdAes"}}}},
+        "machine": load_machine(machine).to_json(),
         "gem5": {"version": "fake"},
         "cpu": options["--cpu"],
         "images": images,
