@@ -51,5 +51,5 @@ def times(factor: float | None) -> str:
 
 def microjoules(value: float, low: float, high: float) -> str:
     """An energy in pJ with the ends of its interval, never without: ``12.3 (9.8 to 15.1) uJ``."""
-    value, low, high = (f"{each / 1e6:,.0f}" if each >= 99.5e6 else f"{each / 1e6:.3g}" for each in (value, low, high))
-    return f"{value} ({low} to {high}) uJ"
+    texts = [f"{each / 1e6:,.0f}" if each >= 99.5e6 else f"{each / 1e6:.3g}" for each in (value, low, high)]
+    return "{} ({} to {}) uJ".format(*texts)

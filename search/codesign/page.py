@@ -46,8 +46,9 @@ def _energy(row: Mapping[Any, Any]) -> str | None:
     """Energy with its interval, where the row has one."""
     from sysmol.analysis.page.values import microjoules
 
-    value, low, high = (row.get(name) for name in ("energy", "energy_low", "energy_high"))
-    return None if value is None or value != value else microjoules(value, low, high)
+    if row.get("energy") is None or row["energy"] != row["energy"]:
+        return None
+    return microjoules(*(float(row[name]) for name in ("energy", "energy_low", "energy_high")))
 
 
 def _area(row: Mapping[Any, Any]) -> int | None:

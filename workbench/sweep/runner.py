@@ -318,12 +318,12 @@ def run_figures(folder: Path, region: int | None = None) -> dict[str, Any]:
     """Figures of a whole network, or of one region, from a run folder; absent ones (an untimed core's cycles) are
     ``None``."""
     layers = load_run(folder)
-    sums = totals(layers if region is None else layers.iloc[[region]]).iloc[0]
+    sums = totals(layers if region is None else layers.iloc[[region]]).iloc[0].to_dict()
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     found = network_energy(layers.to_dict("records"), parse_machine(run["machine"], str(folder)))
     if not isinstance(found, Absent):
         energy = Interval.of(found.total if region is None else found.layers[region])
-        sums = sums.to_dict() | {"energy": energy.value, "energy_low": energy.low, "energy_high": energy.high}
+        sums |= {"energy": energy.value, "energy_low": energy.low, "energy_high": energy.high}
     figures = {name: float(sums[name]) if name in sums else float("nan") for name in FIGURES}
     return {name: None if value != value else value for name, value in figures.items()} | {
         "gem5": run["gem5"]["version"]
