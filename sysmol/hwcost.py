@@ -5,10 +5,11 @@ and one row per point: a unit with a pattern set, a number of pipeline stages an
 :mod:`sysmol.rtl` makes it; estimates of area and energy read it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sysmol import isa
 from sysmol.errors import SysmolError
 from sysmol.files import PACKAGE, read_json
 from sysmol.typed import entries, many, number, or_null, table, text, whole
@@ -72,6 +73,12 @@ def find(table: Mapping[str, Any], unit: str, patterns: str, stages: int, script
             found: Row = row
             return found
     raise SysmolError(f"the cost table has no point {unit} {patterns} {stages} {script}: measure it")
+
+
+def unmeasured(instructions: Iterable[str]) -> list[str]:
+    """SMOL instructions whose hardware the table does not have: those with words of the second page."""
+    formats = {row.name: row.format for row in isa.TABLE}
+    return [name for name in instructions if formats.get(name) == "second"]
 
 
 def energy(row: Mapping[str, Any], instruction: str, selector: str, operands: str = "uniform") -> float | None:

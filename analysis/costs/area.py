@@ -13,7 +13,7 @@ from functools import cache
 
 from sysmol import hwcost
 from sysmol.analysis.costs.protocol import LayerCost, NetworkCost, absent
-from sysmol.analysis.costs.quantity import Kind, Quantity
+from sysmol.analysis.costs.quantity import Absent, Figure, Kind, Quantity
 from sysmol.analysis.costs.workload import Workload
 from sysmol.machine import Machine
 from sysmol.patterns.area_budget import ChunkArea
@@ -54,8 +54,10 @@ def array_budget(unit_um2: float) -> float:
     return unit_um2 - _fit()[1]
 
 
-def machine_area(machine: Machine) -> Quantity:
-    """Of all SMOL units of a machine."""
+def machine_area(machine: Machine) -> Figure:
+    """Of all SMOL units of a machine; absent where it has instructions that the cost table does not know."""
+    if unknown := hwcost.unmeasured(machine.smol.instructions):
+        return Absent("um2", f"the cost table has no {', '.join(unknown)}")
     one, units = unit_area(machine.smol.patterns), machine.smol_count
     return Quantity(units * one.value, units * one.low, units * one.high, one.unit, one.kind, one.source)
 

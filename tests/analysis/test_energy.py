@@ -173,7 +173,17 @@ def test_area_follows_the_patterns() -> None:
     areas = [unit_area(pattern_set(name)) for name in ("P1", "P4", "P45")]
     assert areas[0].value < areas[1].value < areas[2].value and all(a.low < a.value < a.high for a in areas)
     assert array_budget(areas[0].value) == pytest.approx(421.5, abs=5)
-    assert machine_area(MACHINE).value == pytest.approx(2 * areas[2].value)
+    whole = machine_area(MACHINE)
+    assert isinstance(whole, Quantity) and whole.value == pytest.approx(2 * areas[2].value)
+    assert unit_area(()).value == 0, "without patterns there is no unit"
+
+
+def test_instructions_without_hardware_in_the_table_have_no_energy_and_no_area() -> None:
+    """Rather than those of a unit that lacks them."""
+    machine = load_machine("o3-n1-matrix")
+    for found in (machine_area(machine), network_energy([ROW], machine)):
+        assert isinstance(found, Absent) and "vmm.w" in found.reason
+    assert not isinstance(network_energy([ROW], MACHINE), Absent)
 
 
 def test_energies_of_the_measured_networks() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sysmol.analysis.costs.area import machine_area
 from sysmol.analysis.costs.energy.model import Interval, network_energy
-from sysmol.analysis.costs.quantity import Absent
+from sysmol.analysis.costs.quantity import Absent, Quantity
 from sysmol.analysis.runs import load_run, totals
 from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
 from sysmol.errors import SysmolError
@@ -292,6 +292,7 @@ class Sweep:
         point, machine = job.point, job.point.hardware()
         facts = json.loads(job.manifest.read_text(encoding="utf-8")) if job.manifest else {}
         metrics = facts["network"].get("metrics", {}) if facts else {}
+        area = machine_area(machine)
         return {
             "kind": NETWORK if job.region is None else LAYER,
             "network": facts.get("name", point.variant),
@@ -305,7 +306,7 @@ class Sweep:
             "accuracy_integer": metrics.get("accuracy_integer"),
             "test_images": metrics.get("test_images"),
             "bits_per_parameter": metrics.get("bits_per_parameter"),
-            "area": machine_area(machine).value,
+            "area": area.value if isinstance(area, Quantity) else None,
             "time_limit": self.spec.time_limit,
             "gem5_sha256": digest(self.gem5[point.isa]),
             "machine_sha256": point_key(machine.to_json()),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sysmol import hwcost
 from sysmol.analysis.costs.energy.constants import ARITHMETIC, CYCLE, DRAWS, EVENTS, SEED, Core, core_of, draw
 from sysmol.analysis.costs.energy.units import layer_energy
 from sysmol.analysis.costs.estimate import Estimate, table_of
@@ -141,6 +142,8 @@ def network_energy(rows: Sequence[Row], machine: Machine) -> Energies | Absent:
     core = core_of(str(first["cpu"]), machine)
     if core is None:
         return Absent(UNIT, f"there are no constants for the core model {first['cpu']} on {machine.name}")
+    if unknown := hwcost.unmeasured(machine.smol.instructions):
+        return Absent(UNIT, f"the cost table has no {', '.join(unknown)}")
     return energies(rows, core)
 
 
