@@ -15,7 +15,7 @@ from sysmol.analysis.products import USUAL_ORDER
 from sysmol.analysis.summary import SUMMARY_FORMAT, SUMMARY_VERSION
 from sysmol.files import read_json
 from sysmol.pattern import pattern_name
-from sysmol.search.codesign.page import columns, shown
+from sysmol.search.codesign.page import COLUMNS, shown
 
 Frame = pd.DataFrame
 DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR-10 (JPEG)"}
@@ -94,7 +94,7 @@ def codesign_table(data: dict[str, Frame]) -> str:
     """The rounds of the loop and the designs beside them."""
     patterns = [_patterns(str(numbers).split()) for numbers in data["codesign"]["patterns"]]
     rows = [[*row, used] for row, used in zip(shown(data["codesign"]), patterns, strict=True)]
-    return markdown([*columns(data["codesign"]), "patterns"], rows)
+    return markdown([*COLUMNS, "patterns"], rows)
 
 
 def _patterns(numbers: list[str]) -> str:

@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "name", "design", "limits", "validation", "accuracy (integers)", "bits/parameter", "file bytes", "cycles", "source",
-    "energy", "area, um2", "kept", "improved", "front",
+    "kept", "improved", "front",
 )  # fmt: skip
+"""Those that every table has."""
 SILICON = {"energy": "energy", "area, um2": "area"}
-"""Columns that older tables lack, and the field that they show."""
+"""Columns behind ``source`` that older tables lack, and the field that each shows."""
 
 
 def columns(frame: pd.DataFrame) -> list[str]:
-    """Those of :data:`COLUMNS` that a table has."""
-    return [name for name in COLUMNS if SILICON.get(name, "name") in frame]
+    """Those that a table has."""
+    place = COLUMNS.index("source") + 1
+    return [*COLUMNS[:place], *(name for name, field in SILICON.items() if field in frame), *COLUMNS[place:]]
 
 
 def table(rows: Sequence[Row], objectives: Sequence[str] | None = None) -> pd.DataFrame:
