@@ -32,13 +32,12 @@ def calibrate(prepared: ForwardPass, images: torch.Tensor) -> None:
     mode = prepared.mode
     if mode == FROZEN:
         prepared.mode = FLOAT
-    samples = _Samples(prepared, mode == FROZEN)
     own = prepared.training and len(images) > 1
     share = 1 if own else 4  # batches of any size give the same by the running statistics
+    samples = _Samples(prepared, mode == FROZEN, len(batches(prepared, len(images), share)))
     with batch_statistics(prepared, own):
-        parts = batches(prepared, len(images), share)
         for results in in_batches(prepared, images, share):
-            samples.take(results, len(parts))
+            samples.take(results)
     prepared.mode = mode
     for key in prepared.keys:
         if key[2] == "smol":
@@ -105,20 +104,22 @@ def in_batches(prepared: ForwardPass, images: torch.Tensor, share: int = 1) -> I
 class _Samples:
     """Values of every stored tensor that grids are fitted to, at random from all batches of images."""
 
-    def __init__(self, prepared: ForwardPass, frozen: bool) -> None:
+    def __init__(self, prepared: ForwardPass, frozen: bool, parts: int) -> None:
         self.prepared = prepared
         self.frozen = frozen
-        self.found: dict[tuple[Key, int], list[torch.Tensor]] = {}
+        self.parts = parts
+        self.found: dict[tuple[Key, int], torch.Tensor] = {}
+        self.counts: dict[tuple[Key, int], int] = {}
 
-    def take(self, results: Mapping[str, torch.Tensor], parts: int) -> None:
-        """Draw from the results of one of so many batches."""
+    def take(self, results: Mapping[str, torch.Tensor]) -> None:
+        """Draw from the results of one of the batches."""
         for key in self.prepared.keys:
             if key[2] == "s8":
-                self._add(key, 0, sample(activate(results[key[0]], key[1]), MOST_ENDS // parts))
+                self._add(key, 0, activate(results[key[0]], key[1]), MOST_ENDS)
             elif key[2] == "smol":
                 x = self.prepared.code_input(results[key[0]], key[1])
                 for row, channels in self.rows(key):
-                    self._add(key, row, sample(x[:, channels], MOST_VALUES // parts))
+                    self._add(key, row, x[:, channels], MOST_VALUES)
 
     def rows(self, key: Key) -> list[tuple[int, torch.Tensor]]:
         """The precisions of a SMOL tensor, by their place in its grids, with the channels that have them; before they
@@ -133,10 +134,16 @@ class _Samples:
         return [(row, channels) for row, channels in found if len(channels)]
 
     def values(self, key: Key, row: int = 0) -> torch.Tensor:
-        return torch.cat(self.found[key, row])
+        return self.found[key, row][: self.counts[key, row]]
 
-    def _add(self, key: Key, row: int, values: torch.Tensor) -> None:
-        self.found.setdefault((key, row), []).append(values)
+    def _add(self, key: Key, row: int, x: torch.Tensor, most: int) -> None:
+        values = sample(x, most // self.parts)
+        if (key, row) not in self.found:
+            # One block for all batches: small ones between the large ones of every batch would keep those from reuse.
+            self.found[key, row], self.counts[key, row] = values.new_empty(self.parts * (most // self.parts)), 0
+        start = self.counts[key, row]
+        self.counts[key, row] = start + len(values)
+        self.found[key, row][start : start + len(values)] = values
 
 
 def fit_bytes(prepared: ForwardPass, key: Key, x: torch.Tensor) -> None:
