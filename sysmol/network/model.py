@@ -23,7 +23,7 @@ ZERO_POINT_SHIFT = 16
 LOW, HIGH = MULTIPLIES = "low", "high"
 """What of a product with M or R counts: all of it, in 32 bits, or what lies above its lowest :data:`HIGH_SHIFT`."""
 HIGH_SHIFT = 31
-HIGH_FACTOR = 1 << 30
+HIGH_FACTOR = (1 << 30) - 1
 """Largest ``|M|`` and ``|R|`` of :data:`HIGH` products: doubled they still fit 32 bits, as one of the two instruction
 sets needs them."""
 

@@ -102,3 +102,16 @@ def test_border_constants_refuse_what_could_leave_64_bits(seed):
     net.tensors[layer.input].zero_point = (2**47,)
     with pytest.raises(SysmolError, match="too large"):
         network.zero_point_taps(net, layer)
+
+
+def test_factors_of_high_products_double_within_32_bits(seed):
+    """The vectors of RISC-V double them as they are loaded: 2^30 is one too large."""
+    b = builder.Builder(np.random.default_rng(seed), 4, 3, 2, "high", high=1.0)
+    (x,) = b.layer("rescale", "image", ["s8"])
+    b.classifier(x)
+    net = b.finish()
+    out = net.layers[0].outputs[0]
+    assert out.multiply == network.HIGH and 2 * network.HIGH_FACTOR <= network.INT32_MAX
+    out.M = np.full_like(out.M, network.HIGH_FACTOR + 1)
+    with pytest.raises(SysmolError, match=f"a factor of {1 << 30} is too large for a high product"):
+        network.validate(net)

@@ -89,7 +89,7 @@ SMOL_HOST vec v_add(vec a, vec b) { SMOL_LANES(a.l[i] + b.l[i]); }
 SMOL_HOST vec v_mul(vec a, vec b) { SMOL_LANES(a.l[i] * b.l[i]); }
 SMOL_HOST vec v_madd(vec a, vec m, vec b) { SMOL_LANES(a.l[i] * m.l[i] + b.l[i]); }
 SMOL_HOST vec v_mla(vec b, vec a, vec m) { SMOL_LANES(a.l[i] * m.l[i] + b.l[i]); }
-/* High products: floor(a*m / 2^31) of factors m that v_load_high has loaded, of at most 2^30 in size. */
+/* High products: floor(a*m / 2^31) of factors m that v_load_high has loaded, below 2^30 in size. */
 SMOL_HOST int32_t smol_mulh(uint32_t a, uint32_t m)
 {
     const int64_t product = (int64_t)(int32_t)a * (int32_t)m;
