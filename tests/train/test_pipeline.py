@@ -9,7 +9,10 @@ import pytest
 
 from sysmol.errors import SysmolError
 from sysmol.network import load, reference
-from sysmol.train.recipes.pipeline import DIGITS_BITS, PRESETS, VARIANTS, Schedule, run
+from sysmol.train.frontend.data import load_digits
+from sysmol.train.frontend.models import build
+from sysmol.train.quantise.trainer import Trainer
+from sysmol.train.recipes.pipeline import DIGITS_BITS, PRESETS, VARIANTS, Pipeline, Schedule, run
 
 
 def tiny() -> Schedule:
@@ -61,3 +64,23 @@ def test_bad_settings_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SysmolError, match="cannot create the folder"):
         run(out_dir=tmp_path / "file" / "out", preset=tiny(), quiet=True)
+
+
+def test_the_price_of_precision_is_one_of_bits_or_of_time() -> None:
+    """A channel's weight in the penalty: the weights that read it, or the instructions of a register of it."""
+    data = load_digits()
+    schedule = PRESETS["quick"]
+    for by_time in (False, True):
+        noise = replace(schedule.noise, by_time=by_time)
+        pipeline = Pipeline(data, build("digits_net", 1, 10), replace(schedule, noise=noise), Trainer(data, quiet=True))
+        prepared = pipeline._prepare(pipeline.module, "mixed")
+        expected = dict.fromkeys(prepared.learned_domains(), 0.0)
+        for unit in prepared.smol_convolutions():
+            outputs, height, width = unit.shape
+            weights = unit.kernel[0] * unit.kernel[1] * (outputs // unit.groups)
+            name = prepared.domain_of[unit.input.unit]
+            expected[name] += prepared.instructions(unit) if by_time else weights
+            if unit.groups == 1:
+                assert prepared.instructions(unit) == weights * height * width
+        assert prepared.penalty_weights() == expected
+    assert noise.settings()["by_time"] and "by_time" not in schedule.noise.settings()

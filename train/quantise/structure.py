@@ -203,10 +203,20 @@ class Structure(nn.Module):
         know, else multiply-accumulate instructions.
         """
         return self._over_readers(
-            lambda unit: self.costs.get(unit.name, 0.0) if self.costs else vector_instructions(
-                unit.operation, unit.kernel, unit.shape[0] // unit.groups, unit.shape[1] * unit.shape[2]
-            )
-        )  # fmt: skip
+            lambda unit: self.costs.get(unit.name, 0.0) if self.costs else self.instructions(unit)
+        )
+
+    def instruction_costs(self) -> dict[str, float]:
+        """Multiply-accumulate instructions of a register of every SMOL convolution's input, as :attr:`costs` take
+        them."""
+        return {unit.name: self.instructions(unit) for unit in self.smol_convolutions()}
+
+    @staticmethod
+    def instructions(unit: Unit) -> float:
+        """Multiply-accumulate instructions of a convolution per register of its input, for one image."""
+        return vector_instructions(
+            unit.operation, unit.kernel, unit.shape[0] // unit.groups, unit.shape[1] * unit.shape[2]
+        )
 
     def domain_weights(self) -> dict[str, float]:
         """How many weights read a channel of every learned domain."""

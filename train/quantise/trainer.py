@@ -31,7 +31,7 @@ from sysmol.train.quantise.prepared import Prepared
 from sysmol.train.quantise.states import is_log, is_optimiser_state, is_state_of
 
 CHECKPOINT = "sysmol-checkpoint-1"
-LATER = ("distil", "floor_bits")
+LATER = ("distil", "floor_bits", "by_time")
 """Settings that younger versions know: at their defaults they change neither training nor fingerprints, so that
 checkpoints of older versions stay good."""
 TEMPERATURE = 4.0
@@ -47,7 +47,8 @@ class Phase:
     ``flip`` mirrors half of the images; ``limit`` images per epoch (0: all); ``warmup`` is the share of the steps
     with a rising learning rate; ``distil`` is the share of the loss that a teacher's soft labels have;
     ``floor_bits`` is the mean precision at which the size penalty rests: from there on the loss alone moves bits
-    between channels.
+    between channels. ``by_time``: lambda is the price of instructions instead of bits of weights
+    (:meth:`sysmol.train.quantise.structure.Structure.instruction_costs`).
     """
 
     name: str
@@ -64,6 +65,7 @@ class Phase:
     warmup: float = 0.1
     distil: float = 0.0
     floor_bits: float = 0.0
+    by_time: bool = False
 
     def settings(self) -> dict[str, Any]:
         """All fields, but for those of :data:`LATER` at their defaults."""

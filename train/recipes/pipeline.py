@@ -348,7 +348,10 @@ class Pipeline:
         """A module under a named policy, with the schedule's bits of single layers and the data's normalisation."""
         own = self.schedule.layer_bits.applied(named_policy(policy))
         chosen = self.pattern_set if patterns is None else patterns
-        return prepare(module, self.calibration[:1], own, chosen, grid, self.data.normalisation)
+        prepared = prepare(module, self.calibration[:1], own, chosen, grid, self.data.normalisation)
+        if self.schedule.noise.by_time:
+            prepared.costs = prepared.instruction_costs()
+        return prepared
 
     def _accuracy(self, module: nn.Module) -> float:
         """Share of the test images that a module classifies as labelled."""
