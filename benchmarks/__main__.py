@@ -1,4 +1,4 @@
-"""``python -m sysmol.benchmarks kernels|latencies|yflows|schedules``: measure what is missing, and write the CSV."""
+"""``python -m sysmol.benchmarks kernels|latencies|matrix|yflows|schedules``: measure what is missing, and write the CSV."""
 
 import argparse
 import os
@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.benchmarks.measure import Job, measure_all
-from sysmol.benchmarks.plan import kernel_jobs, latency_jobs
+from sysmol.benchmarks.plan import kernel_jobs, latency_jobs, matrix_jobs
 from sysmol.benchmarks.schedules import search_all, search_jobs
 from sysmol.benchmarks.yflows import jobs as yflows_jobs
 from sysmol.errors import SysmolError
 from sysmol.workbench.executor import open_executor
 
-BENCHES = {"kernels": kernel_jobs, "latencies": latency_jobs, "yflows": yflows_jobs, "schedules": search_jobs}
+BENCHES = {
+    "kernels": kernel_jobs,
+    "latencies": latency_jobs,
+    "matrix": matrix_jobs,
+    "yflows": yflows_jobs,
+    "schedules": search_jobs,
+}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

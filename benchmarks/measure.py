@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,10 @@ class Job:
     images: int = 2
     seed: int = 0
 
+    def options(self) -> Options:
+        """For the generator: the variant's, and the instructions of the machine."""
+        return replace(self.variant.generator_options(), has=load_machine(self.machine).smol.capabilities)
+
     @property
     def title(self) -> str:
         """For progress and messages."""
@@ -118,7 +122,7 @@ class Bench:
 
     def program(self, job: Job) -> tuple[Path, dict[str, Any]]:
         """Manifest of a job's executable, and how it was made (``generation_seconds``: processor time)."""
-        network, options = self.network(job), job.variant.generator_options()
+        network, options = self.network(job), job.options()
         made = self._make(steps.generation(network, job.isa, options))
         program = self._make(compile.task(network, job.isa, NAME, options))
         return compile.manifest_of(program.folder, job.isa, NAME), json.loads(made.path(steps.MADE).read_text())

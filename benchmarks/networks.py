@@ -14,7 +14,8 @@ w4 w2 w1       SMOL codes of one precision
 mixP4          SMOL codes whose precision differs by channel, in the four patterns of P4: see :func:`mixed_cover`
 =============  =======================================================================================================
 
-No training has produced the precisions of ``mixP4``.
+With ``-codes`` behind it, as in ``w2-codes``, residuals are read as SMOL codes, too, and there is no stream of 16 bits:
+fewer instructions, at an accuracy that no training has shown. No training has produced the precisions of ``mixP4``.
 """
 
 import zlib
@@ -32,7 +33,10 @@ from sysmol.network.builder import Builder
 from sysmol.packing import slot_precisions
 from sysmol.pattern import UNIFORM, capacity
 
-VARIANTS = ("fp32", "int8", "int8-positive", "int8w4", "w4", "w2", "w1", "mixP4")
+CODES = "-codes"
+"""Ending of the variants whose residuals are codes."""
+SMOL_VARIANTS = ("w4", "w2", "w1", "mixP4")
+VARIANTS = ("fp32", "int8", "int8-positive", "int8w4", *SMOL_VARIANTS, *(name + CODES for name in SMOL_VARIANTS))
 REGISTER_BITS = 128
 SHARES = (0.15, 0.35, 0.35, 0.15)
 """How often :func:`mixed_cover` draws the patterns of P4, in the order of their ids: (8,0,0), (2,4,2), (0,8,0),
@@ -107,9 +111,12 @@ class _Maker:
     """Grows the network of one shape and variant."""
 
     def __init__(self, shape: NetworkShape, variant: str, seed: int) -> None:
-        self.shape, self.variant = shape, variant
+        self.shape, self.variant = shape, variant.removesuffix(CODES)
+        self.wide = "f32" if variant == "fp32" else "smol" if variant.endswith(CODES) else "s16"
+        """Format of residuals."""
         rng = np.random.default_rng([seed, zlib.crc32(f"{shape.name} {variant}".encode())])
         self.builder = _Weights(rng, shape.height, shape.width, shape.channels, shape.name)
+        self.builder.whole = self.wide == "smol"
         self.builder.limit = 7 if variant == "int8w4" else 127
         self.domain = domains(shape)
         self.covers: dict[str, tuple[Array, tuple[int, ...]]] = {}
@@ -131,7 +138,7 @@ class _Maker:
             if later.source == name:
                 found.update(dict.fromkeys(self.forms(later.name) if later.op == "maxpool" else [self.form(later)]))
             if later.residual == name:
-                found["f32" if self.variant == "fp32" else "s16"] = None
+                found[self.wide] = None
         return list(found) or ["f32" if self.variant == "fp32" else "s32"]
 
     def cover(self, name: str, channels: int) -> tuple[Array, tuple[int, ...]]:
@@ -205,7 +212,7 @@ class _Maker:
                 continue
             residual = ""
             if layer.residual:
-                residual = self.tensors[layer.residual, "f32" if self.variant == "fp32" else "s16"]
+                residual = self.tensors[layer.residual, self.wide]
             op = "depthwise" if layer.depthwise else ops[layer.op]
             tensor = self.tensors[layer.source, self.form(layer)]
             self.append(layer.name, op, tensor, layer.outputs, layer.act, residual, layer)

@@ -7,6 +7,8 @@ from sysmol.benchmarks.shapes import load_shapes
 from sysmol.isas import ISAS
 
 MACHINE = "o3-n1"
+MATRIX_MACHINE = "o3-n1-matrix"
+"""The core of :data:`MACHINE` with both pages of SMOL instructions."""
 RTL_MACHINES = ("o3-n1-sdot2", "o3-n1-sdot3")
 HARDWARE = "P4"
 """Patterns of the simulated hardware wherever SMOL instructions run."""
@@ -38,7 +40,7 @@ KERNELS: tuple[tuple[str, tuple[Variant, ...]], ...] = (
 def jobs_of(shapes: str, variants: Sequence[Variant], machine: str = MACHINE) -> list[Job]:
     """Every network of a shape file in every variant on both ISAs, as far as the ISA has the instruction."""
     return [
-        Job(shape, variant, isa, machine, HARDWARE)
+        Job(shape, variant, isa, machine, HARDWARE if machine != MATRIX_MACHINE else None)
         for variant in variants
         for shape in load_shapes(shapes)
         for isa in ISAS
@@ -54,3 +56,24 @@ def latency_jobs() -> list[Job]:
 def kernel_jobs() -> list[Job]:
     """``make bench-kernels``."""
     return [job for shapes, variants in KERNELS for job in jobs_of(shapes, variants)]
+
+
+SMALL_SUMS = (Variant("w2-codes", "w2-codes"), Variant("w2", "w2"))
+MATRIX: tuple[tuple[str, tuple[Variant, ...]], ...] = (
+    ("resnet20", SMALL_SUMS),
+    ("resnet8", (Variant("w4-codes", "w4-codes"), Variant("w4", "w4"), *SMALL_SUMS)),
+    ("resnet8_large", (*SMALL_SUMS, Variant("mixP4-codes", "mixP4-codes"), MIX)),
+    ("mobilenetv2", (Variant("w4-codes", "w4-codes"), Variant("w4", "w4"))),
+    ("mobilenetv2_stem2", (Variant("w4-codes", "w4-codes"), Variant("w4", "w4"))),
+)
+"""Shape files of ``matrix`` with the variants that use the second page of instructions."""
+
+
+def matrix_jobs() -> list[Job]:
+    """The second page of instructions beside fp32 and the 8-bit baselines of the same core."""
+    baselines = (FP32, INT8, MMLA)
+    return [
+        job
+        for shapes, variants in MATRIX
+        for job in (*jobs_of(shapes, baselines), *jobs_of(shapes, variants, MATRIX_MACHINE))
+    ]

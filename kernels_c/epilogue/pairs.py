@@ -5,7 +5,9 @@ The constants of a register stand in its order, so one multiply-add serves it as
 ``vqpk.s`` then moves the codes of either pixel into a half of its own.
 """
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,13 +16,12 @@ from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pack import MOST_SHIFT
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, lanes, plus
 from sysmol.kernels_c.plan.constants import array_text, wrap32
+from sysmol.kernels_c.plan.layout import Place
 from sysmol.network import INT32_MAX, Array
 
 HALF_BITS = 64
 LANES = 4
 """Codes that one ``vqpk.s`` moves into each half: those of a group."""
-REGISTERS = 2
-"""Of a group and a pair of pixels."""
 FORMS = {4: 0, 2: 1, 1: 2}
 """Bits [5:4] of the selector of ``vqpk.s``, by precision."""
 
@@ -47,8 +48,16 @@ def tile_bits(epilogue: Epilogue, tile: Tile) -> int:
     return sum(LANES * block.precision * len(block.groups) for block in blocks)
 
 
-class PairEpilogue:
-    """See the module; ``epilogue`` is the layer's own, ``apart`` the columns between a pair's pixels."""
+class Pairs:
+    """What epilogues of sums that two pixels share have in common: border classes of two pixels, and words of codes of
+    which an instruction moves either pixel's into a half of a register.
+
+    ``epilogue`` is the layer's own, ``apart`` the columns between a pair's pixels. ``registers`` of sums belong to a
+    group and a pair; ``operation`` packs.
+    """
+
+    registers: ClassVar[int]
+    operation: ClassVar[str]
 
     def __init__(self, epilogue: Epilogue, apart: int) -> None:
         self.own = epilogue
@@ -69,147 +78,89 @@ class PairEpilogue:
         """Once ``oy`` and ``ox`` are known."""
         self.own.tile_corner(em)
 
+    @abstractmethod
+    def selector(self, precision: int) -> int:
+        """field6 of the packing instruction."""
+
+    @abstractmethod
+    def pieces(self, pair: int, groups: range) -> list[tuple[str, str]]:
+        """The packing instruction's operands for some groups of a pair, in the order of their codes."""
+
     @property
-    def _one_class(self) -> bool:
+    def one_class(self) -> bool:
         return self.own.classes == 1
 
-    def _paired(self, values: Array, first: Array, second: Array) -> Array:
-        """``[..., registers, 4]`` of values by lane: of the first pixel's class, then of the second's."""
-        shape = (*values.shape[1:-2], -1, REGISTERS, LANES // REGISTERS)
-        a, b = (values[index].reshape(len(index), *shape) for index in (first, second))
-        return np.concatenate([a, b], axis=-1)
+    def by_class(self, values: Array, beside: Callable[[Array, Array], Array]) -> Array:
+        """Values ``[classes, ...]`` of single pixels as those of pairs: ``beside`` puts first and second together."""
+        if self.one_class:
+            return beside(values, values)
+        by_row = values.reshape(-1, self.own.column_classes, *values.shape[1:])
+        first, second = (np.array([pair[side] for pair in self.classes]) for side in range(2))
+        return np.stack([beside(row[first], row[second]) for row in by_row])
 
-    def arrays(self) -> list[str]:
-        """Text of the constant arrays that the epilogue reads."""
-        own, constant = self.own, self.own.constants[0]
-        assert constant.M is not None
-        tensor = own.layer.outputs[0].tensor
-        zero = np.zeros(1, dtype=np.int64)
-        m = self._paired(wrap32(lanes(own.blocks, constant.M))[None], zero, zero)
-        b = wrap32(lanes(own.blocks, constant.B))
-        if self._one_class:
-            rows = self._paired(b, zero, zero)
-        else:
-            by_row = b.reshape(-1, own.column_classes, *b.shape[1:])
-            first, second = (np.array([pair[side] for pair in self.classes]) for side in range(2))
-            rows = np.stack([self._paired(row, first, second) for row in by_row])
-        text = [
-            array_text(f"{self.name}_m", m, f"M of {tensor}, two channels for each of two pixels"),
-            array_text(f"{self.name}_b", rows, f"B of {tensor}: border classes of two pixels"),
-        ]
-        if not self._one_class:
-            step = 16 * REGISTERS * own.groups
-            for axis, index, factor in (("row", own.rows, len(self.classes)), ("column", self.column, 1)):
-                values = ", ".join(str(v * factor * step) for v in index)
-                text.append(
-                    f"/* Byte offset in B of the border class of every output {axis}. */\n"
-                    f"static const uint32_t {own.name}_{axis}[] = {{{values}}};\n"
-                )
-        offsets = ", ".join(str(block.offset) for block in own.blocks)
-        text.append("/* First byte of every block in a pixel. */")
-        text.append(f"static const uint16_t {own.name}_at[] = {{{offsets}}};\n")
+    def class_arrays(self) -> list[str]:
+        """Text of the arrays that find a pair's constants by its row and its first column."""
+        if self.one_class:
+            return []
+        step, text = 16 * self.registers * self.own.groups, []
+        for axis, index, factor in (("row", self.own.rows, len(self.classes)), ("column", self.column, 1)):
+            values = ", ".join(str(v * factor * step) for v in index)
+            text.append(
+                f"/* Byte offset in B of the border class of every output {axis}. */\n"
+                f"static const uint32_t {self.own.name}_{axis}[] = {{{values}}};\n"
+            )
         return text
 
-    def emit(
-        self, em: Emitter, tile: Tile, pairs: Sequence[tuple[int, int]], sums: Sequence[Sequence[Sequence[str]]]
-    ) -> None:
-        """Write the tile: ``sums[group][pair]`` names the two registers of a group and a pair of pixels."""
-        for registers in (name for group in sums for pair in group for name in pair):
-            em.line(f"v_settle({registers});")
-        for name in (
-            self._lane(g, q, h) for g in range(len(sums)) for q in range(len(pairs)) for h in range(REGISTERS)
-        ):
-            em.line(f"vec {name};")
-        group = 0
-        for k in range(tile.count):
-            groups = range(group, group + len(self.own.blocks[tile.first + k].groups))
-            with em.block():
-                em.comment(f"block {k} of the tile")
-                self._requantise(em, tile, k, groups, pairs, sums)
-            group = groups.stop
-        self._store(em, tile, pairs, len(sums))
+    def offset_arrays(self) -> list[str]:
+        offsets = ", ".join(str(block.offset) for block in self.own.blocks)
+        return [
+            "/* First byte of every block in a pixel. */",
+            f"static const uint16_t {self.own.name}_at[] = {{{offsets}}};\n",
+        ]
 
-    @staticmethod
-    def _lane(group: int, pair: int, register: int) -> str:
-        """C variable of a requantised register."""
-        return f"q{group}_{pair}_{register}"
+    def borders(self, em: Emitter, tile: Tile, pairs: Sequence[tuple[int, int]]) -> None:
+        """Declare where each pair's constants lie, those of the tile from ``c`` on."""
+        for q, (first, _) in enumerate(() if self.one_class else pairs):
+            row, column = tile.pixels[first]
+            em.line(
+                f"const uint32_t border{q} = {self.own.name}_row[{plus('oy', row)}] + "
+                f"{self.own.name}_column[{plus('ox', column)}] + (uint32_t)c;",
+                scalar=4,
+            )
 
-    def _requantise(
-        self,
-        em: Emitter,
-        tile: Tile,
-        k: int,
-        groups: range,
-        pairs: Sequence[tuple[int, int]],
-        sums: Sequence[Sequence[Sequence[str]]],
-    ) -> None:
-        """acc * M + B of a block's registers, and what ``vqpk.s`` leaves to do before it."""
-        own, size = self.own, 16 * REGISTERS
-        before = sum(len(block.groups) for block in own.blocks[: tile.first])
-        em.line(f"const int c = {plus(size * (before + k * len(groups)), tile.step(size * len(groups)))};", scalar=1)
-        places = [(g, h) for g in groups for h in range(REGISTERS)]
-        at = {(g, h): size * (g - groups.start) + 16 * h for g, h in places}
-        for g, h in places:
-            em.line(f"const vec m{g}_{h}_ = v_load({self.name}_m + c + {at[g, h]});")
-            if self._one_class:
-                em.line(f"const vec b{g}_{h}_ = v_load({self.name}_b + c + {at[g, h]});")
-        for q, (first, _) in enumerate(pairs):
-            if not self._one_class:
-                row, column = tile.pixels[first]
-                em.line(
-                    f"const uint32_t border{q} = {own.name}_row[{plus('oy', row)}] + "
-                    f"{own.name}_column[{plus('ox', column)}] + (uint32_t)c;",
-                    scalar=4,
-                )
-        for q in range(len(pairs)):
-            for g, h in places:
-                b = f"{self.name}_b + {'c' if self._one_class else f'border{q}'} + {at[g, h]}"
-                acc, m = sums[g][q][h], f"m{g}_{h}_"
-                text = (
-                    f"v_affine({acc}, {m}, b{g}_{h}_, {b})" if self._one_class else f"v_mla(v_fresh({b}), {acc}, {m})"
-                )
-                em.line(f"{self._lane(g, q, h)} = {text};")
-        for step in self._steps(own.blocks[tile.first + k].precision):
-            for q in range(len(pairs)):
-                for g, h in places:
-                    name = self._lane(g, q, h)
-                    em.line(f"{name} = {step.format(q=name)};")
+    def border(self, q: int) -> str:
+        """C term: the offset of a pair's constants."""
+        return "c" if self.one_class else f"border{q}"
 
-    def _steps(self, precision: int) -> list[str]:
-        """As of the epilogue of four channels: an odd shift, an upper clamp below the largest code."""
-        shift, hi = self.own.shifts[0], int(self.own.layer.outputs[0].hi)
-        steps = ["v_sra({q}, 1)"] if shift % 2 else []
-        above = hi + 1 << shift - shift % 2
-        if hi < (1 << precision) - 1 and above <= INT32_MAX:
-            steps.append(f"v_at_most({{q}}, {above - 1})")
-        return steps
-
-    def _store(self, em: Emitter, tile: Tile, pairs: Sequence[tuple[int, int]], groups: int) -> None:
+    def store(self, em: Emitter, tile: Tile, pairs: Sequence[tuple[int, int]], groups: int) -> None:
         """Codes of as many pairs as a register takes; of pixels with more than half a register, of a part of them."""
         precision, bits = self.own.blocks[tile.first].precision, tile_bits(self.own, tile)
-        selector = FORMS[precision] << 4 | self.own.shifts[0] // 2
+        chosen = self.selector(precision)
         parts = max(1, bits // HALF_BITS)
         per, width = max(1, HALF_BITS // bits), min(bits, HALF_BITS)
         base = plus("y0", self.own.block_at(self.place, tile, 0))
         number = 0
         for first in range(0, len(pairs), per):
             for part in range(parts):
-                chosen = list(range(first, min(first + per, len(pairs))))
+                own_pairs = list(range(first, min(first + per, len(pairs))))
                 own_groups = range(part * groups // parts, (part + 1) * groups // parts)
                 em.line(f"vec z{number};")
-                pieces = [(q, g) for q in chosen for g in own_groups]
-                for at, (q, g) in enumerate(pieces):
+                pieces = [piece for q in own_pairs for piece in self.pieces(q, own_groups)]
+                for at, (n, m) in enumerate(pieces):
                     start = "_first" if at == 0 else ""
-                    n, m = (self._lane(g, q, h) for h in range(REGISTERS))
-                    em.line(f"v_qpks{start}({selector}, z{number}, {n}, {m});")
+                    em.line(f"{self.operation}{start}({chosen}, z{number}, {n}, {m});")
                 offset = part * HALF_BITS // 8
-                places = [[self._pixel(tile, pairs[q][side]) + offset for q in chosen] for side in range(2)]
+                places = [
+                    [self.pixel(self.place, tile, pairs[q][side]) + offset for q in own_pairs] for side in range(2)
+                ]
                 self._words(em, f"z{number}", base, places, width)
                 number += 1
 
-    def _pixel(self, tile: Tile, number: int) -> int:
+    @staticmethod
+    def pixel(place: Place, tile: Tile, number: int) -> int:
+        """Bytes from the tile's corner to a pixel of it."""
         row, column = tile.pixels[number]
-        return row * self.place.row_bytes + column * self.place.pixel_bytes
+        return row * place.row_bytes + column * place.pixel_bytes
 
     def _words(self, em: Emitter, register: str, base: str, places: Sequence[Sequence[int]], width: int) -> None:
         """Store a register: each half holds a word of ``width`` bits for every place, the last one at its top."""
@@ -230,3 +181,102 @@ class PairEpilogue:
                     value = f"half[{side}] >> {shift}" if shift else f"half[{side}]"
                     value = value if width == HALF_BITS else f"(uint32_t)({value})"
                     em.line(f"m_store{width}({plus(base, place)}, {value});", scalar=1 if shift else 0)
+
+
+class PairEpilogue(Pairs):
+    """Sums of 32 bits: two registers of a group and a pair, of two channels each."""
+
+    registers = 2
+    operation = "v_qpks"
+
+    def _paired(self, first: Array, second: Array) -> Array:
+        """``[..., groups, 2, 4]``: two channels of the first pixel, then of the second."""
+        a, b = (
+            values.reshape(*values.shape[:-1], self.registers, LANES // self.registers) for values in (first, second)
+        )
+        return np.concatenate([a, b], axis=-1)
+
+    def arrays(self) -> list[str]:
+        """Text of the constant arrays that the epilogue reads."""
+        own, constant = self.own, self.own.constants[0]
+        assert constant.M is not None
+        tensor = own.layer.outputs[0].tensor
+        m = wrap32(lanes(own.blocks, constant.M))
+        rows = self.by_class(wrap32(lanes(own.blocks, constant.B)), self._paired)
+        return [
+            array_text(f"{self.name}_m", self._paired(m, m), f"M of {tensor}, two channels for each of two pixels"),
+            array_text(f"{self.name}_b", rows, f"B of {tensor}: border classes of two pixels"),
+            *self.class_arrays(),
+            *self.offset_arrays(),
+        ]
+
+    def emit(
+        self, em: Emitter, tile: Tile, pairs: Sequence[tuple[int, int]], sums: Sequence[Sequence[Sequence[str]]]
+    ) -> None:
+        """Write the tile: ``sums[group][pair]`` names the two registers of a group and a pair of pixels."""
+        for registers in (name for group in sums for pair in group for name in pair):
+            em.line(f"v_settle({registers});")
+        for name in (
+            self._lane(g, q, h) for g in range(len(sums)) for q in range(len(pairs)) for h in range(self.registers)
+        ):
+            em.line(f"vec {name};")
+        group = 0
+        for k in range(tile.count):
+            groups = range(group, group + len(self.own.blocks[tile.first + k].groups))
+            with em.block():
+                em.comment(f"block {k} of the tile")
+                self._requantise(em, tile, k, groups, pairs, sums)
+            group = groups.stop
+        self.store(em, tile, pairs, len(sums))
+
+    @staticmethod
+    def _lane(group: int, pair: int, register: int) -> str:
+        """C variable of a requantised register."""
+        return f"q{group}_{pair}_{register}"
+
+    def _requantise(
+        self,
+        em: Emitter,
+        tile: Tile,
+        k: int,
+        groups: range,
+        pairs: Sequence[tuple[int, int]],
+        sums: Sequence[Sequence[Sequence[str]]],
+    ) -> None:
+        """acc * M + B of a block's registers, and what ``vqpk.s`` leaves to do before it."""
+        own, size = self.own, 16 * self.registers
+        before = sum(len(block.groups) for block in own.blocks[: tile.first])
+        em.line(f"const int c = {plus(size * (before + k * len(groups)), tile.step(size * len(groups)))};", scalar=1)
+        places = [(g, h) for g in groups for h in range(self.registers)]
+        at = {(g, h): size * (g - groups.start) + 16 * h for g, h in places}
+        for g, h in places:
+            em.line(f"const vec m{g}_{h}_ = v_load({self.name}_m + c + {at[g, h]});")
+            if self.one_class:
+                em.line(f"const vec b{g}_{h}_ = v_load({self.name}_b + c + {at[g, h]});")
+        self.borders(em, tile, pairs)
+        for q in range(len(pairs)):
+            for g, h in places:
+                b = f"{self.name}_b + {self.border(q)} + {at[g, h]}"
+                acc, m = sums[g][q][h], f"m{g}_{h}_"
+                text = f"v_affine({acc}, {m}, b{g}_{h}_, {b})" if self.one_class else f"v_mla(v_fresh({b}), {acc}, {m})"
+                em.line(f"{self._lane(g, q, h)} = {text};")
+        for step in self._steps(own.blocks[tile.first + k].precision):
+            for q in range(len(pairs)):
+                for g, h in places:
+                    name = self._lane(g, q, h)
+                    em.line(f"{name} = {step.format(q=name)};")
+
+    def _steps(self, precision: int) -> list[str]:
+        """As of the epilogue of four channels: an odd shift, an upper clamp below the largest code."""
+        shift, hi = self.own.shifts[0], int(self.own.layer.outputs[0].hi)
+        steps = ["v_sra({q}, 1)"] if shift % 2 else []
+        above = hi + 1 << shift - shift % 2
+        if hi < (1 << precision) - 1 and above <= INT32_MAX:
+            steps.append(f"v_at_most({{q}}, {above - 1})")
+        return steps
+
+    def selector(self, precision: int) -> int:
+        return FORMS[precision] << 4 | self.own.shifts[0] // 2
+
+    def pieces(self, pair: int, groups: range) -> list[tuple[str, str]]:
+        return [(self._lane(g, pair, 0), self._lane(g, pair, 1)) for g in groups]

@@ -80,6 +80,7 @@ __all__ = [
     "RvvInt8",
     "SmolDot",
     "SmolMatrix",
+    "SmolMatrixHalf",
     "SmolRun",
     "micro_class",
     "styles",

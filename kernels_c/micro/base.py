@@ -57,7 +57,7 @@ class MicroKernel(ABC):
         return [(name, number) for number in source.tensor.patterns] if name else []
 
     @classmethod
-    def unit_shift(cls, source: Place) -> int:
+    def unit_shift(cls, layer: Layer, source: Place) -> int:
         """How far the sums are to be shifted left to have the file's unit."""
         return 0
 

@@ -10,6 +10,7 @@ from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.requantise import plus
 from sysmol.kernels_c.micro.base import MicroKernel
 from sysmol.kernels_c.plan.heuristic import CORE, Core
+from sysmol.kernels_c.plan.lanes16 import Sums
 from sysmol.kernels_c.plan.layout import Block, Place
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
@@ -22,9 +23,16 @@ CHUNK_BYTES = CHUNK_BITS // 8
 PIECE_IDS = {piece.chunks: number for number, piece in enumerate(PIECES) if not piece.shift}
 
 
-FORM_IDS = {p: FORMS.index(Form((p,) * (WORD // CHUNK_BYTES), p)) for p in (4, 2, 1)}
-"""Forms of words of one precision, whose sums count products as they are."""
+FORM_IDS = {
+    (p, unit): FORMS.index(Form((p,) * (WORD // CHUNK_BYTES), unit))
+    for p in (4, 2, 1)
+    for unit in (4, 2, 1)
+    if unit >= p
+}
+"""Forms of words of one precision, by that and their unit. In that of the codes, sums count products as they are."""
 LANE_MOST = (1 << 15) - 1
+FINE_MOST = LANE_MOST * 3 // 4
+"""Sums in a finer unit may reach this much of a lane: what the epilogue adds to them needs the rest."""
 
 
 def direct_distance(layer: Layer, source: Place) -> int:
@@ -42,6 +50,11 @@ def pixel_pairs(schedule: Schedule, apart: int) -> list[tuple[int, int]]:
         return [(r * columns + c, r * columns + c + apart) for r in range(schedule.rows) for c in firsts]
     last = schedule.pixels - 1
     return [(p, min(p + 1, last)) for p in range(0, schedule.pixels, 2)]
+
+
+def side_by_side(pairs: Sequence[tuple[int, int]], columns: int) -> bool:
+    """Whether all pairs are of two pixels of a row of that many, equally far apart."""
+    return len({b - a for a, b in pairs}) == 1 and all(a < b and a // columns == b // columns for a, b in pairs)
 
 
 def row_pieces(layer: Layer, source: Place) -> list[int]:
@@ -93,14 +106,6 @@ class SmolMatrix(MicroKernel):
         # A tile with more channels stores wider words of fewer pixels.
         return max(4 * blocks * pairs + pairs / 2, core.chain / 4) + core.load * loads + 1 / blocks
 
-    @property
-    def side_by_side(self) -> bool:
-        """Whether all pairs are of two pixels of a row, equally far apart."""
-        columns = self.schedule.columns
-        return len({b - a for a, b in self.pairs}) == 1 and all(
-            a < b and a // columns == b // columns for a, b in self.pairs
-        )
-
     def sums(self) -> list[list[list[str]]]:
         """C variables ``[group][pair]`` of the two registers of a group of four channels and a pair of pixels."""
         return [[[f"m{g}_{h}_{q}" for h in range(2)] for q in range(len(self.pairs))] for g in range(self.groups)]
@@ -150,13 +155,23 @@ class SmolMatrix(MicroKernel):
             two = units[number : number + 2]
             with em.block():
                 for q, pair in enumerate(self.pairs):
-                    for side, p in zip("nm", pair, strict=True):
-                        em.line(f"const vec {side}{q} = v_load({plus('x', HALF * number + self.at[p])});")
-                    # The first may overwrite a register that the second needs.
-                    for s in reversed(range(len(two))):
-                        em.line(f"const vec y{s}_{q} = v_zip_{('low', 'high')[s]}(n{q}, m{q});")
+                    self._exchange(em, q, [HALF * number + self.at[p] for p in pair], len(two))
                 for s, unit in enumerate(two):
                     self._products(em, number + s, unit, [f"y{s}_{q}" for q in range(len(self.pairs))])
+
+    @staticmethod
+    def _exchange(em: Emitter, q: int, at: Sequence[int], count: int) -> None:
+        """Declare ``y0_<q>`` and, of two units, ``y1_<q>``: of the two pixels of pair ``q``."""
+        if em.costs["v_zip_high"] != em.costs["v_zip_low"]:  # another load costs less
+            for s in range(count):
+                first, second = (plus("x", place + HALF * s) for place in at)
+                em.line(f"const vec y{s}_{q} = v_zip_low(v_load({first}), v_load({second}));")
+            return
+        for side, place in zip("nm", at, strict=True):
+            em.line(f"const vec {side}{q} = v_load({plus('x', place)});")
+        # The first may overwrite a register that the second needs.
+        for s in reversed(range(count)):
+            em.line(f"const vec y{s}_{q} = v_zip_{('low', 'high')[s]}(n{q}, m{q});")
 
     def _units(self, em: Emitter, units: Sequence[int], advance: bool) -> None:
         (self._loaded if self.direct else self._exchanged)(em, units)
@@ -200,12 +215,30 @@ def largest_sum(layer: Layer, source: Place) -> int:
     return int((weights * ((1 << precisions[read]) - 1)).sum(axis=(1, 2, 3)).max())
 
 
+def own_precision(source: Place) -> int:
+    """The precision of a tensor's codes, 0 where it has several."""
+    found = {p for number in source.tensor.patterns for p in chunk_precisions(number)}
+    return found.pop() if len(found) == 1 else 0
+
+
+def half_form(layer: Layer, source: Place) -> int | None:
+    """The form of ``vmm.h`` with the finest unit in which a layer's sums fit 16 bits; None where they do in none."""
+    p = own_precision(source)
+    largest = largest_sum(layer, source) if p else 0
+    # A residual needs room in the lanes, too; with one the unit is that of the codes.
+    for unit in (u for u in (4, 2, 1) if p and (u == p or (u > p and not layer.residual))):
+        if largest << (ALIGN[p] - ALIGN[unit]) <= (LANE_MOST if unit == p else FINE_MOST):
+            return FORM_IDS[p, unit]
+    return None
+
+
 class SmolMatrixHalf(MicroKernel):
     """SMOL ``vmm.h``: a register of weights holds 4 bytes of a kernel row for each of four output channels, one of
     activations 8 bytes of two pixels, of which field6 chooses 4.
 
-    For narrow tensors whose sums fit 16 bits. Pairs of pixels as in :class:`SmolMatrix`; a register serves all taps and
-    pairs whose 4 bytes lie in it. In the end a pair's accumulator is widened to a pixel's four channels each.
+    For tensors of one precision whose sums fit 16 bits. Pairs of pixels as in :class:`SmolMatrix`; a register serves
+    all taps and pairs whose 4 bytes lie in it. In the end a pair's accumulator is widened to a pixel's four channels
+    each, unless the epilogue takes it as it is (:meth:`sums`).
     """
 
     style = "vmmh"
@@ -218,25 +251,33 @@ class SmolMatrixHalf(MicroKernel):
         self.direct = apart > 0 and schedule.columns % (2 * apart) == 0
         self.pairs = pixel_pairs(schedule, apart)
         self.units = source.pixel_bytes * layer.kernel[1] // WORD
-        self.form = self.form_of(source)
-
-    @staticmethod
-    def form_of(source: Place) -> int:
-        return FORM_IDS[chunk_precisions(source.tensor.patterns[0])[0]]
+        self.form = half_form(layer, source) or 0
+        p = own_precision(source)
+        left = ALIGN[p] - ALIGN[FORMS[self.form].unit]
+        products = 8 * source.pixel_bytes // p * layer.kernel[0] * layer.kernel[1] if p else 0
+        self.range = Sums(*(np.array([each << left]) for each in (largest_sum(layer, source), 2, products)))
+        """Of the sums, in their unit: of products of odd numbers."""
+        self.zip = "v_zip_low"
+        """What puts 8 bytes of two pixels side by side; another where the vector unit is set to lanes of 16 bits."""
 
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
-        # With 8 bytes vmm.w needs no more instructions, and codes alone no exchange of its sums.
-        suits = source.narrow == WORD or (source.narrow == HALF and bool(layer.residual or len(layer.targets) > 1))
-        return suits and SmolMatrix.serves(layer, source, target) and largest_sum(layer, source) <= LANE_MOST
+        if not SmolMatrix.serves(layer, source, target) or source.pixel_bytes % WORD:
+            return False
+        # With 8 bytes or more vmm.w needs no more instructions, and codes of 4 bits alone no exchange of its sums.
+        suits = source.narrow == WORD or own_precision(source) in (1, 2)
+        suits = suits or (source.narrow == HALF and bool(layer.residual or len(layer.targets) > 1))
+        return suits and half_form(layer, source) is not None
 
     @classmethod
     def words(cls, layer: Layer, source: Place) -> list[tuple[str, int]]:
-        return [("vmm.h", cls.form_of(source) | words << 4) for words in range(2)]
+        form = half_form(layer, source)
+        return [] if form is None else [("vmm.h", form | words << 4) for words in range(2)]
 
     @classmethod
-    def unit_shift(cls, source: Place) -> int:
-        return ALIGN[FORMS[cls.form_of(source)].unit]
+    def unit_shift(cls, layer: Layer, source: Place) -> int:
+        form = half_form(layer, source)
+        return 0 if form is None else ALIGN[FORMS[form].unit]
 
     @classmethod
     def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
@@ -265,6 +306,10 @@ class SmolMatrixHalf(MicroKernel):
                     em.line(f"vec a{g}_{second} = v_half16_high(h{g}_{q});")
                 em.line(f"vec a{g}_{first} = v_half16_low(h{g}_{q});")
 
+    def sums(self) -> list[list[str]]:
+        """C variables ``[group][pair]``: lanes 0..3 are a group's channels of the first pixel, 4..7 of the second."""
+        return [[f"h{g}_{q}" for q in range(len(self.pairs))] for g in range(self.groups)]
+
     def _operand(self, pair: int, unit: int) -> tuple[int, int]:
         """Byte offset of the register that holds a unit of a pair of pixels, a multiple of 8, and which words of it."""
         at = self.at[self.pairs[pair][0]] + WORD * unit
@@ -272,32 +317,41 @@ class SmolMatrixHalf(MicroKernel):
 
     def row(self, em: Emitter) -> None:
         with em.block():
-            places = [[self._operand(q, u) for q in range(len(self.pairs))] for u in range(self.units)]
-            if self.direct:
-                for at in sorted({at for unit in places for at, _ in unit}):
-                    em.line(f"const vec x{at} = v_load({plus('x', at)});")
-            for u, unit in enumerate(places):
-                with em.block():
-                    if self.direct:
-                        operands = [(f"x{at}", words) for at, words in unit]
-                    else:
-                        operands = [(f"y{q}", u % 2) for q in range(len(self.pairs))]
-                        self._exchange(em, u)
-                    for g in range(self.groups):
-                        em.line(f"const vec w{g} = v_load({plus('w', REGISTER_BYTES * (u * self.groups + g))});")
-                        for q, (x, words) in enumerate(operands):
-                            em.line(f"v_mmh({self.form | words << 4}, h{g}_{q}, {x}, w{g});")
+            (self._loaded if self.direct else self._exchanged)(em)
             em.line(f"w += {REGISTER_BYTES * self.groups * self.units};", scalar=1)
 
-    def _exchange(self, em: Emitter, unit: int) -> None:
-        """The 8 bytes of each of two pixels in which the unit lies, side by side."""
-        for q, pair in enumerate(self.pairs):
-            first, second = (plus("x", self.at[p] + WORD * unit // HALF * HALF) for p in pair)
-            em.line(f"const vec y{q} = v_zip_low(v_load({first}), v_load({second}));")
+    def _products(self, em: Emitter, unit: int, operands: Sequence[tuple[str, int]]) -> None:
+        """A unit with all groups and pairs: each pair's register of activations, and which words of it."""
+        for g in range(self.groups):
+            with em.block():
+                em.line(f"const vec wg = v_load({plus('w', REGISTER_BYTES * (unit * self.groups + g))});")
+                for q, (x, words) in enumerate(operands):
+                    em.line(f"v_mmh({self.form | words << 4}, h{g}_{q}, {x}, wg);")
+
+    def _loaded(self, em: Emitter) -> None:
+        """Units whose registers memory holds."""
+        places = [[self._operand(q, u) for q in range(len(self.pairs))] for u in range(self.units)]
+        declared: set[int] = set()
+        for u, unit in enumerate(places):
+            for at in sorted({at for at, _ in unit} - declared):
+                em.line(f"const vec x{at} = v_load({plus('x', at)});")
+                declared.add(at)
+            self._products(em, u, [(f"x{at}", words) for at, words in unit])
+
+    def _exchanged(self, em: Emitter) -> None:
+        """Units two by two: the 8 bytes of each of two pixels in which they lie, side by side."""
+        for first in range(0, self.units, 2):
+            with em.block():
+                for q, pair in enumerate(self.pairs):
+                    a, b = (plus("x", self.at[p] + WORD * first) for p in pair)
+                    em.line(f"const vec y{q} = {self.zip}(v_load({a}), v_load({b}));")
+                for unit in range(first, min(first + 2, self.units)):
+                    self._products(em, unit, [(f"y{q}", unit % 2) for q in range(len(self.pairs))])
 
     def pack(self, weight: Array) -> Array:
-        # uint8 [K, KH, KW, 1, 16] -> [KH, units, groups, 4, 4]
-        count, height = weight.shape[:2]
-        row = weight[..., 0, : self.source.pixel_bytes].reshape(count, height, self.units, WORD)
+        # uint8 [K, KH, KW, V, 16] -> [KH, units, groups, 4, 4]
+        count, height, width = weight.shape[:3]
+        row = weight.reshape(count, height, width, -1)[..., : self.source.pixel_bytes]
+        row = row.reshape(count, height, self.units, WORD)
         channels = np.array([group for block in self.blocks for group in block.groups])  # [groups, 4]
         return np.ascontiguousarray(np.transpose(row[np.maximum(channels, 0)], (2, 3, 0, 1, 4)))

@@ -13,7 +13,7 @@ import numpy as np
 
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
-from sysmol.kernels_c.epilogue.pairs import PairEpilogue
+from sysmol.kernels_c.epilogue.pairs import Pairs
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
 from sysmol.kernels_c.micro import STYLES, MicroKernel, micro_class, missing, styles
 from sysmol.kernels_c.nest.kernel import Kernel, parameters
@@ -79,7 +79,7 @@ class LoopNest(Kernel):
     def _unit_shift(self) -> int:
         """How far the kernel's sums are from the file's unit."""
         kinds = [kind for kind in STYLES.get(self.style(), ()) if kind.serves(self.layer, self.source, self.target)]
-        return kinds[0].unit_shift(self.source) if kinds else 0
+        return kinds[0].unit_shift(self.layer, self.source) if kinds else 0
 
     def micro(self, blocks: Sequence[Block]) -> MicroKernel:
         """Micro-kernel for a tile of ``blocks``."""
@@ -87,7 +87,7 @@ class LoopNest(Kernel):
         return kind(self.layer, self.source, blocks, self.schedule, self.limits)
 
     @property
-    def finish(self) -> Epilogue | PairEpilogue:
+    def finish(self) -> Epilogue | Pairs:
         """What makes outputs of a tile's sums."""
         return self.epilogue
 

@@ -2,9 +2,11 @@
 
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
+from sysmol.kernels_c.epilogue.halves import HalfEpilogue, halves
 from sysmol.kernels_c.epilogue.pairs import PairEpilogue, can_pair
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
-from sysmol.kernels_c.micro import MicroKernel, SmolMatrix, micro_class
+from sysmol.kernels_c.micro import MicroKernel, SmolMatrix, SmolMatrixHalf, micro_class
+from sysmol.kernels_c.micro.matrix import side_by_side
 from sysmol.kernels_c.nest.base import LoopNest
 from sysmol.kernels_c.plan.heuristic import choose, overlapped
 from sysmol.kernels_c.plan.layout import Place
@@ -21,18 +23,26 @@ class OutputStationary(LoopNest):
 
     def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
         super().__init__(net, layer, places, target, options)
-        self.pairs = self._pairs(options) if self.schedule.style == SmolMatrix.style else None
-
-    def _pairs(self, options: Options) -> PairEpilogue | None:
-        """The epilogue of sums that two pixels share, where all tiles of the layer can use it."""
         micro = self.micro(self.blocks[:1])
-        if isinstance(micro, SmolMatrix) and micro.side_by_side and can_pair(self.epilogue, self.tiles(), options.has):
-            return PairEpilogue(self.epilogue, micro.pairs[0][1] - micro.pairs[0][0])
-        return None
+        self.shared: PairEpilogue | HalfEpilogue | None = None
+        if isinstance(micro, SmolMatrix | SmolMatrixHalf) and side_by_side(micro.pairs, self.schedule.columns):
+            self.shared = self._shared(micro)
+
+    def _shared(self, micro: SmolMatrix | SmolMatrixHalf) -> PairEpilogue | HalfEpilogue | None:
+        """The epilogue of sums that two pixels share, where all tiles of the layer can use it."""
+        first, second = micro.pairs[0]
+        has = self.options.has
+        if isinstance(micro, SmolMatrix):
+            fits = can_pair(self.epilogue, self.tiles(), has)
+            return PairEpilogue(self.epilogue, second - first) if fits else None
+        if self.target.accesses:  # its stores of whole registers depend on the lanes' width
+            return None
+        how = halves(self.epilogue, self.tiles(), has, micro.range)
+        return HalfEpilogue(self.epilogue, second - first, how) if how is not None else None
 
     @property
-    def finish(self) -> Epilogue | PairEpilogue:
-        return self.pairs or self.epilogue
+    def finish(self) -> Epilogue | PairEpilogue | HalfEpilogue:
+        return self.shared or self.epilogue
 
     def plan(self) -> Schedule:
         kind = micro_class(self.style(), self.layer, self.source, self.target)
@@ -56,20 +66,34 @@ class OutputStationary(LoopNest):
         rows = 1 if micro.whole else self.layer.kernel[0]
         self._check(micro)
         em.line("const uint8_t *w = weights;")
-        micro.begin(em)
+        self._begin(em, micro, tile)
         straight = rows > 1 and self.schedule.unroll >= rows * micro.steps
         for first in range(rows) if straight else (0,):
             with em.loop("ky", 1 if straight else rows):
                 at = plus("corner", first * self.source.row_bytes, times("ky", self.source.row_bytes))
                 em.line(f"const uint8_t *x = {at};", scalar=1)
                 micro.row(em)
-        if self.pairs is not None and isinstance(micro, SmolMatrix):
-            self.pairs.emit(em, tile, micro.pairs, micro.sums())
+        self._end(em, micro, tile)
+        self.chains = max(self.chains, micro.count)
+        self.chain_length = micro.chain * rows
+
+    def _begin(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
+        """The sums, cleared or with what the epilogue wants in them."""
+        if isinstance(self.shared, HalfEpilogue) and isinstance(micro, SmolMatrixHalf):
+            micro.zip = "v_zip16_low"
+            self.shared.start(em, tile, micro.pairs, micro.sums())
+        else:
+            micro.begin(em)
+
+    def _end(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
+        """From the sums to stored outputs."""
+        if (isinstance(self.shared, HalfEpilogue) and isinstance(micro, SmolMatrixHalf)) or (
+            isinstance(self.shared, PairEpilogue) and isinstance(micro, SmolMatrix)
+        ):
+            self.shared.emit(em, tile, micro.pairs, micro.sums())
         else:
             micro.end(em)
             self.epilogue.emit(em, tile, micro.accumulators())
-        self.chains = max(self.chains, micro.count)
-        self.chain_length = micro.chain * rows
 
     def _check(self, micro: MicroKernel) -> None:
         """Raise :class:`SysmolError` where the schedule asks for what the style cannot do here."""

@@ -19,10 +19,13 @@ COMMON = (
     | same("m_high", scalar=4)
     | same("m_normalise", scalar=60)
     | same("v_mulh", simd=1)
-    | same("v_dot v_mac v_mmw v_mmh v_vmul v_vmla v_qpk v_qpk_first v_qpks v_qpks_first", smol=1)
+    | same(
+        "v_dot v_mac v_mmw v_mmh v_vmul v_vmla v_qpk v_qpk_first v_qpks v_qpks_first v_qpkh v_qpkh_first v_unph", smol=1
+    )
     | same("v_add v_mul v_madd v_mla v_sra v_max v_at_least v_at_most v_or v_sll v_zero v_dup", simd=1)
     | same("v_and v_join v_mul8x16 v_mla8x16 v_twice16", simd=1)
     | same("v_wide v_wide_sum v_wide_add", simd=2)
+    | same("v_mulh16 v_mac16 v_zip16_low", simd=1)
     | same("v_as16")
     | same("v_fadd v_fmul v_fmla v_fmax v_fat_least v_fat_most v_to_float", simd=1)
     | same("m_opaque v_low v_high")

@@ -30,7 +30,7 @@ from sysmol.network.model import (
 from sysmol.network.operations import operation, weighted
 from sysmol.network.reference import evaluate
 from sysmol.network.sums import RESIDUAL_SHIFT, accumulator_bound, product_bound
-from sysmol.network.values import group_tensor, magnitude
+from sysmol.network.values import alignment, group_tensor, magnitude
 from sysmol.packing import assign_slots, free_cover, pack, slot_precisions
 
 Format = str | Sequence[int] | Array
@@ -53,6 +53,10 @@ class Builder:
     ``high``: share of the outputs, and of the residuals, that are multiplied with high products
     (:mod:`sysmol.network.sums`).
     """
+
+    whole = False
+    """Whether low factors R of residuals of codes are multiples of M, as sums of the input's products count them, so
+    that kernels can add such residuals to their sums."""
 
     def __init__(
         self, rng: np.random.Generator, height: int, width: int, channels: int, name: str = "random", high: float = 0.0
@@ -153,9 +157,17 @@ class Builder:
             if self.high and self.rng.random() < self.high:
                 below = HIGH_SHIFT - RESIDUAL_SHIFT[residual.format]
                 residual_multiply, R = HIGH, self._factors(t.channels, min(HIGH_FACTOR, int(R.max()) << below))
+            elif self.whole and multiply == LOW and residual.format == "smol":
+                R = self._whole(layer, R, M)
         rectified = t.format in ("s8", "s16") and self.rng.random() < 0.3
         lo = 0 if t.format == "smol" or rectified else low
         return Output(name, B, lo, high, M, R, shift, multiply, residual_multiply, pre)
+
+    def _whole(self, layer: Layer, R: Array, M: Array) -> Array:
+        """R as multiples of M and of the step by which sums of the input's products of one precision differ."""
+        x = self.net.tensors[layer.input]
+        step = M << (int(alignment(x).min()) if x.format == "smol" else 0)
+        return np.maximum(R // step, 1) * step
 
     def _factors(self, count: int, largest: int) -> Array:
         """Random factors of both signs, most of them of the order of ``largest``, at most that."""

@@ -24,6 +24,7 @@ COSTS = COMMON | {
     "v_top": {"simd": 1},
     "v_load": {"vload": 1},
     "v_load_high": {"vload": 1},
+    "v_load_high16": {"vload": 1},
     "v_store": {"vstore": 1},
     "v_field": {"simd": 2},
     "v_sext8": {"simd": 2},

@@ -35,6 +35,9 @@ static __attribute__((noinline, unused)) vec smol_emulate(unsigned fn, unsigned 
 #define v_qpk(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK, (pack), (d), (n), (m)))
 #define v_qpk_first(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK, (pack), (n), (n), (m)))
 #define v_qpks(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK_S, (pack), (d), (n), (m)))
+#define v_qpkh(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK_H, (pack), (d), (n), (m)))
+#define v_qpkh_first(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK_H, (pack), (n), (n), (m)))
+#define v_unph(group, d, n) ((d) = smol_emulate(SMOL_FN_VUNP_H, (group), (n), (n), (n)))
 #define v_qpks_first(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK_S, (pack), (n), (n), (m)))
 #else
 __asm__(SMOL_ASM_SYMBOLS);
@@ -56,6 +59,12 @@ __asm__(SMOL_ASM_SYMBOLS);
     __asm__ volatile(SMOL_ASM_WORD_SECOND(12, pack) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
 #define v_qpks_first(pack, d_, n_, m_) \
     __asm__ volatile(SMOL_ASM_WORD_SECOND(12, pack) : [d] "=w"(d_) : [n] "0"(n_), [m] "w"(m_))
+#define v_qpkh(pack, d_, n_, m_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(11, pack) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
+#define v_qpkh_first(pack, d_, n_, m_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(11, pack) : [d] "=w"(d_) : [n] "0"(n_), [m] "w"(m_))
+#define v_unph(group, d_, n_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(13, group) : [d] "=w"(d_) : [n] "w"(n_), [m] "w"(n_))
 #endif
 
 #define m_opaque(p) __asm__ volatile("" : "+r"(p))
@@ -313,6 +322,17 @@ static inline vec v_zip_high(vec a, vec b)
 /* Sign-extended lanes 0..3, 4..7 of 16 bits. */
 static inline vec v_half16_low(vec a) { return vmovl_s16(vget_low_s16(vreinterpretq_s16_s32(a))); }
 static inline vec v_half16_high(vec a) { return vmovl_high_s16(vreinterpretq_s16_s32(a)); }
+#define v_zip16_low(a, b) v_zip_low((a), (b))
+#define v_load_high16(p) v_load(p)
+static inline vec v_mulh16(vec a, vec m)
+{
+    return vreinterpretq_s32_s16(vqdmulhq_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(m)));
+}
+static inline vec v_mac16(vec b, vec a, vec m)
+{
+    return vreinterpretq_s32_s16(
+        vmlaq_s16(vreinterpretq_s16_s32(b), vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(m)));
+}
 #define v_mmla(acc, x, w) ((acc) = vmmlaq_s32((acc), vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(w)))
 static inline vec v_nibbles_low(vec a) { return vreinterpretq_s32_s8(vshlq_n_s8(vreinterpretq_s8_s32(a), 4)); }
 static inline vec v_nibbles_high(vec a) { return vandq_s32(a, vdupq_n_s32((int32_t)0xf0f0f0f0u)); }

@@ -84,6 +84,11 @@ SMOL_HOST vec v_dup(uint32_t a) { SMOL_LANES(a); }
 #define v_qpks(pack, d, n, m) smol_call_vqpk_s(&(d), &(n), &(m), (pack))
 #define v_qpks_first(pack, d, n, m) ((d) = (n), smol_call_vqpk_s(&(d), &(n), &(m), (pack)))
 
+/* The same in lanes of 16 bits; and codes unpacked into them. */
+#define v_qpkh(pack, d, n, m) smol_call_vqpk_h(&(d), &(n), &(m), (pack))
+#define v_qpkh_first(pack, d, n, m) ((d) = (n), smol_call_vqpk_h(&(d), &(n), &(m), (pack)))
+#define v_unph(group, d, n) smol_call_vunp_h(&(d), &(n), &(n), (group))
+
 /* Lanes of 32 bits. v_madd = a*m + b, where a may be overwritten; v_mla = b + a*m, where b may be overwritten. */
 SMOL_HOST vec v_add(vec a, vec b) { SMOL_LANES(a.l[i] + b.l[i]); }
 SMOL_HOST vec v_mul(vec a, vec b) { SMOL_LANES(a.l[i] * b.l[i]); }
@@ -311,6 +316,24 @@ SMOL_HOST vec v_half16_low(vec a) { SMOL_LANES((int16_t)(a.l[i / 2] >> (16 * (i 
 SMOL_HOST vec v_half16_high(vec a) { SMOL_LANES((int16_t)(a.l[2 + i / 2] >> (16 * (i & 1)) & 0xffff)); }
 SMOL_HOST vec v_zip_low(vec a, vec b) { SMOL_LANES(i < 2 ? a.l[i] : b.l[i - 2]); }
 SMOL_HOST vec v_zip_high(vec a, vec b) { SMOL_LANES(i < 2 ? a.l[i + 2] : b.l[i]); }
+/*
+ * Lanes of 16 bits in a vec, under v_begin16(): v_zip_low; high products floor(a*m / 2^15) of factors m that
+ * v_load_high16 has loaded, of less than 2^14 in size, where a may be overwritten; b + a*m, where b may be.
+ */
+#define v_zip16_low(a, b) v_zip_low((a), (b))
+#define v_load_high16(p) v_load(p)
+SMOL_HOST uint32_t smol_halves(int32_t low, int32_t high) { return ((uint32_t)low & 0xffff) | (uint32_t)high << 16; }
+SMOL_HOST int32_t smol_mulh16(int32_t a, int32_t m) { return smol_sra((uint32_t)(a * m), 15); }
+SMOL_HOST vec v_mulh16(vec a, vec m)
+{
+    SMOL_LANES(smol_halves(smol_mulh16((int16_t)(a.l[i] & 0xffff), (int16_t)(m.l[i] & 0xffff)),
+                           smol_mulh16((int16_t)(a.l[i] >> 16), (int16_t)(m.l[i] >> 16))));
+}
+SMOL_HOST vec v_mac16(vec b, vec a, vec m)
+{
+    SMOL_LANES(smol_halves((int32_t)(b.l[i] + a.l[i] * m.l[i]),
+                           (int32_t)((b.l[i] >> 16) + (a.l[i] >> 16) * (m.l[i] >> 16))));
+}
 /* lane32[2i + j] of acc += dot product of the eight signed bytes in half i of x with those in half j of w. */
 #define v_mmla(acc, x, w) ((acc) = smol_host_mmla((acc), (x), (w)))
 SMOL_HOST vec smol_host_mmla(vec acc, vec x, vec w)

@@ -58,6 +58,7 @@ COSTS = COMMON | {
 ACCESSES = {
     "v_load": {"vload": 1},
     "v_load_high": {"vload": 1, "simd": 1},
+    "v_load_high16": {"vload": 1, "simd": 1},
     "v_fresh": {"vload": 1},
     "v_store": {"vstore": 1},
 }

@@ -139,6 +139,17 @@ static __attribute__((noinline, unused)) void smol_emulate(unsigned fn, unsigned
         SMOL_EMULATED(SMOL_FN_VQPK, pack, d, n, m); \
     } while (0)
 #define v_qpks(pack, d, n, m) SMOL_EMULATED(SMOL_FN_VQPK_S, pack, d, n, m)
+#define v_qpkh(pack, d, n, m) SMOL_EMULATED(SMOL_FN_VQPK_H, pack, d, n, m)
+#define v_qpkh_first(pack, d, n, m)                   \
+    do {                                              \
+        (d) = v_zero();                               \
+        SMOL_EMULATED(SMOL_FN_VQPK_H, pack, d, n, m); \
+    } while (0)
+#define v_unph(group, d, n)                            \
+    do {                                               \
+        (d) = v_zero();                                \
+        SMOL_EMULATED(SMOL_FN_VUNP_H, group, d, n, n); \
+    } while (0)
 #define v_qpks_first(pack, d, n, m)                   \
     do {                                              \
         (d) = v_zero();                               \
@@ -164,6 +175,12 @@ __asm__(SMOL_ASM_SYMBOLS);
     __asm__ volatile(SMOL_ASM_WORD_SECOND(12, pack) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
 #define v_qpks_first(pack, d_, n_, m_) \
     __asm__ volatile(SMOL_ASM_WORD_SECOND(12, pack) : [d] "=vr"(d_) : [n] "0"(n_), [m] "vr"(m_))
+#define v_qpkh(pack, d_, n_, m_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(11, pack) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
+#define v_qpkh_first(pack, d_, n_, m_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(11, pack) : [d] "=vr"(d_) : [n] "0"(n_), [m] "vr"(m_))
+#define v_unph(group, d_, n_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(13, group) : [d] "=vr"(d_) : [n] "vr"(n_), [m] "vr"(n_))
 #endif
 
 static inline vec v_add(vec a, vec b) { SMOL_OP_VV("vadd.vv", a, b); }
@@ -374,6 +391,28 @@ static inline vec16 v_half8_high(vec a)
     vec16 d;
     __asm__ volatile(SMOL_16 "vslidedown.vi %0, %1, 4" : "=&vr"(d) : "vr"(a));
     return v_half8_low(__riscv_vreinterpret_v_i16m1_i32m1(d));
+}
+/* As v_zip_low, and of 16-bit lanes in a register of the other type: under v_begin16(). */
+static inline vec v_zip16_low(vec a, vec b)
+{
+    __asm__ volatile(SMOL_16 "vslideup.vi %0, %1, 4" : "+vr"(a) : "vr"(b));
+    return a;
+}
+static inline vec v_load_high16(const void *p)
+{
+    vec d = v_load(p);
+    __asm__ volatile(SMOL_16 "vadd.vv %0, %0, %0" : "+vr"(d));
+    return d;
+}
+static inline vec v_mulh16(vec a, vec m)
+{
+    __asm__ volatile(SMOL_16 "vmulh.vv %0, %0, %1" : "+vr"(a) : "vr"(m));
+    return a;
+}
+static inline vec v_mac16(vec b, vec a, vec m)
+{
+    __asm__ volatile(SMOL_16 "vmacc.vv %0, %1, %2" : "+vr"(b) : "vr"(a), "vr"(m));
+    return b;
 }
 static inline vecpair v_load_pair(const uint8_t *p)
 {
