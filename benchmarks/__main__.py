@@ -1,4 +1,4 @@
-"""``python -m sysmol.benchmarks kernels|latencies|matrix|yflows|schedules``: measure what is missing, and write the CSV."""
+"""``python -m sysmol.benchmarks BENCH``: measure what is missing, and write the CSV."""
 
 import argparse
 import os

@@ -63,7 +63,6 @@ MATRIX: tuple[tuple[str, tuple[Variant, ...]], ...] = (
     ("resnet20", SMALL_SUMS),
     ("resnet8", (Variant("w4-codes", "w4-codes"), Variant("w4", "w4"), *SMALL_SUMS)),
     ("resnet8_large", (*SMALL_SUMS, Variant("mixP4-codes", "mixP4-codes"), MIX)),
-    ("mobilenetv2", (Variant("w4-codes", "w4-codes"), Variant("w4", "w4"))),
     ("mobilenetv2_stem2", (Variant("w4-codes", "w4-codes"), Variant("w4", "w4"))),
 )
 """Shape files of ``matrix`` with the variants that use the second page of instructions."""

@@ -80,7 +80,10 @@ class Schedule:
     @property
     def accumulators(self) -> int:
         """Accumulator registers of the tile."""
-        return self.channels * self.pixels // (1 if self.style in PER_OUTPUT else GROUP)
+        if self.style in PER_OUTPUT:
+            return self.channels * self.pixels
+        apart = STYLES[self.style].pixels if self.style in STYLES else 1
+        return self.channels * -(-self.pixels // apart) // GROUP
 
     @property
     def free(self) -> int:

@@ -23,7 +23,7 @@ class Style:
     ``rates``: by ISA, of the other instructions. ``several``: a multiply-accumulate takes several kinds of vector
     instructions, and the rate is that of all of them together. ``accumulators``: vector registers of a tile, where one
     output has a register to itself, its lanes summed at the end (else 0). ``group``: output channels in the accumulator
-    of a single-accumulator kernel.
+    of a single-accumulator kernel. ``pixels``: output pixels whose sums are in one register of a tile.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Style:
     accumulators: int = 0
     group: int = 1
     times: int = 1
+    pixels: int = 1
 
     @property
     def rate(self) -> Rate | None:
@@ -42,7 +43,13 @@ class Style:
 
 
 _ALL = (
-    Style("vmmh", "two pixels x four channels, a quarter of a register each, 16-bit lanes", smol="vmm.h", times=2),
+    Style(
+        "vmmh",
+        "two pixels x four channels, a quarter of a register each, 16-bit lanes",
+        smol="vmm.h",
+        times=2,
+        pixels=2,
+    ),
     Style("vmm", "two pixels x two channels, half a register each", smol="vmm.w", times=2),
     Style("run", "vdot over runs of narrow pixels", smol="vdot"),
     Style("vdot", "all chunks into one lane", smol="vdot", group=4),

@@ -23,10 +23,26 @@ class OutputStationary(LoopNest):
 
     def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
         super().__init__(net, layer, places, target, options)
+        self.shared = self._pairs()
+        if isinstance(self.shared, HalfEpilogue) and self.layer.name not in options.schedules:
+            self._enlarge()
+
+    def _enlarge(self) -> None:
+        """A larger tile, as sums of 16 bits take half of the registers; the first where it cannot store like that."""
+        first = self.schedule, self.shared
+        kind = micro_class(self.style(), self.layer, self.source, self.target)
+        core = self.options.core
+        self.schedule = choose(self.height, self.width, len(self.blocks), self.style(), kind.work, core, halves=True)
+        self.shared = self._pairs()
+        if not isinstance(self.shared, HalfEpilogue):
+            self.schedule, self.shared = first
+
+    def _pairs(self) -> PairEpilogue | HalfEpilogue | None:
+        """The epilogue of sums that two pixels share; None where the layer has the common one."""
         micro = self.micro(self.blocks[:1])
-        self.shared: PairEpilogue | HalfEpilogue | None = None
         if isinstance(micro, SmolMatrix | SmolMatrixHalf) and side_by_side(micro.pairs, self.schedule.columns):
-            self.shared = self._shared(micro)
+            return self._shared(micro)
+        return None
 
     def _shared(self, micro: SmolMatrix | SmolMatrixHalf) -> PairEpilogue | HalfEpilogue | None:
         """The epilogue of sums that two pixels share, where all tiles of the layer can use it."""

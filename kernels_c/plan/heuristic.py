@@ -45,18 +45,21 @@ def choose(
     style: str,
     work: Callable[[int, int, Core], float] = step_work,
     core: Core = CORE,
+    halves: bool = False,
 ) -> Schedule:
     """The output-stationary tile with the least work for ``height`` x ``width`` outputs of ``blocks`` x 8 channels.
 
-    ``work(blocks, pixels, core)`` is a tile's work per reduction step, infinite where its registers do not suffice.
-    Tiles at the edges overlap their neighbours, so every tile counts in full.
+    ``halves``: a register holds eight sums, from start to end. ``work(blocks, pixels, core)`` is a tile's work per
+    reduction step, infinite where its registers do not suffice. Tiles at the edges overlap their neighbours, so every
+    tile counts in full.
     """
     best: tuple[float, int, Schedule] | None = None
     for rows in range(1, min(height, 8) + 1):
         for columns in range(1, min(width, 8 // rows) + 1):
             pixels = rows * columns
             for b in (1, 2, 4, 8):
-                if (style not in PER_OUTPUT and 2 * b * pixels > ACCUMULATORS) or (b > 1 and b > blocks):
+                registers = b * (pixels + pixels % 2) if halves else 2 * b * pixels
+                if (style not in PER_OUTPUT and registers > ACCUMULATORS) or (b > 1 and b > blocks):
                     continue
                 tiles = -(-height // rows) * -(-width // columns) * -(-blocks // b)
                 rank = (tiles * work(b, pixels, core), -pixels, Schedule("os", 8 * b, rows, columns, style))
