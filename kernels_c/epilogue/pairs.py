@@ -5,7 +5,7 @@ The constants of a register stand in its order, so one multiply-add serves it as
 ``vqpk.s`` then moves the codes of either pixel into a half of its own.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -48,7 +48,7 @@ def tile_bits(epilogue: Epilogue, tile: Tile) -> int:
     return sum(LANES * block.precision * len(block.groups) for block in blocks)
 
 
-class Pairs:
+class Pairs(ABC):
     """What epilogues of sums that two pixels share have in common: border classes of two pixels, and words of codes of
     which an instruction moves either pixel's into a half of a register.
 
@@ -77,6 +77,10 @@ class Pairs:
     def tile_corner(self, em: Emitter) -> None:
         """Once ``oy`` and ``ox`` are known."""
         self.own.tile_corner(em)
+
+    @abstractmethod
+    def arrays(self) -> list[str]:
+        """Text of the constant arrays that the epilogue reads."""
 
     @abstractmethod
     def selector(self, precision: int) -> int:

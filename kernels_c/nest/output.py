@@ -95,7 +95,8 @@ class OutputStationary(LoopNest):
 
     def _begin(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
         """The sums, cleared or with what the epilogue wants in them."""
-        if isinstance(self.shared, HalfEpilogue) and isinstance(micro, SmolMatrixHalf):
+        if isinstance(self.shared, HalfEpilogue):
+            assert isinstance(micro, SmolMatrixHalf)
             micro.zip = "v_zip16_low"
             self.shared.start(em, tile, micro.pairs, micro.sums())
         else:
@@ -103,9 +104,11 @@ class OutputStationary(LoopNest):
 
     def _end(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
         """From the sums to stored outputs."""
-        if (isinstance(self.shared, HalfEpilogue) and isinstance(micro, SmolMatrixHalf)) or (
-            isinstance(self.shared, PairEpilogue) and isinstance(micro, SmolMatrix)
-        ):
+        if isinstance(self.shared, HalfEpilogue):
+            assert isinstance(micro, SmolMatrixHalf)
+            self.shared.emit(em, tile, micro.pairs, micro.sums())
+        elif isinstance(self.shared, PairEpilogue):
+            assert isinstance(micro, SmolMatrix)
             self.shared.emit(em, tile, micro.pairs, micro.sums())
         else:
             micro.end(em)
