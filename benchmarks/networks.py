@@ -14,8 +14,9 @@ w4 w2 w1       SMOL codes of one precision
 mixP4          SMOL codes whose precision differs by channel, in the four patterns of P4: see :func:`mixed_cover`
 =============  =======================================================================================================
 
-With ``-codes`` behind it, as in ``w2-codes``, residuals are read as SMOL codes, too, and there is no stream of 16 bits:
-fewer instructions, at an accuracy that no training has shown. No training has produced the precisions of ``mixP4``.
+With ``-codes`` behind it, as in ``w2-codes``, residuals are read as SMOL codes, too, and there is no stream of 16 bits;
+with ``-lean``, the 8-bit stem and classifier have weights of 4 bits besides (-7 .. 7). Both take fewer instructions, at
+an accuracy that no training has shown. No training has produced the precisions of ``mixP4``.
 """
 
 import zlib
@@ -33,10 +34,13 @@ from sysmol.network.builder import Builder
 from sysmol.packing import slot_precisions
 from sysmol.pattern import UNIFORM, capacity
 
-CODES = "-codes"
-"""Ending of the variants whose residuals are codes."""
+CODES, LEAN = "-codes", "-lean"
+"""Endings of the variants whose residuals are codes, and of those whose 8-bit weights are short, too."""
 SMOL_VARIANTS = ("w4", "w2", "w1", "mixP4")
-VARIANTS = ("fp32", "int8", "int8-positive", "int8w4", *SMOL_VARIANTS, *(name + CODES for name in SMOL_VARIANTS))
+VARIANTS = (
+    *("fp32", "int8", "int8-positive", "int8w4"),
+    *(name + ending for ending in ("", CODES, LEAN) for name in SMOL_VARIANTS),
+)
 REGISTER_BITS = 128
 SHARES = (0.15, 0.35, 0.35, 0.15)
 """How often :func:`mixed_cover` draws the patterns of P4, in the order of their ids: (8,0,0), (2,4,2), (0,8,0),
@@ -111,13 +115,13 @@ class _Maker:
     """Grows the network of one shape and variant."""
 
     def __init__(self, shape: NetworkShape, variant: str, seed: int) -> None:
-        self.shape, self.variant = shape, variant.removesuffix(CODES)
-        self.wide = "f32" if variant == "fp32" else "smol" if variant.endswith(CODES) else "s16"
+        self.shape, self.variant = shape, variant.removesuffix(CODES).removesuffix(LEAN)
+        self.wide = "f32" if variant == "fp32" else "smol" if variant.endswith((CODES, LEAN)) else "s16"
         """Format of residuals."""
         rng = np.random.default_rng([seed, zlib.crc32(f"{shape.name} {variant}".encode())])
         self.builder = _Weights(rng, shape.height, shape.width, shape.channels, shape.name)
         self.builder.whole = self.wide == "smol"
-        self.builder.limit = 7 if variant == "int8w4" else 127
+        self.builder.limit = 7 if variant == "int8w4" or variant.endswith(LEAN) else 127
         self.domain = domains(shape)
         self.covers: dict[str, tuple[Array, tuple[int, ...]]] = {}
         self.tensors: dict[tuple[str, str], str] = {}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sysmol.benchmarks.measure import Job, Variant
+from sysmol.benchmarks.networks import CODES, LEAN
 from sysmol.benchmarks.shapes import load_shapes
 from sysmol.isas import ISAS
 
@@ -58,12 +59,15 @@ def kernel_jobs() -> list[Job]:
     return [job for shapes, variants in KERNELS for job in jobs_of(shapes, variants)]
 
 
-SMALL_SUMS = (Variant("w2-codes", "w2-codes"), Variant("w2", "w2"))
+def _matrix(name: str) -> tuple[Variant, ...]:
+    return tuple(Variant(name + ending, name + ending) for ending in (LEAN, CODES, ""))
+
+
 MATRIX: tuple[tuple[str, tuple[Variant, ...]], ...] = (
-    ("resnet20", SMALL_SUMS),
-    ("resnet8", (Variant("w4-codes", "w4-codes"), Variant("w4", "w4"), *SMALL_SUMS)),
-    ("resnet8_large", (*SMALL_SUMS, Variant("mixP4-codes", "mixP4-codes"), MIX)),
-    ("mobilenetv2_stem2", (Variant("w4-codes", "w4-codes"), Variant("w4", "w4"))),
+    ("resnet20", _matrix("w2")),
+    ("resnet8", (*_matrix("w4"), *_matrix("w2"))),
+    ("resnet8_large", (*_matrix("w2"), *_matrix("mixP4"))),
+    ("mobilenetv2_stem2", _matrix("w4")),
 )
 """Shape files of ``matrix`` with the variants that use the second page of instructions."""
 
