@@ -154,9 +154,13 @@ def test_words_outside_the_formats(isa: str) -> None:
 
 @pytest.mark.gem5
 @pytest.mark.parametrize("cpu", campaign.CPUS)
-def test_faults_are_the_architecture_s(gem5: Path, isa: str, cpu: str, tmp_path: Path) -> None:
-    """Every illegal word, every pattern that the hardware lacks, and the unit off: on every core model."""
-    count, wrong = faults.check_faults(isa, cpu, SEED, "o3-n1", "P4", gem5, tmp_path)
+@pytest.mark.parametrize(("machine", "patterns"), [("o3-n1", "P4"), ("o3-n1-matrix", "P45")])
+def test_faults_are_the_architecture_s(
+    gem5: Path, isa: str, cpu: str, machine: str, patterns: str, tmp_path: Path
+) -> None:
+    """Every illegal word, every instruction and pattern that the hardware lacks, and the unit off: on every core
+    model."""
+    count, wrong = faults.check_faults(isa, cpu, SEED, machine, patterns, gem5, tmp_path)
     assert count > 400 and wrong == []
 
 
