@@ -33,8 +33,11 @@ def test_formats(variant: str) -> None:
     assert reads["wide"] == reads["depth"] == reads["narrow"] == reads["again"] == between
     assert reads["stem"] == reads["classifier"] == ("f32" if variant == "fp32" else "s8")
     assert reads["pool"] == ("f32" if variant == "fp32" else "s16")
-    if variant == "int8w4":
-        assert all(np.abs(layer.weight).max() <= 7 for layer in net.layers if layer.weight is not None)
+    if variant == "int8w4" or variant.endswith("-lean"):
+        short = [layer.weight for layer in net.layers if layer.weight is not None and layer.weight.dtype == np.int8]
+        assert short and all(np.abs(weight).max() <= 7 for weight in short)
+    if variant.endswith(("-codes", "-lean")):
+        assert net.tensors[net.layers[5].residual].format == "smol"
     if between == "smol":
         assert set(net.patterns) <= set(PATTERN_SETS["P4"])
 
