@@ -16,6 +16,10 @@ from sysmol.network import Layer, Network
 from sysmol.schedule import Schedule
 
 
+PAIRED = (SmolMatrix.style, SmolMatrixHalf.style)
+"""Styles whose registers hold sums of two pixels."""
+
+
 class OutputStationary(LoopNest):
     """The accumulators of a tile stay in registers over the whole reduction: kernel rows, taps, input channels."""
 
@@ -39,6 +43,8 @@ class OutputStationary(LoopNest):
 
     def _pairs(self) -> PairEpilogue | HalfEpilogue | None:
         """The epilogue of sums that two pixels share; None where the layer has the common one."""
+        if self.schedule.style not in PAIRED:
+            return None
         micro = self.micro(self.blocks[:1])
         if isinstance(micro, SmolMatrix | SmolMatrixHalf) and side_by_side(micro.pairs, self.schedule.columns):
             return self._shared(micro)
