@@ -15,7 +15,6 @@ from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network
 from sysmol.schedule import Schedule
 
-
 PAIRED = (SmolMatrix.style, SmolMatrixHalf.style)
 """Styles whose registers hold sums of two pixels."""
 
