@@ -1,5 +1,5 @@
 """The tables of docs/trained.md and docs/training.md: accuracy, size and cycles of trained networks, the co-design
-loop, what training costs (:mod:`sysmol.benchmarks.tables` writes them)."""
+loop, what training and rounding cost (:mod:`sysmol.benchmarks.tables` writes them)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +107,16 @@ def cost_table(data: dict[str, Frame]) -> str:
     return markdown(["", *rows["what"]], [["time over plain", *(f"{ratio:.2f}" for ratio in rows["over_w4"])]])
 
 
+def int8_error_table(data: dict[str, Frame]) -> str:
+    """What rounding the constants of an int8 network costs."""
+    rows = [
+        [f"{row['s']:.1f}", f"{row['real']:.2%}", f"{row['integers']:.2%}", f"{row['ratio']:.3f}",
+         f"{row['high_products']} of {row['outputs']}"]
+        for row in data["int8_error"].to_dict("records")
+    ]  # fmt: skip
+    return markdown(["s", "real constants", "integers", "ratio", "outputs with high products"], rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Frame]], str]]] = {
     "mnist": ("training", network_table("training", "mnist_net", "mnist")),
     "mnist-ablations": ("training_ablations", network_table("training_ablations", "mnist_net", "mnist")),
@@ -117,5 +127,6 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Frame]], str]]] = {
     "digits": ("demo", network_table("demo", "digits_net", "digits")),
     "codesign": ("codesign", codesign_table),
     "training-cost": ("training_cost", cost_table),
+    "int8-error": ("int8_error", int8_error_table),
 }
 """File and function of every table."""
