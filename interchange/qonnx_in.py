@@ -20,6 +20,7 @@ from sysmol.errors import SysmolError
 from sysmol.interchange.qonnx_layers import Activation, Layers, Sum
 from sysmol.interchange.qonnx_nodes import ELEMENTWISE, QUANT, Grid, attributes, onnx, quant
 from sysmol.network import Array, Network, validate
+from sysmol.network.checks import MOST_CHANNELS, MOST_PIXELS
 
 OPERATORS = {
     "Quant": "of weights, and of activations of at most 8 bits, without a zero point",
@@ -97,7 +98,7 @@ class Reader:
             raise SysmolError(f"{len(images)} inputs and {len(model.graph.output)} outputs; one of each is understood")
         self.image = images[0].name
         sides = [d.dim_value for d in images[0].type.tensor_type.shape.dim]
-        if len(sides) != 4 or min(sides[1:]) < 1:
+        if len(sides) != 4 or min(sides[1:]) < 1 or max(sides[2:]) > MOST_PIXELS or sides[1] > MOST_CHANNELS:
             raise SysmolError(f"its input has shape {sides}; only images [n, C, H, W] of a fixed size")
         shape = (sides[1], sides[2], sides[3])
         self.opset = next((o.version for o in model.opset_import if o.domain == ""), 13)
@@ -337,6 +338,8 @@ class Reader:
         pads = tuple(int(n) for n in options.get("pads", (0, 0, 0, 0)))
         if len(kernel) != 2 or len(stride) != 2 or len(pads) != 4 or min(*kernel, *stride) < 1 or min(pads) < 0:
             raise SysmolError(f"a window of {list(kernel)}, steps of {list(stride)}, padding of {list(pads)}")
+        if any(pad >= k for pad, k in zip(pads, kernel * 2, strict=True)):
+            raise SysmolError(f"padding of {list(pads)} for a window of {list(kernel)}; it must be smaller")
         if any(k > size + a + b for k, size, a, b in zip(kernel, x.shape[1:], pads[:2], pads[2:], strict=True)):
             raise SysmolError(f"a window of {list(kernel)} on an image of {list(x.shape[1:])}")
         return {"kernel": kernel, "stride": stride, "padding": pads}

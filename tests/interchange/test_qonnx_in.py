@@ -1,10 +1,13 @@
 """QONNX models as network files: the logits of that format's own executor."""
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import torch
 from damage import read_damaged
 from qonnx_models import Model, convolutions, executed, linear_layers
 
@@ -15,6 +18,7 @@ from sysmol.interchange.qonnx_layers import odd_parts
 from sysmol.network import Layer, Network, load, operation, reference
 from sysmol.network.file import breakdown
 from sysmol.network.operations import Operation
+from sysmol.train.frontend.readers import read_model
 
 MODELS = Path(os.environ.get("SYSMOL_DATA", "/nonexistent")) / "models"
 needs_models = pytest.mark.skipif(not MODELS.is_dir(), reason="needs FINN's files in $SYSMOL_DATA/models")
@@ -115,9 +119,58 @@ def test_accuracy_on_mnist(name, published):
     assert np.abs(real_logits(net, some) - executed(file.read_bytes(), some)).max() < 1e-5
 
 
+def test_a_model_in_real_numbers(tmp_path, seed):
+    """What `sysmol quantise` rounds anew: the model's weights, its activations not rounded."""
+    m = Model(seed, (2, 6, 5))
+    m.conv(2, 4, 4)
+    m.x = m.node("Relu", [m.x])
+    m.conv(4, 3, 8)
+    m.flatten()
+    m.linear(6, 3, 1, scale=0.5)
+    images = np.random.default_rng(seed).integers(0, 256, (5, 6, 5, 2)).astype(np.uint8)
+    exact = executed(m.bytes(3), images)
+    (tmp_path / "real.onnx").write_bytes(m.bytes(3))
+    x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    module = read_model(tmp_path / "real.onnx").module
+    assert np.abs(module(x).detach().numpy() - exact).max() < 1e-5 * np.abs(exact).max()
+    # Activations rounded to 2^-14 are nearly the same; an unsigned grid still cuts off what is below 0.
+    m = Model(seed, (2, 6, 5))
+    m.conv(2, 4, 4)
+    m.x = m.quant(m.x, 24, scale=2.0**-14, signed=0)
+    m.conv(4, 3, 8)
+    m.flatten()
+    m.linear(6, 3, 1, scale=0.5)
+    (tmp_path / "rounded.onnx").write_bytes(m.bytes(3))
+    imported = read_model(tmp_path / "rounded.onnx")
+    (tmp_path / "coarse.onnx").write_bytes(convolutions(seed))
+    with pytest.raises(SysmolError, match="activations of 3 bits are too coarse to leave out"):
+        read_model(tmp_path / "coarse.onnx")
+    quants = [each.how for each in imported.table() if "Quant" in each.operator]
+    assert quants == ["folded", "dropped", "folded", "folded"]
+    assert np.abs(imported.module(x).detach().numpy() - executed(m.bytes(3), images)).max() < 0.01
+
+
 @pytest.mark.parametrize("make", [linear_layers, convolutions])
 def test_damaged_files_end_in_one_line(make, tmp_path, seed):
     read_damaged(np.random.default_rng(seed), make(seed), 20, tmp_path / "b.onnx", read_qonnx)
+
+
+@pytest.mark.parametrize("field", ["pads", "strides", "input"])
+def test_sizes_that_would_take_hours_are_refused(field, tmp_path):
+    """A number of a damaged file decides over the number of border classes, and of pixels."""
+    model = onnx.ModelProto.FromString(convolutions(1))
+    if field == "input":
+        model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 300_000_000
+    else:
+        found = (each for node in model.graph.node if node.op_type == "Conv" for each in node.attribute)
+        next(each for each in found if each.name == field).ints[0] = 300_000_000
+    (tmp_path / "b.onnx").write_bytes(model.SerializeToString())
+    start = time.process_time()
+    try:
+        read_qonnx(tmp_path / "b.onnx")
+    except SysmolError as error:
+        assert "\n" not in str(error)
+    assert time.process_time() - start < 5
 
 
 def test_command(run, tmp_path, seed):
@@ -127,4 +180,4 @@ def test_command(run, tmp_path, seed):
     assert (status, wrong) == (0, "") and "matmul" in said and "weights" in said and str(out) in said
     assert load(out).classes == 6
     status, said, wrong = run("import", tmp_path / "a.onnx")
-    assert status == 2 and wrong.count("\n") == 1 and "qonnx.custom_op.general.Quant" in wrong
+    assert status == 2 and wrong.count("\n") == 1 and "Quant 'n3': activations of 2 bits" in wrong

@@ -29,7 +29,18 @@ from sysmol.network.builder import random_network
 from sysmol.network.file import container
 
 KILLS = int(os.environ.get("SYSMOL_KILLS", "0"))
-PASSING = {"seconds", "host_seconds", "date", "finished", "pid", "command", "commit", "host", "train_seconds"}
+PASSING = {
+    "seconds",
+    "host_seconds",
+    "date",
+    "created",
+    "finished",
+    "pid",
+    "command",
+    "commit",
+    "host",
+    "train_seconds",
+}
 """What two runs of the same work may differ in."""
 EXPERIMENT = """
 dataset = "own.npz"
