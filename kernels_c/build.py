@@ -35,7 +35,7 @@ from sysmol.kernels_c.image.runtimes import Runtime, runtime_for
 from sysmol.kernels_c.plan.options import DEFAULT, Options
 from sysmol.kernels_c.program import Program, generate
 from sysmol.kernels_c.targets import TARGETS, Target
-from sysmol.kernels_c.toolchain import Compiler, compile_c, find_compiler
+from sysmol.kernels_c.toolchain import PLACE, Compiler, compile_c, find_compiler
 from sysmol.manifest import FLOATS, HEADER, INTEGERS, beside, load_runnable
 from sysmol.network import Network, load
 
@@ -83,7 +83,8 @@ def compile_program(
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
-    return folder / stem, [stem if part == temporary else part for part in command]
+    kept = [part for part in command if not part.startswith(PLACE)]
+    return folder / stem, [stem if part.endswith(Path(temporary).name) else part for part in kept]
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -23,6 +23,8 @@ COMMON = ("-std=gnu11", "-O2", "-ffp-contract=off", "-fno-math-errno")
 # The kernels are vectorised by hand and set vtype themselves; a compiler that adds vector code of its own would set
 # it behind their back. clang in the zig driver adds checks that trap, unless told not to.
 CLANG = ("-fno-vectorize", "-fno-slp-vectorize", "-fno-sanitize=all")
+PLACE, CLANG_PLACE = "-ffile-prefix-map=", "-fdebug-compilation-dir=."
+"""Options by which a program does not hold the place of its source: wherever it is compiled, it is the same."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,17 @@ def first_build(targets: Sequence[str], cc: str | None = None) -> str:
     return "the compiler builds its C library for each instruction set first: minutes, once"
 
 
+def is_zig(compiler: Compiler) -> bool:
+    """Whether it is the package ziglang's."""
+    return "ziglang" in compiler.command
+
+
 def flags(target: Target, compiler: Compiler) -> list[str]:
     """Options for ``target`` that this compiler understands."""
     result = [*COMMON, *WARNINGS]
-    zig = "ziglang" in compiler.command
+    zig = is_zig(compiler)
     if zig or "clang" in compiler.version:
-        result += CLANG
+        result += [*CLANG, CLANG_PLACE]
     else:
         result += [] if target.is_host else ["-fno-tree-vectorize"]
     result += target.zig_flags if zig else target.flags
@@ -114,12 +121,15 @@ def compile_c(
         *flags(target, compiler),
         *([] if target.is_host else ["-static"]),
         *extra,
-        *[f"-I{folder}" for folder in include],
+        f"{PLACE}{sources[0].parent.absolute()}=.",
+        *[f"-I{folder.absolute()}" for folder in include],
         "-o",
-        str(out),
-        *map(str, sources),
+        str(out.absolute()),
+        *[str(source.absolute()) for source in sources],
     ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    # zig writes paths of its C library relative to a folder that holds it.
+    folder = out.parent if is_zig(compiler) else None
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         first = next((line for line in lines if "error" in line), lines[-1] if lines else "no message")

@@ -55,6 +55,15 @@ def test_manifest(isa, file, small, tmp_path):
     assert json.loads(again.read_text()) == record
 
 
+def test_programs_do_not_depend_on_where_they_are_compiled(isa, file, tmp_path, monkeypatch):
+    """To the byte: from folders of other names, with paths that are absolute and relative."""
+    first = compile_network(file, isa, tmp_path / "one", variant="tiny").with_suffix("")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    second = compile_network(file, isa, "another/bin", variant="tiny").with_suffix("")
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_run_host(file, small, tmp_path):
     manifest = compile_network(file, "host", tmp_path)
     assert np.array_equal(run_host(manifest, small.samples.images, 2), small.samples.logits)
