@@ -86,7 +86,10 @@ class Importer:
         At the head of the file this is no layer, but the input's mean and scale.
         """
         x = self.nodes[key]
-        if x.op != "placeholder":
+        if _is_flat_image(x) and np.ptp(factor) == np.ptp(offset) == 0:
+            channels = self.assembly.shape(x.all_input_nodes[0])[0]
+            factor, offset = factor[:1].repeat(channels), offset[:1].repeat(channels)
+        elif x.op != "placeholder":
             values = torch.from_numpy(factor.copy()), torch.from_numpy(offset.copy())
             node = self.assembly.affine(x, *values, self.alone(key))
             self.note(FOLDED if node is x else KEPT, node)
@@ -131,6 +134,8 @@ class Importer:
         (position,) = activations
         constant = self.channel_constant(keys[1 - position], len(self.assembly.shape(self.nodes[keys[position]])))
         channels = self.assembly.shape(self.nodes[keys[position]])[0]
+        if what == "div" and not constant[0].all():
+            raise SysmolError("a division by 0")
         factor, offset = WITH_CONSTANT[what](self.per_channel(*constant[:1], channels, constant[1]))
         return self.with_constant(keys[position], factor, offset)
 
@@ -165,6 +170,14 @@ class Importer:
         """A function over the logits, part of the module and left out of the units."""
         self.note(DROPPED, None, "keeps the order of the logits")
         return self.assembly.softmax(self.first(), log=function == "log_softmax")
+
+
+def _is_flat_image(x: fx.Node) -> bool:
+    """Whether a node flattens the network's input, which nothing else reads."""
+    if not (x.op == "call_module" and str(x.target).startswith("flatten")):
+        return False
+    source = x.all_input_nodes[0]
+    return source.op == "placeholder" and len(source.users) == 1
 
 
 WITH_CONSTANT = {

@@ -23,6 +23,9 @@ onnx: Any = extra("onnx", "reading ONNX models")
 SMALL = 4096
 """Elements of the operands of arithmetic on constants, which may multiply them."""
 
+DOMAINS = ("", "ai.onnx", "qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
+"""ONNX's own and those of QONNX's nodes, which are read as real numbers here (sysmol.interchange.qonnx_in keeps their
+integers)."""
 OPERATORS = {
     "Conv": Operator("conv", "two-dimensional; any stride, padding and dilation; groups"),
     "Gemm": Operator("gemm", "with constant weights"),
@@ -50,10 +53,14 @@ OPERATORS = {
     "Cast": Operator("same", "between floats: left out"),
     "Constant": Operator("constant", "operands of the others"),
     "Shape": Operator("sizes", "where only views use it, and what is computed from it"),
+    "Quant": Operator(
+        "quant", "QONNX's, of weights: computed; of activations of 4 bits and more: left out but for a clamp at 0"
+    ),
+    "BipolarQuant": Operator("bipolar", "QONNX's, of weights: computed"),
 }
 """What is understood, by ONNX's names. Of constants alone, :data:`FOLDABLE` too."""
 SAME_SIZE = ("Identity", "Shape", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
-FOLDABLE = (*SAME_SIZE, "ConstantOfShape", "Gather", "Concat", "Slice", "Add", "Sub", "Mul", "Div")
+FOLDABLE = (*SAME_SIZE, "ConstantOfShape", "Gather", "Concat", "Slice", "Add", "Sub", "Mul", "Div", "Pow")
 """Operators that are computed where all their operands are constants."""
 
 
@@ -124,7 +131,7 @@ class Reader(Importer):
     # --- operators ---------------------------------------------------------------------------------------------------
 
     def _operator(self, node: Any) -> None:
-        name = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        name = node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}"
         results = [result for result in node.output if result]
         self.node, self.inputs = node, list(node.input)
         label = printable(results[0]) if results else ""
@@ -152,7 +159,8 @@ class Reader(Importer):
         graph = onnx.helper.make_graph([node], "constants", names, results)
         version = onnx.helper.make_opsetid("", self.opset)
         model = onnx.helper.make_model(graph, opset_imports=[version])
-        (result, *_) = ReferenceEvaluator(model).run(None, operands)
+        with np.errstate(all="ignore"):
+            (result, *_) = ReferenceEvaluator(model).run(None, operands)
         return np.asarray(result)
 
     # --- operands ----------------------------------------------------------------------------------------------------
@@ -342,6 +350,51 @@ class Reader(Importer):
         node = self.assembly.concatenate(parts)
         self.note(FOLDED, None, "a sum of convolutions where one reads it")
         return node
+
+    # --- QONNX: the model in real numbers ----------------------------------------------------------------------------
+
+    def quant(self) -> fx.Node | None:
+        """Weights as the model has them; activations without their rounding and upper limit."""
+        signed = bool(self.attribute("signed", 1))
+        if self.inputs[0] in self.constants:
+            self._weights(self._rounded(signed))
+            return None
+        x, bits = self.first(), self._width()
+        if bits < 4:
+            raise SysmolError(
+                f"activations of {bits:g} bits are too coarse to leave out: import it with --out, exactly"
+            )
+        self.note(DROPPED, None, "rounding" if signed or x.op == "placeholder" else "rounding, but for the clamp at 0")
+        known = signed or x.op == "placeholder" or str(x.target).startswith("relu")
+        return x if known else self.assembly.activation(x, "relu")
+
+    def bipolar(self) -> None:
+        if self.inputs[0] not in self.constants:
+            raise SysmolError("of activations: a sign cannot be left out: import it with --out, exactly")
+        weight, scale = (self.constant_at(position).astype(np.float64) for position in (0, 1))
+        self._weights(np.where(weight >= 0, scale, -scale))
+
+    def _rounded(self, signed: bool) -> np.ndarray:
+        """What a Quant node makes of constants."""
+        x, scale, zero = (self.constant_at(position).astype(np.float64) for position in range(3))
+        if not (scale > 0).all():
+            raise SysmolError("a scale that is not positive")
+        levels, narrow = 2.0 ** self._width(), float(bool(self.attribute("narrow", 0)))
+        low = narrow - levels / 2 if signed else 0.0
+        high = levels / 2 - 1 if signed else levels - 1 - narrow
+        return np.asarray((np.clip(np.round(x / scale + zero), low, high) - zero) * scale)
+
+    def _width(self) -> float:
+        bits = self.constant_at(3).reshape(-1)
+        if bits.size != 1 or not 1 <= float(bits[0]) <= 32:
+            raise SysmolError("a width that is not 1 to 32 bits")
+        return float(bits[0])
+
+    def _weights(self, values: np.ndarray) -> None:
+        if values.shape != self.constant_at(0).shape or not np.isfinite(values.astype(np.float32)).all():
+            raise SysmolError("scales of another shape than the weights, or weights that are no finite numbers")
+        self.constants[self.node.output[0]] = values.astype(np.float32)
+        self.note(FOLDED, None, "weights")
 
     # --- shapes and ends ---------------------------------------------------------------------------------------------
 
