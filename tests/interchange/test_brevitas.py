@@ -85,8 +85,10 @@ def test_logits_are_brevitas_own(exported, seed):
         assert np.abs(found - other).max() < 1e-4 * np.abs(wanted).max()
     read = [net.tensors[each.input] for each in net.layers if each.weight is not None]
     found = [x.format if x.format != "smol" else set(x.precisions.tolist()) for x in read]
-    # Bytes: the image's 256 levels, and activations of 2 bits where weights of 4 bits, up to 7, exceed their codes' 3.
-    # All other layers are two, since there are zeros among their weights.
+    # Exact for every seed: a weight's scale makes the largest of each output 7, 3 or 1 (4, 3 or 2 bits), and some of a
+    # layer's hundred weights round to 0, or of 4 bits to an even number. Bytes: the image's 256 levels, and activations
+    # of 2 bits, whose odd numbers reach 3, where weights reach 7. All other layers are two, by codes of 4 bits: 2w + 1
+    # and a row of -1.
     stem, left, right, apart, head = ["s8"], [{4}, {4}], [{4}, {4}], ["s8"], [{4}, {4}]
     assert found == stem + left + right + apart + head
     assert {each.how for each in done} == {"kept", "folded", "dropped"}
