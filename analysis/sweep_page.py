@@ -13,7 +13,7 @@ from sysmol.analysis.figures import isa_name, variant_colour
 from sysmol.analysis.front import trade_off_figure
 from sysmol.analysis.intervals import accuracy_interval
 from sysmol.analysis.page import Block, Column, Figure, Figures, Page, Section, Table, Text, Tile
-from sysmol.analysis.page.values import microjoules, percent, percent_range, thousands
+from sysmol.analysis.page.values import microjoules, percent, percent_range, thousands, times
 
 WHOLE, OK = "network", "ok"
 """Kind and status of a network that ran as a whole and ended well, as the ledger writes them."""
@@ -28,24 +28,45 @@ def sweep_page(table: pd.DataFrame, title: str, foot: str = "") -> Page:
     timed = good.dropna(subset=["cycles"])
     if len(timed):
         fastest = timed.sort_values("cycles", kind="stable").iloc[0].to_dict()
-        where = f"{isa_name(str(fastest['isa']))}, machine {fastest['machine']}"
-        lines = [f"{fastest['variant']}, {where}, patterns {fastest['patterns']}"]
-        tiles.append(Tile("Fewest cycles per image", thousands(float(fastest["cycles"])), lines))
+        tiles.append(Tile("Fewest cycles per image", thousands(float(fastest["cycles"])), _beside(fastest, timed)))
     known = timed.dropna(subset=["accuracy_integer"])
     if len(known):
         best = known.sort_values("accuracy_integer", ascending=False, kind="stable").iloc[0].to_dict()
-        accuracy = float(best["accuracy_integer"])
-        lines = [str(best["variant"])]
-        if known_images(best):
-            between = percent_range(*interval(best))
-            lines.append(f"{between}: 95% interval, {known_images(best):,} test images")
-        tiles.append(Tile("Best accuracy", percent(accuracy), lines))
+        tiles.append(
+            Tile("Best accuracy", percent(float(best["accuracy_integer"])), [str(best["variant"]), *_interval(best)])
+        )
     sections = [
         Section("Accuracy over cycles", _figures(known, "cycles")),
         Section("Accuracy over energy", _figures(known, "energy")),
         Section("Points", [_table(table)]),
     ]
     return Page(title, tiles=tiles, sections=[each for each in sections if each.blocks], foot=foot)
+
+
+def _beside(fastest: Mapping[Any, Any], timed: pd.DataFrame) -> list[str]:
+    """What the point with the fewest cycles is, and the baselines on the same hardware."""
+    where = f"{isa_name(str(fastest['isa']))}, machine {fastest['machine']}"
+    lines = [f"{fastest['variant']}, {where}, patterns {fastest['patterns']}"]
+    bits = fastest.get("bits_per_parameter")
+    if isinstance(bits, int | float) and bits == bits:
+        lines.append(f"{bits:.2f} bits per weight")
+    if known_images(fastest):
+        lines.append(f"accuracy {percent(float(fastest['accuracy_integer']))}; {_interval(fastest)[0]}")
+    same = timed[
+        (timed[["isa", "machine", "cpu"]] == [fastest[name] for name in ("isa", "machine", "cpu")]).all(axis=1)
+    ]
+    for name in ("fp32", "int8"):
+        cycles = same[same["variant"] == name]["cycles"]
+        if len(cycles) and name != fastest["variant"]:
+            least = float(cycles.min())
+            lines.append(f"{name}: {thousands(least)}, {times(least / float(fastest['cycles']))} as many")
+    return lines
+
+
+def _interval(row: Mapping[Any, Any]) -> list[str]:
+    """An accuracy's interval in words, where its images are known."""
+    images = known_images(row)
+    return [f"{percent_range(*interval(row))}: 95% interval, {images:,} test images"] if images else []
 
 
 def known_images(row: Mapping[Any, Any]) -> int:

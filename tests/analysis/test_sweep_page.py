@@ -41,6 +41,19 @@ def test_accuracies_have_their_interval_where_the_images_are_counted() -> None:
     assert page.count("94.6 to 98.3%") > 1 and "95% interval, " not in render(sweep_page(rows(), "Sweep"))
 
 
+def test_the_first_screen_has_the_baselines_of_the_same_hardware() -> None:
+    table = rows().assign(test_images=360, bits_per_parameter=2.5)
+    base = [
+        table.iloc[0].to_dict() | {"variant": name, "cycles": cycles}
+        for name, cycles in (("fp32", 29_000.0), ("int8", 5800.0))
+    ]
+    elsewhere = base[1] | {"machine": "o3-a72", "cycles": 3000.0}
+    page = render(sweep_page(pd.DataFrame([*table.to_dict("records"), *base, elsewhere]), "Sweep"))
+    first = page[: page.index("<section>")]
+    for words in ("2.50 bits per weight", "accuracy 96.00%; 93.", "fp32: 29 k, 10.0x as many", "int8: 5.8 k, 2.0x"):
+        assert words in first, words
+
+
 def test_a_sweep_without_accuracies_or_cycles() -> None:
     table = rows().assign(accuracy_integer=None)
     assert "data:image" not in render(sweep_page(table, "Sweep"))
