@@ -19,7 +19,7 @@ def hwcost(
         str, typer.Argument(help="Measure this unit: array, vdot, vmac, mul, pack, unit, sdot, smmla, fma4.")
     ] = "",
     patterns: Annotated[
-        str, typer.Option("--patterns", "-p", metavar="SET", help="P1, P4, P8, P45, or ids like 0,12,44.")
+        str, typer.Option("--patterns", metavar="SET", help="P1, P4, P8, P45, or ids like 0,12,44.")
     ] = "",
     stages: Annotated[int, typer.Option(help="Pipeline stages.")] = 1,
     script: Annotated[str, typer.Option(help="ABC script: balanced, fast or small.")] = "balanced",

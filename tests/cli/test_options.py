@@ -39,6 +39,11 @@ def test_short_options_stand_for_the_same_long_ones(name: str) -> None:
             assert flags(command)[short] is flags(command)[name], command
 
 
+def test_there_are_no_other_short_options() -> None:
+    found = {text for command in COMMANDS for text in flags(command) if re.fullmatch("-[a-z]", text)}
+    assert found == {"-o", "-j", "-m"}
+
+
 @pytest.mark.parametrize(
     ("option", "metavar"), [("--gem5", "PATH"), ("--patterns", "SET"), ("--seed", None), ("--threads", None)]
 )
