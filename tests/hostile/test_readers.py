@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ from sysmol.configs_gem5.inputs import load_job
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
 from sysmol.machine import load_machine
+from sysmol.network import load
+from sysmol.train.frontend.checkpoint import load_weights
 from sysmol.train.frontend.data import load_npz
 from sysmol.workbench.steps.check import verify_on_host
 from sysmol.workbench.store import Store
@@ -226,6 +229,22 @@ def test_names_that_stand_twice(tmp_path: Path) -> None:
     text = (tmp_path / "m.json").read_text()
     (tmp_path / "m.json").write_text('{"clock_ghz": 1, ' + text[1:])
     refused(lambda: load_machine(tmp_path / "m.json"), "'clock_ghz' stands twice")
+
+
+def test_a_million_names_are_looked_at_once(tmp_path: Path) -> None:
+    """Which of them stands twice took as many steps as the square of their number."""
+    names = ", ".join(f'"{number}": 1' for number in range(300_000))
+    (tmp_path / "m.json").write_text(f'{{{names}, "299999": 2}}')
+    start = time.process_time()
+    refused(lambda: load_machine(tmp_path / "m.json"), "'299999' stands twice")
+    assert time.process_time() - start < 10
+
+
+def test_a_pipe_is_no_network(tmp_path: Path) -> None:
+    """Reading it would wait for somebody who writes."""
+    os.mkfifo(tmp_path / readers.NETWORK)
+    refused(lambda: load(tmp_path / readers.NETWORK), "it is no file")
+    refused(lambda: load_weights(readers.module(), tmp_path / readers.NETWORK), "it is no file")
 
 
 @pytest.mark.parametrize("value", ("NaN", "Infinity", "-1", "0", "1e999", "1" + "0" * 400, "true", '"3"'))

@@ -173,6 +173,25 @@ def test_sizes_that_would_take_hours_are_refused(field, tmp_path):
     assert time.process_time() - start < 5
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e-45, 3e38])
+@pytest.mark.filterwarnings("error")
+def test_constants_that_are_no_usual_numbers(value, tmp_path):
+    """Read or refused; nothing is said beside the one line."""
+    model = onnx.ModelProto.FromString(convolutions(1))
+    for number, tensor in enumerate(model.graph.initializer):
+        held = onnx.numpy_helper.to_array(tensor).copy()
+        if held.dtype != np.float32:
+            continue
+        held.reshape(-1)[0] = value
+        changed = onnx.ModelProto.FromString(model.SerializeToString())
+        changed.graph.initializer[number].CopyFrom(onnx.numpy_helper.from_array(held, tensor.name))
+        (tmp_path / "b.onnx").write_bytes(changed.SerializeToString())
+        try:
+            read_qonnx(tmp_path / "b.onnx")
+        except SysmolError as error:
+            assert "\n" not in str(error)
+
+
 def test_command(run, tmp_path, seed):
     (tmp_path / "a.onnx").write_bytes(linear_layers(seed))
     out = tmp_path / "a.network.safetensors"
