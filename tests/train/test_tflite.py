@@ -159,10 +159,14 @@ def accumulators(layer: IntegerLayer, module: nn.Module, x: np.ndarray, around: 
     return found.long().numpy()
 
 
-def requantised(acc: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """The file's own fixed-point product, with factors of 31 bits: rounded to 2**-31, then to whole numbers."""
+def requantised(acc: np.ndarray, factor: np.ndarray, once: bool) -> np.ndarray:
+    """The file's own fixed-point product, with factors of 31 bits, as the interpreter's plain kernels round it: to
+    whole numbers, or not ``once`` but to 2**-31 before."""
     mantissa, exponent = np.frexp(factor.reshape(-1, 1, 1))
     product = acc * np.round(mantissa * 2**31).astype(np.int64)
+    if once:
+        shift = 31 - exponent.astype(np.int64)
+        return (product + (1 << (shift - 1))) >> shift
     high = np.trunc((product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))) / 2.0**31).astype(np.int64)
     mask = (1 << -exponent.astype(np.int64)) - 1
     return (high >> -exponent) + ((high & mask) > (mask >> 1) + (high < 0))
@@ -181,7 +185,8 @@ def test_integers_of_8_bit_files(name, seed):
     for (reads, writes), (label, layer) in zip(operators, network.integers.items(), strict=True):
         x, wanted = interpreter.tensor(reads)[0], interpreter.tensor(writes)[0]
         acc = accumulators(layer, network.module.get_submodule(label), x, padding_before(network, label))
-        found = requantised(acc, layer.input.scale * layer.weight_scale / layer.output.scale)
+        once = isinstance(network.module.get_submodule(label), nn.Linear)
+        found = requantised(acc, layer.input.scale * layer.weight_scale / layer.output.scale, once)
         low = layer.output.zero_point if relu_behind(network, label) else -128
         found = np.clip(found + layer.output.zero_point, low, 127)
         wanted = wanted.reshape(-1, 1, 1) if wanted.ndim == 1 else wanted.transpose(2, 0, 1)

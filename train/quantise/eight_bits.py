@@ -8,8 +8,8 @@ bits.
 The file's interpreter rounds such a product twice: to a unit far below the output's step, then to a step. What lies
 less than half a unit below the middle of two steps goes up, too. The network file rounds once and adds that half a
 unit. Two things are left: the interpreter's plain kernels (not those that it uses by default) mirror this below the
-zero point, and an average in the middle of two integers goes away from 0 in the file, here down where the zero point
-is negative and else up. Such a result differs by one step.
+zero point and round linear layers once, and an average in the middle of two integers goes away from 0 in the file, here
+down where the zero point is negative and else up. Such a result differs by one step.
 """
 
 from __future__ import annotations
