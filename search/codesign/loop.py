@@ -192,7 +192,10 @@ class Loop:
             yield row
             self._tell(row)
             state.costs = measured.weights(self.settings.objective)
-            (size or cycles).tell(row.kept, row.bits_per_parameter if size else layout_share(state))
+            reached = row.bits_per_parameter if size else layout_share(state)
+            if self.settings.area and not size:  # hardware of this area may miss the limit until channels are narrower
+                reached = min(reached, cycles.value)
+            (size or cycles).tell(row.kept, reached)
             if row.kept or last is None:
                 last = learned, limits
             else:  # what lost too much accuracy is no start for the next round

@@ -18,6 +18,7 @@ import torch
 from sysmol.analysis.costs.area import unit_area
 from sysmol.errors import SysmolError
 from sysmol.pattern import PATTERNS
+from sysmol.patterns.area_budget import closed_sets
 from sysmol.patterns.selection import Demand
 from sysmol.search.codesign.descent import STEP, Descent, Limits
 from sysmol.search.codesign.loop import Loop, Row, choose_within, hold_out, training
@@ -96,14 +97,15 @@ def test_energy_and_area_instead_of_cycles_and_number(tmp_path: Path) -> None:
         rows.append(row)
         if row.name == "round-2":
             break
-    uniform, first, second = rows
+    uniform, full, int8, first, second = rows
+    assert full.area == int8.area == 0 and int8.energy and full.energy > int8.energy
     assert (first.design, second.design) == ("900 um2", "900 um2") and "w4's energy" in str(first.limits)
     for row in rows:
         assert row.energy and row.energy_low and row.energy_high and row.energy_low < row.energy < row.energy_high
         assert row.area == pytest.approx(unit_area(row.patterns).value)
     assert first.area is not None and second.area is not None and max(first.area, second.area) <= 900
     assert first.energy < uniform.energy and first.improved
-    assert len(first.patterns) > 4, "for a given area, all that its chunks can hold come along"
+    assert {first.patterns, second.patterns} <= set(closed_sets()), "all that the chunks can hold come along"
     write(tmp_path, settings, rows, finished=True)
     page = (tmp_path / "codesign.html").read_text()
     assert "Accuracy, energy and size" in page and " uJ" in page and "area, um2" in page
