@@ -105,7 +105,23 @@ def energy_constants(_: dict[str, Frame]) -> str:
     return markdown(["core", "constant", "range", "source"], rows)
 
 
+def latencies(data: dict[str, Frame]) -> str:
+    """Cycles of one network with SMOL latencies from RTL, for an sdot of 2 and of 3 cycles, and int8's over them."""
+    table = data["latencies"].query("layer != 'total' and status == 'ok'")
+    sums = table.groupby(["variant", "isa", "machine"], sort=False)["cycles"].sum()
+    machines = list(dict.fromkeys(table["machine"]))
+    rows = []
+    for variant, isa in dict.fromkeys(zip(table["variant"], table["isa"], strict=True)):
+        cycles = [sums.get((variant, isa, machine), math.nan) for machine in machines]
+        gains = [sums.get((BASE, isa, machine), math.nan) / own for machine, own in zip(machines, cycles, strict=True)]
+        cells = [f"{value:,.0f}" for value in cycles] + [f"{gain:.2f}" for gain in gains]
+        rows.append([variant, isa, *("–" if cell == "nan" else cell for cell in cells)])
+    head = [f"cycles, `{machine}`" for machine in machines] + [f"int8 over it, `{machine}`" for machine in machines]
+    return markdown(["variant", "ISA", *head], rows)
+
+
 TABLES = {
+    "latencies": ("latencies", latencies),
     "pattern-area": ("pattern_area", pattern_area),
     "energy": ("kernels", energy),
     "energy-convolutions": ("kernels", energy_convolutions),

@@ -15,7 +15,7 @@ from sysmol.rtl.hardware import FINGERPRINT
 from sysmol.rtl.measure import DEPTHS, Point
 
 COMPARED = ("P45", "P4", "P1")
-"""Sets whose whole units, and whose arrays by all scripts, are measured: P8's chunks can hold what P4's can."""
+"""Sets whose whole units are measured: P8's chunks can hold what P4's can."""
 WIRE = 0.0
 """fF of wire per driven pin: none, as in ABC's own view of a netlist. Place and route would add some."""
 TOLERANCE = 0.03
@@ -42,12 +42,13 @@ def chunk_sets() -> dict[str, tuple[int, ...]]:
 def plan() -> list[Point]:
     """Every point of the committed table, those that matter most first."""
     points = [Point(unit, "", stages, MAIN_SCRIPT) for unit in ("sdot", "smmla", "fma4") for stages in DEPTHS[unit]]
-    points += [Point("array", patterns, stages, MAIN_SCRIPT) for stages in (3, 1, 2, 4) for patterns in reversed(SETS)]
+    sets = (*reversed(SETS), *BEST_SETS.values())
+    points += [Point("array", patterns, stages, MAIN_SCRIPT) for stages in (3, 1, 2, 4) for patterns in sets]
     points += [Point(unit, "", stages, MAIN_SCRIPT) for unit in ("mul", "pack") for stages in DEPTHS[unit]]
     points += [Point("unit", patterns, 3, MAIN_SCRIPT) for patterns in COMPARED]
     for script in (name for name in synthesis.SCRIPTS if name != MAIN_SCRIPT):
         points += [Point("sdot", "", 2, script), Point("smmla", "", 2, script), Point("fma4", "", 3, script)]
-        points += [Point("array", patterns, 3, script) for patterns in COMPARED]
+        points += [Point("array", patterns, 3, script) for patterns in sets]
         points += [Point("mul", "", 2, script), Point("pack", "", 2, script), Point("unit", "P45", 3, script)]
     points += [Point(unit, "P45", 3, MAIN_SCRIPT) for unit in ("vdot", "vmac")]
     for patterns in chunk_sets().values():
@@ -56,11 +57,11 @@ def plan() -> list[Point]:
 
 
 def wants_energy(point: Point) -> bool:
-    """Whether a point's energy is simulated: by all scripts where ratios are formed, else by the main one."""
-    main_depth = (point.unit, point.stages) == ("array", 3)
-    if point.patterns not in ("", "P45") and not (point.patterns in (*SETS, *BEST_SETS.values()) and main_depth):
-        return False
-    return point.script == MAIN_SCRIPT or (point.unit, point.patterns) in (("sdot", ""), ("array", "P45"))
+    """Whether a point's energy is simulated: not where an array only shows what its chunks cost, nor of whole units
+    with fewer patterns, whose arrays have it."""
+    if point.unit == "array":
+        return point.patterns in (*SETS, *BEST_SETS.values())
+    return point.patterns in ("", "P45")
 
 
 def empty() -> dict[str, Any]:
@@ -82,7 +83,7 @@ def empty() -> dict[str, Any]:
 
 
 def make(path: Path, points: Sequence[Point], report: Callable[[str], None]) -> dict[str, Any]:
-    """Measure the points that the file at ``path`` has not yet, saving after each."""
+    """Measure the points that the file at ``path`` has not yet, or not with the energy they want, saving after each."""
     table = empty()
     if path.exists():
         old = read(path)
@@ -91,11 +92,14 @@ def make(path: Path, points: Sequence[Point], report: Callable[[str], None]) -> 
         else:
             raise SysmolError(f"{path} was made with other tools, library or settings: name another file")
     library = liberty.load()
-    done = {key(row) for row in table["points"]}
     for point in points:
-        if (point.unit, point.patterns, point.stages, point.script) in done:
+        known = {key(row): row for row in table["points"]}
+        wanted = wants_energy(point)
+        found = known.get((point.unit, point.patterns, point.stages, point.script))
+        if found is not None and ("energy" in found or not wanted):
             continue
-        table["points"].append(measure.measure(point, library, WIRE, wants_energy(point)))
+        row = measure.measure(point, library, WIRE, wanted)
+        table["points"] = list((known | {key(row): row}).values())
         atomic_write_json(path, table)
         report(point.name)
     return table

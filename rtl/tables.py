@@ -5,7 +5,7 @@ from typing import Any
 
 from sysmol.hwcost import BEST_SETS, MAIN_SCRIPT, SETS, energy, find
 from sysmol.machine import load_machine, pattern_set
-from sysmol.pattern import CHUNK_BITS, CHUNKS, PATTERNS, chunk_precisions
+from sysmol.pattern import CHUNK_BITS, CHUNKS, PATTERNS, UNIFORM, chunk_precisions, pattern_name
 from sysmol.rtl import latency, results
 from sysmol.rtl.hardware import Hardware
 
@@ -39,6 +39,13 @@ def _of_row(row: dict[str, Any]) -> tuple[str, list[float | None]]:
     return instruction, [energy(row, instruction, selector) for selector in selectors]
 
 
+def _mixed(row: dict[str, Any]) -> list[str]:
+    """Energy of vdot under the pattern of several precisions that was simulated, and that pattern."""
+    cases = [c for c in row.get("energy", []) if (c["instruction"], c["operands"]) == ("vdot", "uniform")]
+    uniform = {pattern_name(n) for n in UNIFORM.values()}
+    return [f"{number(c['pj'])} of {c['selector']}" for c in cases if c["selector"] not in uniform]
+
+
 UNIT_NAMES = {
     "array": "vdot, vmac",
     "mul": "vmul, vmla",
@@ -61,7 +68,7 @@ def costs(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[str], 
         "logic, um2",
         "flip-flops, um2",
         "delay of each stage, ps",
-        "pJ (4, 2, 1 bits)",
+        "pJ (4, 2, 1 bits; of a mixed pattern)",
     ]
     order = list(UNIT_NAMES)
     sets = {"": "", **{name: name for name in SETS}, **{key: name for name, key in BEST_SETS.items()}}
@@ -70,7 +77,8 @@ def costs(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[str], 
     rows.sort(key=lambda r: (order.index(r["unit"]), places.index(r["patterns"]), r["stages"]))
     cells = []
     for row in rows:
-        found = [value for value in _of_row(row)[1] if value is not None]
+        found = [number(value) for value in _of_row(row)[1] if value is not None]
+        energies = "; ".join(filter(None, [" / ".join(found), *_mixed(row)]))
         cells.append(
             [
                 UNIT_NAMES[row["unit"]],
@@ -79,7 +87,7 @@ def costs(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[str], 
                 number(row["logic_um2"], 1),
                 number(row["flop_um2"], 1),
                 " ".join(number(delay, 0) for delay in row["stage_ps"]),
-                " / ".join(number(value) for value in found) or "–",
+                energies or "–",
             ]
         )
     return head, cells
@@ -89,19 +97,31 @@ def ratios(table: dict[str, Any]) -> tuple[list[str], Rows]:
     """Logic area and energy relative to sdot's, by each script, at the stages that fit sdot's clock of two stages."""
     scripts = sorted(table["scripts"])
     head = ["logic area of sdot", *scripts, "energy of sdot", *scripts]
-    choices = [("array", name, 3) for name in reversed(results.COMPARED)]
-    choices += [("mul", "", 2), ("pack", "", 2), ("unit", "P45", 3), ("smmla", "", 2), ("fma4", "", 3)]
+    choices = [("array", name, name, 3) for name in SETS]
+    choices += [("array", name, key, 3) for name, key in BEST_SETS.items()]
+    choices += [("mul", "", "", 2), ("pack", "", "", 2), ("unit", "P45", "P45", 3)]
+    choices += [("smmla", "", "", 2), ("fma4", "", "", 3)]
     cells = []
-    for unit, patterns, stages in choices:
+    for unit, title, patterns, stages in choices:
         areas, joules = [], []
         for script in scripts:
             row, base = find(table, unit, patterns, stages, script), find(table, "sdot", "", 2, script)
             areas.append(number(row["logic_um2"] / base["logic_um2"]))
-            mine, other = _of_row(row)[1][0], energy(base, "sdot", "")
+            mine, other = _widest(row)[1], energy(base, "sdot", "")
             joules.append(number(mine / other if mine is not None and other is not None else None))
-        name = " ".join(part for part in (UNIT_NAMES[unit], patterns) if part)
-        cells.append([name, *areas, f"{_of_row(row)[0]}, widest elements", *joules])
+        name = " ".join(part for part in (UNIT_NAMES[unit], title) if part)
+        cells.append([name, *areas, _widest(find(table, unit, patterns, stages))[0], *joules])
     return head, cells
+
+
+def _widest(row: dict[str, Any]) -> tuple[str, float | None]:
+    """What stands for a row's energy: its instruction with the widest elements, or where no pattern is of one precision
+    with a mixed pattern; and that energy."""
+    instruction, values = _of_row(row)
+    if values[0] is not None:
+        return f"{instruction}, widest elements", values[0]
+    cases = [c for c in row.get("energy", []) if (c["instruction"], c["operands"]) == (instruction, "uniform")]
+    return (f"{instruction} of {cases[0]['selector']}", float(cases[0]["pj"])) if cases else (instruction, None)
 
 
 def equal_area(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[str], Rows]:

@@ -1,12 +1,14 @@
 """The choice of patterns under an area budget: closed sets, exactness, and the costs of chunks."""
 
 import copy
+import csv
 
 import numpy as np
 import pytest
 
 from sysmol import hwcost
 from sysmol.errors import SysmolError
+from sysmol.files import PACKAGE
 from sysmol.machine import pattern_set
 from sysmol.pattern import PATTERNS, chunk_precisions
 from sysmol.patterns.area_budget import ChunkArea, Front, choose_within_area, closed_sets, precisions_of
@@ -70,10 +72,18 @@ def test_budgets_that_no_array_meets_are_refused() -> None:
         choose_within_area([Demand("a", (1, 0, 0), 1.0)], AREA, 50.0)
 
 
+def test_the_best_sets_of_the_cost_table_are_those_that_were_found() -> None:
+    with (PACKAGE.parent / "results" / "pattern_area.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["kind"] == "budget"]
+    assert {row["name"]: row["patterns"].replace(" ", ",") for row in rows} == hwcost.BEST_SETS
+
+
 def test_costs_of_chunks_add_up() -> None:
     table = hwcost.read()
     fit = fitted(table)
-    assert fit.worst < 0.01, "the areas of arrays are sums of what their chunks cost"
+    assert max(map(abs, fit.differences.values())) < 0.01, "the areas of arrays are sums of what their chunks cost"
+    assert set(fit.left_out) == set(hwcost.BEST_SETS.values()) and fit.worst == max(map(abs, fit.left_out.values()))
+    assert all(0 < difference < 0.04 for difference in fit.left_out.values()), "of sets that were only foretold"
     for name in ("P1", "P45"):
         measured = hwcost.find(table, "array", name, 1)["logic_um2"]
         assert fit.area.of(pattern_set(name)) == pytest.approx(measured, rel=0.01)
