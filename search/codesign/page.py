@@ -233,10 +233,10 @@ def figures(frame: pd.DataFrame, images: int, cost: str = "cycles") -> list[Any]
     colours = {group: variant_colour(group, groups) for group in groups}
     known = pd.DataFrame(with_intervals(frame, images))
     same = {"group": known["design"], "accuracy": known["accuracy_integer"]}
-    sources = _sources(frame)
+    said = f"{Kind.ESTIMATE}" if cost == "energy" else _sources(frame)
     found = []
     for column, name, kinds in (
-        (cost, f"{objective(cost).title} ({sources})", Kind.ESTIMATE if cost == "energy" else known["kind"]),
+        (cost, f"{objective(cost).title} ({said})", Kind.ESTIMATE if cost == "energy" else known["kind"]),
         ("file_bytes", objective("size").title, Kind.MEASURED),
     ):
         ends = [known.get(f"{column}_{end}", known[column]).astype(float) for end in ("low", "high")]
