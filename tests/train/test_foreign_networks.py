@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from layerwise import Layerwise
 from networks import frozen, random_images
 from torch import nn
 
@@ -93,6 +94,30 @@ def test_dead_and_constant_tensors_keep_their_values(kind, policy, seed):
     assert np.abs(found - real).max() <= 0.01 * np.abs(real).max() + 1e-6
     if policy == "int8":
         assert np.abs(found - exact).max() <= 0.05 * np.abs(exact).max()
+
+
+class Nothing(nn.Module):
+    """An addition behind whose ReLU nothing is left, whatever the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last, self.head = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        t = F.leaky_relu(self.first(x), 0.02)
+        nothing = F.relu(t - F.relu(t))
+        return self.head((self.last(F.relu(t)) + nothing).mean((2, 3)))
+
+
+@pytest.mark.parametrize("policy", ["int8", "w1"])
+def test_streams_of_nothing_are_no_finer_than_their_sums_allow(policy, seed, monkeypatch):
+    torch.manual_seed(seed)
+    images = random_images(seed, 8, (6, 6, 1))
+    prepared = frozen(Nothing().eval(), images, policy, seed)
+    Layerwise(prepared, to_real(images), images[:2].numpy()).check()
+    monkeypatch.setattr("sysmol.train.quantise.export.FINEST", 0.0)
+    with pytest.raises(SysmolError, match="no 32-bit integers hold its scales"):
+        export(prepared, "x", to_real(images))
 
 
 def test_one_channel_with_the_strides_of_another_order_is_convolved_right():
