@@ -77,6 +77,8 @@ def quant(node: Any, constants: dict[str, Array]) -> tuple[Grid, Array]:
     if rounding.upper() not in ROUNDINGS:
         raise SysmolError(f"{where} rounds by {rounding}; only to the nearest is understood")
     signed, narrow = int(options.get("signed", 1)), int(options.get("narrow", 0))
+    if {signed, narrow} - {0, 1}:
+        raise SysmolError(f"{where} has signed = {signed} and narrow = {narrow}; 0 and 1 are understood")
     low = narrow - (1 << (width - 1)) if signed else 0
     return Grid(low, (1 << width) - narrow, 1.0), scale
 

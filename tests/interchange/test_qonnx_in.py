@@ -173,6 +173,17 @@ def test_sizes_that_would_take_hours_are_refused(field, tmp_path):
     assert time.process_time() - start < 5
 
 
+@pytest.mark.parametrize("field", ["narrow", "signed"])
+def test_grids_of_damaged_files(field, tmp_path):
+    """``narrow`` of -2^31 made a grid of as many levels: 16 GiB."""
+    model = onnx.ModelProto.FromString(convolutions(1))
+    found = (each for node in model.graph.node if node.op_type == "Quant" for each in node.attribute)
+    next(each for each in found if each.name == field).i = -(2**31)
+    (tmp_path / "b.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(SysmolError, match="0 and 1 are understood"):
+        read_qonnx(tmp_path / "b.onnx")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e-45, 3e38])
 @pytest.mark.filterwarnings("error")
 def test_constants_that_are_no_usual_numbers(value, tmp_path):
