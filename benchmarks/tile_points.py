@@ -39,7 +39,7 @@ from sysmol.search.spaces import load_space
 SEED = 20261130
 SIDE = 5
 """Networks, and tiles."""
-RESULTS = PACKAGE / "results" / "tile.csv"
+RESULTS = PACKAGE.parent / "results" / "tile.csv"
 READS = 4 << 20
 """Bytes that the core reads while it waits: more than its caches hold."""
 CYCLES = re.compile(r"^system\.tile\.cycles\s+(\S+)", re.M)
@@ -120,10 +120,12 @@ def calculated(net: Network, programs: Mapping[str, Program], tile: Tile) -> lis
     layers = [layer for layer in net.layers if layer.name in programs]
     shapes = [shape_of(net, layer, layouts) for layer in layers]
     closed = estimate(shapes, [tile] * len(shapes))
+    # Apart from one another, and not all at the beginning of the same set of the tile's cache.
+    bases = {name: number * ((1 << 20) + 192) for number, name in enumerate((*net.tensors, BLOB))}
     rows = []
     for layer, shape, cycles in zip(layers, shapes, closed, strict=True):
         program = programs[layer.name]
-        rules = timeline(program.placed({name: 0 for name in (*net.tensors, BLOB)}), tile).cycles
+        rules = timeline(program.placed(bases), tile).cycles
         size = {"descriptors": len(program.descriptors)}
         rows.append({"layer": layer.name, "op": layer.op, **asdict(shape), **size, "closed": cycles, "rules": rules})
     return rows

@@ -16,14 +16,16 @@ store    ``start_cycles`` + pixels * ``ceil(channels / store_lanes)``; each row 
          all of them through ``store_bytes``
 ======== ==============================================================================================================
 
-The device asks gem5's memory system. Here every transfer takes its turn on a bus of so many bytes per cycle, and ends a
-latency later.
+The device asks gem5's memory system; here :class:`MemoryTiming` stands for that. All transfers pass one queue, in the
+order in which they are asked for, a line per cycle of the tile. Lines that the small cache before the bus holds answer
+at once, others come from behind the bus one after the other.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sysmol.cim import checks
@@ -33,15 +35,21 @@ from sysmol.cim.tile import Tile
 UNITS = ("fetch", "weights", "array", "store")
 CHUNK = 32
 """Descriptors that are read from memory at a time."""
+LINE = 64
+WAYS, SETS, MISSES = 4, 16, 32
+"""Of the cache between the tile and the bus (configs_gem5/tile.py): 4 KiB, and lines that it asks for at a time."""
 
 
 @dataclass(frozen=True)
 class MemoryTiming:
-    """What a transfer finds: ``latency_ns`` until its first bytes are there, ``bytes_per_ns`` on the bus. The defaults
-    are round figures, not fitted to any machine: gem5's caches answer sooner."""
+    """Nanoseconds: of a line that the tile's cache holds, of one that comes from behind the bus, between two of these,
+    and of a line that is written. They are those that fit gem5 best on half of the measured layers (docs/tile.md)."""
 
-    latency_ns: float = 60.0
-    bytes_per_ns: float = 16.0
+    hit_ns: float = 2.0
+    near_ns: float = 24.0
+    far_ns: float = 43.0
+    line_ns: float = 2.5
+    write_ns: float = 5.0
 
 
 @dataclass
@@ -86,70 +94,197 @@ def pixel_cycles(d: Descriptor, tile: Tile) -> int:
     return max(d["bits"], -(-fed // tile.feed_bytes))
 
 
-class _Bus:
-    """Transfers, one after the other."""
+class _Memory:
+    """The queue of transfers, the tile's cache, and what is behind the bus; times in cycles of the tile."""
 
-    def __init__(self, tile: Tile, memory: MemoryTiming) -> None:
-        self.latency = memory.latency_ns * tile.clock_ghz
-        self.rate = memory.bytes_per_ns / tile.clock_ghz
-        self.free = 0.0
+    def __init__(self, tile: Tile, memory: MemoryTiming, held: Sequence[tuple[int, int]]) -> None:
+        self.held = held
+        ghz = tile.clock_ghz
+        self.hit, self.near, self.far = memory.hit_ns * ghz, memory.near_ns * ghz, memory.far_ns * ghz
+        self.line, self.write = memory.line_ns * ghz, memory.write_ns * ghz
+        self.sets: list[OrderedDict[int, float]] = [OrderedDict() for _ in range(SETS)]
+        self.queue = self.bus = 0.0
+        self.open: deque[float] = deque()
         self.bytes = 0
 
-    def end(self, start: float, size: int) -> float:
-        """When a transfer that is asked for at ``start`` has ended."""
-        self.free = max(start, self.free) + size / self.rate
+    def end(self, start: float, address: int, size: int, writes: bool = False) -> float:
+        """When a transfer that is asked for at ``start`` has ended; starts ascend from call to call."""
         self.bytes += size
-        return self.free + self.latency
-
-
-def timeline(descriptors: Sequence[Descriptor], tile: Tile, memory: MemoryTiming | None = None) -> Timeline:
-    """Of descriptors without faults."""
-    bus, found = _Bus(tile, memory or MemoryTiming()), Timeline()
-    free: dict[object, float] = {}
-    under_way: list[float] = []
-    active: list[tuple[float, list[Region], list[Region]]] = []
-    issue = last = 0.0
-    for number, d in enumerate(descriptors):
-        if number % CHUNK == 0:
-            # Chunks after the first are asked for while the one before is executed.
-            ready = bus.end(issue, BYTES * min(CHUNK, len(descriptors) - number))
-            issue = ready if number == 0 else max(issue, ready - bus.latency)
-        issue += 1
-        while under_way and (under_way[0] <= issue or len(under_way) >= tile.window):
-            issue = max(issue, heapq.heappop(under_way))
-        if d.has(Flag.FENCE):
-            issue = max(issue, last)
-        unit: object = (d.kind, d["array"]) if d.kind == Kind.COMPUTE else d.kind
-        reads, writes = touched(d, tile)
-        active = [each for each in active if each[0] > issue]
-        start = max(issue, free.get(unit, 0.0))
-        for end, other_reads, other_writes in active:
-            if end > start and (
-                _overlap(writes, other_writes) or _overlap(reads, other_writes) or _overlap(writes, other_reads)
-            ):
-                start = end
-        end = _end(d, tile, bus, start, found)
-        found.busy[_UNIT[Kind(d.kind)]] += end - start
-        free[unit] = end
-        heapq.heappush(under_way, end)
-        active.append((end, reads, writes))
-        last = max(last, end)
-    found.cycles, found.bytes = last, bus.bytes
-    return found
-
-
-def _end(d: Descriptor, tile: Tile, bus: _Bus, start: float, found: Timeline) -> float:
-    """When a descriptor that starts then has ended."""
-    if d.kind == Kind.COMPUTE:
-        return start + tile.start_cycles + d["height"] * d["width"] * pixel_cycles(d, tile)
-    if d.kind == Kind.STORE:
-        row, size = d["width"] * -(-d["channels"] // tile.store_lanes), d["width"] * d["pixel_bytes"]
         end = start
+        for line in range(address // LINE, (address + size - 1) // LINE + 1):
+            end = max(end, self._line(start, line, writes))
+        return end
+
+    def _line(self, start: float, line: int, writes: bool) -> float:
+        sent = max(start, self.queue)
+        held = self.sets[line % SETS]
+        if line in held:
+            held.move_to_end(line)
+            arrived = max(held[line], sent + self.hit)
+        else:
+            while self.open and self.open[0] <= sent:
+                self.open.popleft()
+            if len(self.open) >= MISSES:
+                sent = self.open.popleft()
+            if writes:
+                arrived = sent + self.write
+            else:
+                self.bus = max(self.bus, sent) + self.line
+                near = any(first <= line * LINE < last for first, last in self.held)
+                arrived = self.bus - self.line + (self.near if near else self.far)
+            self.open.append(arrived)
+            held[line] = arrived
+            if len(held) > WAYS:
+                held.popitem(last=False)
+        self.queue = sent + 1
+        return arrived
+
+
+@dataclass(eq=False)
+class _Operation:
+    """A descriptor under way."""
+
+    d: Descriptor
+    unit: object
+    reads: list[Region]
+    writes: list[Region]
+    started: bool = False
+
+    def needs(self, other: _Operation) -> bool:
+        """Whether this may not start before an earlier one is complete."""
+        return (
+            self.unit == other.unit
+            or _overlap(self.writes, other.writes)
+            or _overlap(self.reads, other.writes)
+            or _overlap(self.writes, other.reads)
+        )
+
+
+class _Device:
+    """The device: what happens next is an event, and events happen in the order of their times."""
+
+    def __init__(
+        self, descriptors: Sequence[Descriptor], tile: Tile, memory: MemoryTiming, held: Sequence[tuple[int, int]]
+    ) -> None:
+        self.list, self.tile, self.memory = descriptors, tile, _Memory(tile, memory, [*held, LIST_RANGE])
+        self.found = Timeline()
+        self.events: list[tuple[float, int, Callable[[], None]]] = []
+        self.made = 0
+        self.now = 0.0
+        self.asked = self.read = self.issued = 0
+        self.reading = self.issuing = False
+        self.under_way: list[_Operation] = []
+
+    def run(self) -> Timeline:
+        """From the doorbell to the end."""
+        self.read_list()
+        while self.events:
+            self.now, _, event = heapq.heappop(self.events)
+            event()
+        self.found.cycles, self.found.bytes = self.now, self.memory.bytes
+        return self.found
+
+    def at(self, time: float, event: Callable[[], None]) -> None:
+        self.made += 1
+        heapq.heappush(self.events, (time, self.made, event))
+
+    def read_list(self) -> None:
+        """Ask for more of the list where there is room for it."""
+        if self.reading or self.asked == len(self.list) or self.read - self.issued > CHUNK:
+            return
+        count = min(CHUNK, len(self.list) - self.asked)
+        self.reading = True
+        self.at(self.memory.end(self.now, LIST + BYTES * self.asked, BYTES * count), self.list_read)
+        self.asked += count
+
+    def list_read(self) -> None:
+        self.reading, self.read = False, self.asked
+        self.read_list()
+        self.issue_soon()
+
+    def issue_soon(self) -> None:
+        if not self.issuing and self.issued < self.read:
+            self.issuing = True
+            self.at(-(-self.now // 1) + 1, self.issue)
+
+    def issue(self) -> None:
+        self.issuing = False
+        if self.issued == self.read or len(self.under_way) >= self.tile.window:
+            return
+        d = self.list[self.issued]
+        if d.has(Flag.FENCE) and self.under_way:
+            return
+        self.issued += 1
+        unit: object = (d.kind, d["array"]) if d.kind == Kind.COMPUTE else d.kind
+        self.under_way.append(_Operation(d, unit, *touched(d, self.tile)))
+        self.read_list()
+        self.start_ready()
+        self.issue_soon()
+
+    def start_ready(self) -> None:
+        """Start every operation that waits for nothing."""
+        for number, operation in enumerate(self.under_way):
+            if not operation.started and not any(operation.needs(other) for other in self.under_way[:number]):
+                operation.started = True
+                self.start(operation)
+
+    def start(self, operation: _Operation) -> None:
+        d, tile, start = operation.d, self.tile, -(-self.now // 1)
+        if d.kind == Kind.COMPUTE:
+            return self.ends(operation, start + tile.start_cycles + d["height"] * d["width"] * pixel_cycles(d, tile), 0)
+        if d.kind == Kind.STORE:
+            return self.start_store(operation, start)
+        size = d["rows"] * d["row_bytes"]
+        if d.kind == Kind.FETCH:
+            port, stride = -(-size // tile.fetch_bytes), d["memory_stride"]
+            rows = [(d["memory"] + row * stride, d["row_bytes"]) for row in range(d["rows"])]
+        else:
+            port, rows = max(-(-size // tile.weight_bytes), d["rows"]), [(d["memory"], size)]
+        end = max(self.memory.end(self.now, *row) for row in rows)
+        self.ends(operation, max(start + port, end), port)
+        return None
+
+    def start_store(self, operation: _Operation, start: float) -> None:
+        """Rows are written as they become ready."""
+        d, tile = operation.d, self.tile
+        row, size = d["width"] * -(-d["channels"] // tile.store_lanes), d["width"] * d["pixel_bytes"]
+        begun, left = self.now, d["height"]
+        port = start + tile.start_cycles + row + -(-size * left // tile.store_bytes)
+        last = port
+
+        def write(y: int) -> None:
+            nonlocal left, last
+            last = max(last, self.memory.end(self.now, d["memory"] + y * d["memory_stride"], size, writes=True))
+            left -= 1
+            if not left:
+                self.ends(operation, last, 0, begun)
+
         for y in range(d["height"]):
-            end = max(end, bus.end(start + tile.start_cycles + (y + 1) * row, size))
-        return max(end, start + tile.start_cycles + row + -(-size * d["height"] // tile.store_bytes))
-    size = d["rows"] * d["row_bytes"]
-    port = -(-size // tile.fetch_bytes) if d.kind == Kind.FETCH else max(-(-size // tile.weight_bytes), d["rows"])
-    end = max(start + port, bus.end(start, size))
-    found.memory += end - start - port
-    return end
+            self.at(start + tile.start_cycles + (y + 1) * row, lambda y=y: write(y))  # type: ignore[misc]
+
+    def ends(self, operation: _Operation, end: float, port: float, begun: float | None = None) -> None:
+        """Note what an operation takes, and complete it then."""
+        took = end - (self.now if begun is None else begun)
+        self.found.busy[_UNIT[Kind(operation.d.kind)]] += took
+        self.found.memory += max(took - port, 0) if port else 0
+
+        def complete() -> None:
+            self.under_way.remove(operation)
+            self.start_ready()
+            self.issue_soon()
+
+        self.at(end, complete)
+
+
+LIST = 1 << 62
+"""Where the list stands: at no address of a descriptor."""
+LIST_RANGE = (LIST, LIST << 1)
+"""Held: the core has placed it."""
+
+
+def timeline(
+    descriptors: Sequence[Descriptor], tile: Tile, memory: MemoryTiming | None = None,
+    held: Sequence[tuple[int, int]] = (),
+) -> Timeline:  # fmt: skip
+    """Of descriptors without faults. ``held``: from where to where the core's caches hold the memory."""
+    return _Device(descriptors, tile, memory or MemoryTiming(), held).run()

@@ -33,7 +33,8 @@ class Part:
         """The shape with inputs of so many bits."""
         inputs = self.shape.elements_8
         elements = {f"elements_{each}": inputs if each == bits else 0 for each in BITS}
-        return replace(self.shape, pixel_bytes=_pixel_bytes(inputs, bits), **elements)
+        runs = {f"runs_{each}": int(each == bits) for each in BITS}
+        return replace(self.shape, pixel_bytes=_pixel_bytes(inputs, bits), **elements, **runs)
 
 
 def parts_of(space: Space, point: Point, channels: int, classes: int) -> list[Part]:
@@ -81,7 +82,7 @@ def _shape(layer: nn.Module, size: torch.Size) -> Shape:
     return Shape(
         height=out[0], width=out[1], channels=outputs, kernel_y=kernel[0], kernel_x=kernel[1], stride_y=stride[0],
         stride_x=stride[1], groups=1 if depthwise else groups, depthwise=int(depthwise), elements_8=inputs,
-        elements_4=0, elements_2=0, elements_1=0, pixel_bytes=inputs,
+        elements_4=0, elements_2=0, elements_1=0, runs_8=1, runs_4=0, runs_2=0, runs_1=0, pixel_bytes=inputs,
         residual_bytes=0, store_bytes=_pixel_bytes(outputs, 4), outputs=1, bands=classes[0], sides=classes[1],
     )  # fmt: skip
 
