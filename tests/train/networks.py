@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from sysmol.network import Network, Normalisation
-from sysmol.patterns.slots import cover
 from sysmol.train.frontend.data import USUAL, to_real
 from sysmol.train.frontend.policy import LEARNED, Policy
 from sysmol.train.quantise.export import export
@@ -125,7 +124,7 @@ def frozen(
         prepared.freeze()
         for domain in () if promote else prepared.learned_domains().values():
             requested = nearest_precision(precision_of(domain.s)).numpy()
-            domain.place(cover(requested, prepared.supported, None, False, domain.groups))
+            domain.place(domain.cover(requested, prepared.supported, None, False))
     prepared.calibrate(real)
     return prepared
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from sysmol.train.frontend.tables import WAYS
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,39 @@ class Accepted:
     functions: tuple[Any, ...] = ()
 
 
+RMS_NORM = ((nn.RMSNorm, F.rms_norm),) if hasattr(nn, "RMSNorm") else ()
+"""From PyTorch 2.4 on."""
+
 TABLE = (
     Accepted(
         "conv", "Conv2d, Conv1d", "any kernel, stride, dilation, padding of zeros, groups; depthwise where groups = "
         "channels; lines are images of height 1", (nn.Conv2d, nn.Conv1d),
     ),
     Accepted("linear", "Linear", "over channels, or over a flattened image", (nn.Linear,)),
+    Accepted(
+        "multihead", "MultiheadAttention", "self- and cross-attention over all tokens; no masks",
+        (nn.MultiheadAttention,),
+    ),
+    Accepted(
+        "dot_product_attention", "scaled_dot_product_attention", "the same, of heads [n, heads, tokens, channels]", (),
+        (F.scaled_dot_product_attention,),
+    ),
+    Accepted(
+        "matmul", "products of two activations", "queries times transposed keys, softmax over the keys, times values: "
+        "attention by hand", (), (operator.matmul, torch.matmul, "matmul", torch.bmm, "bmm"),
+    ),
+    Accepted(
+        "encoder_layer", "TransformerEncoderLayer", "normalised before or behind; relu, or a function of a table",
+        (nn.TransformerEncoderLayer,),
+    ),
+    Accepted("encoder", "TransformerEncoder", "of such layers", (nn.TransformerEncoder,)),
+    Accepted("layer_norm", "LayerNorm", "over the channels of every pixel or token", (nn.LayerNorm,), (F.layer_norm,)),
+    *(Accepted("rms_norm", "RMSNorm", "the same", (kind,), (function,)) for kind, function in RMS_NORM),
+    Accepted(
+        "tabled", "GELU, SiLU, Hardswish, Sigmoid, Hardsigmoid, Tanh", "tables of 64 values",
+        tuple(way for way in chain(*WAYS.values()) if isinstance(way, type)),
+        tuple(way for way in chain(*WAYS.values()) if not isinstance(way, type)),
+    ),
     Accepted(
         "batch_norm", "BatchNorm", "folded into the convolution in front of it, elsewhere a layer of its own",
         (nn.BatchNorm1d, nn.BatchNorm2d),
@@ -67,16 +97,21 @@ TABLE = (
         "upsample", "Upsample, interpolate", "nearest, by whole factors", (nn.Upsample, nn.UpsamplingNearest2d),
         (F.interpolate,),
     ),
-    Accepted("mean", "mean", "over height and width", (), (torch.mean, "mean")),
+    Accepted("mean", "mean", "over all pixels or tokens", (), (torch.mean, "mean")),
     Accepted(
-        "flatten", "flatten", "in front of a linear layer; of images of height 1 to lines", (nn.Flatten,),
+        "moves", "flatten, reshape, permute, chunk", "and what else moves elements, where layers read channels, tokens "
+        "or heads of it", (nn.Flatten, nn.Unflatten),
         (
             *(torch.flatten, "flatten", "view", "reshape", torch.reshape, torch.squeeze, "squeeze"),
-            *(torch.unsqueeze, "unsqueeze"),
+            *(torch.unsqueeze, "unsqueeze", torch.permute, "permute", torch.transpose, "transpose", "t"),
+            *(torch.swapaxes, "swapaxes", torch.movedim, "movedim", torch.unflatten, "unflatten"),
+            *(torch.chunk, "chunk", torch.split, "split", torch.unbind, "unbind", torch.narrow, "narrow"),
+            *(torch.select, "select"),
         ),
     ),
     Accepted(
-        "add", "addition", "of two tensors of one shape: residual connections; of a constant", (),
+        "add", "addition", "of two tensors of one shape: residual connections; of a constant, also one per pixel "
+        "(positions)", (),
         (operator.add, operator.iadd, torch.add, "add", "add_"),
     ),
     Accepted(
@@ -84,11 +119,12 @@ TABLE = (
         (operator.sub, operator.isub, torch.sub, "sub", "sub_"),
     ),
     Accepted(
-        "times", "multiplication by a constant", "a number, or one per channel: folded where a convolution made the "
-        "other factor for nothing else", (), (operator.mul, torch.mul, "mul", "mul_", operator.imul),
+        "times", "multiplication", "by a constant, a number or one per channel: folded where a convolution made the "
+        "other factor for nothing else; of two activations of one shape, or with one factor per channel (gates)", (),
+        (operator.mul, torch.mul, "mul", "mul_", operator.imul),
     ),
     Accepted(
-        "divided", "division by a constant", "the same", (),
+        "divided", "division by a constant", "as multiplication", (),
         (operator.truediv, torch.div, "div", "div_", operator.itruediv),
     ),
     Accepted("negated", "negation", "the same", (), (operator.neg, torch.neg, "neg")),
@@ -100,7 +136,7 @@ TABLE = (
         (nn.ZeroPad2d, nn.ConstantPad2d, nn.ZeroPad1d, nn.ConstantPad1d), (F.pad,),
     ),
     Accepted(
-        "parts", "Dropout, Identity, contiguous", "left out",
+        "passed", "Dropout, Identity, contiguous", "left out",
         (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity),
         (F.dropout, F.dropout2d, "contiguous"),
     ),
@@ -108,7 +144,8 @@ TABLE = (
         "softmax", "Softmax, LogSoftmax", "over the logits, at the end: left out", (nn.Softmax, nn.LogSoftmax),
         (F.softmax, torch.softmax, "softmax", F.log_softmax, torch.log_softmax, "log_softmax"),
     ),
-    Accepted("shape_query", functions=("size", getattr, operator.getitem, operator.floordiv)),
+    Accepted("shape_query", functions=("size", getattr, operator.getitem)),
+    Accepted("size_arithmetic", functions=(operator.floordiv, operator.mod, operator.pow)),
 )  # fmt: skip
 
 MODULES = {module: row.handler for row in TABLE for module in row.modules}

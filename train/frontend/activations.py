@@ -8,17 +8,30 @@ import torch
 from torch import fx
 
 from sysmol.train.frontend.graph import Value
-from sysmol.train.frontend.nodes import Nodes, Parts
+from sysmol.train.frontend.nodes import Parts
+from sysmol.train.frontend.orders import Orders
+from sysmol.train.frontend.tables import name_of
 
 
-class Activations(Nodes):
-    """ReLU and ReLU6 are ends of what a layer stores; LeakyReLU and PReLU are the sum of two such tensors."""
+class Activations(Orders):
+    """ReLU and ReLU6 are ends of what a layer stores; LeakyReLU and PReLU are the sum of two such tensors; functions
+    that are no such ends are looked up in tables."""
 
     def relu(self, node: fx.Node) -> Parts:
-        return tuple(self.activated(node, value, "relu") for value in self.parts(node))
+        return tuple(self.activated(node, value, "relu") for value in self.elements(node))
 
     def relu6(self, node: fx.Node) -> Parts:
-        return tuple(self.activated(node, value, "relu6") for value in self.parts(node))
+        return tuple(self.activated(node, value, "relu6") for value in self.elements(node))
+
+    def tabled(self, node: fx.Node) -> Parts:
+        """A function of one variable."""
+        called = self.module(node) if node.op == "call_module" else node.target
+        name = name_of(called, self.option(node, "approximate", 1, "none"))
+        return tuple(self.looked_up(node, value, name) for value in self.elements(node))
+
+    def looked_up(self, node: fx.Node, value: Value, name: str, path: str = "") -> Value:
+        """A function of :data:`sysmol.train.frontend.tables.TABLES` of a value."""
+        return self.new(node, "lookup", self.unit(value).shape, path, input=value, function=name)
 
     def hardtanh(self, node: fx.Node) -> Parts:
         return self.between(node, self.option(node, "min_val", 1, -1.0), self.option(node, "max_val", 2, 1.0))
@@ -50,10 +63,11 @@ class Activations(Nodes):
         number = self.constant(slope)
         if not isinstance(number, float):
             raise self.refuse(node, "only with a slope that stands in the code")
-        return tuple(self.leaky(node, value, torch.full((self.channels(value),), number)) for value in self.parts(node))
+        parts = self.elements(node)
+        return tuple(self.leaky(node, value, torch.full((self.channels(value),), number)) for value in parts)
 
     def prelu(self, node: fx.Node) -> Parts:
-        parts = self.parts(node)
+        parts = self.elements(node)
         if node.op == "call_module":
             slopes = self.module(node).weight.detach()
         else:

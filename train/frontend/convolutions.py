@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ class Convolutions(Arithmetic):
             weight, mask = ungrouped(weight, module.groups), ungrouped(mask, module.groups)
         if weight.shape[1] == module.in_channels:
             masks = [holes(piece) for piece in mask.split(sizes, 1)]
-            return self.sum(node, parts, weight.split(sizes, 1), masks, module.bias, geometry)
+            return self.sum(node, parts, weight.split(sizes, 1), masks, module.bias, geometry, self.shape(node)[1:])
         op = "depthwise" if module.groups == module.in_channels == module.out_channels else "conv2d"
         results, first, outputs = [], 0, module.out_channels // module.groups
         for value in parts:
@@ -70,27 +71,41 @@ class Convolutions(Arithmetic):
         return padding
 
     def linear(self, node: fx.Node) -> Parts:
-        module, parts = self.module(node), self.parts(node)
-        if len(node.meta["shape"]) != 2:
-            raise self.refuse(node, f"it reads {list(self.source(node).meta['shape'])}; flatten to [n, features] first")
-        shapes = [self.unit(value).shape for value in parts]
-        sizes = [channels * height * width for channels, height, width in shapes]
-        if sum(sizes) != module.in_features:
-            found = list(shapes[0]) if len(shapes) == 1 else [list(shape) for shape in shapes]
-            raise self.refuse(node, f"it reads {module.in_features} features, its input has {found}; flatten first")
-        pieces = module.weight.detach().split(sizes, 1)
-        weights = [piece.reshape(module.out_features, *shape) for piece, shape in zip(pieces, shapes, strict=True)]
-        return self.sum(node, parts, weights, [None] * len(parts), module.bias, {})
+        """Over all elements of an image, or over the channels of every pixel."""
+        module, argument = self.module(node), self.argument(node)
+        parts, order = self.values[argument], self.order(argument)
+        units = [self.unit(value) for value in parts]
+        weight = module.weight.detach()
+        if order.numel() == module.in_features:
+            sizes = [math.prod(unit.shape) for unit in units]
+            pieces = [
+                piece.reshape(module.out_features, *unit.shape)
+                for piece, unit in zip(moved_columns(weight, order.flatten()).split(sizes, 1), units, strict=True)
+            ]
+            return self.sum(node, parts, pieces, [None] * len(parts), module.bias, {}, (1, 1))
+        channels = self.channels_last(parts, order)
+        if channels is None:
+            found = [list(unit.shape) for unit in units]
+            raise self.refuse(
+                node, f"it reads {list(argument.meta['shape'])}, made of {found[0] if len(found) == 1 else found}, "
+                "whose last axis is not all its channels; flatten first"
+            )  # fmt: skip
+        weight = moved_columns(weight, channels)[..., None, None]
+        pieces = list(weight.split([unit.shape[0] for unit in units], 1))
+        total = self.sum(node, parts, pieces, [None] * len(parts), module.bias, {}, units[0].shape[1:])
+        self.set_channels_last(node, total[0])
+        return total
 
     def sum(
         self, node: fx.Node, parts: Parts, weights: Sequence[torch.Tensor], masks: Sequence[torch.Tensor | None],
-        bias: torch.Tensor | None, geometry: dict[str, Any],
+        bias: torch.Tensor | None, geometry: dict[str, Any], size: tuple[int, int],
     ) -> Parts:  # fmt: skip
-        """A convolution without groups over a concatenation: each part's adds to the sum over those before it."""
+        """A convolution without groups over a concatenation, whose result has that ``size``: each part's adds to the
+        sum over those before it."""
         total: Value | None = None
         for number, (value, weight, mask) in enumerate(zip(parts, weights, masks, strict=True)):
             total = self.new(
-                node, "conv2d", self.shape(node), input=value, residual=total, kernel=tuple(weight.shape[2:]),
+                node, "conv2d", (len(weight), *size), input=value, residual=total, kernel=tuple(weight.shape[2:]),
                 weight=weight.clone(), mask=mask, bias=copied(bias) if number == len(parts) - 1 else None, **geometry,
             )  # fmt: skip
         assert total is not None
@@ -121,3 +136,10 @@ class Convolutions(Arithmetic):
 
 def add_paddings(a: Padding, b: Padding) -> Padding:
     return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
+
+
+def moved_columns(weight: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Columns of a weight ``[K, F]`` at the places ``[F]`` that they read."""
+    moved = torch.empty_like(weight)
+    moved[:, places] = weight
+    return moved

@@ -61,6 +61,8 @@ class Nodes:
         """Nodes that depend on no input: parameters and buffers of the user's, and what is computed of them."""
         self.padded: dict[fx.Node, Padding] = {}
         """(top, left, bottom, right) that nodes put around what they stand for; only convolutions can read that."""
+        self.orders: dict[fx.Node, torch.Tensor] = {}
+        """Of nodes whose elements do not lie as those of an image (:mod:`sysmol.train.frontend.orders`)."""
 
     # --- dispatch ----------------------------------------------------------------------------------------------------
 
@@ -104,8 +106,7 @@ class Nodes:
             value = pending.pop()
             if value.unit not in needed:
                 needed.add(value.unit)
-                unit = self.unit(value)
-                pending += [v for v in (unit.input, unit.residual) if v is not None]
+                pending += self.unit(value).reads
         self.graph.units = {name: unit for name, unit in self.graph.units.items() if name in needed}
 
     # --- small helpers -----------------------------------------------------------------------------------------------
@@ -155,14 +156,33 @@ class Nodes:
     def channels(self, value: Value) -> int:
         return self.unit(value).shape[0]
 
-    def parts(self, node: fx.Node, index: int = 0) -> Parts:
-        """What an argument of a node stands for; the handler of layers that pass on their input, too."""
+    def argument(self, node: fx.Node, index: int = 0) -> fx.Node:
+        """The node behind an argument that is an activation."""
         found = node.args[index] if len(node.args) > index else node.kwargs.get("input") if index == 0 else None
         if not isinstance(found, fx.Node) or found not in self.values:
-            raise self.refuse(node, "its input is not an activation tensor of this network")
+            raise self.refuse(node, self.why_no_activation(found))
         if found in self.padded and not self.reads_padding(node):
             raise self.refuse(node, f"it reads what {self.describe(found)} pads; only a convolution can")
-        return self.values[found]
+        return found
+
+    def why_no_activation(self, found: Any) -> str:
+        """What is wrong with an argument that is no activation."""
+        return "its input is not an activation tensor of this network"
+
+    def parts(self, node: fx.Node, index: int = 0) -> Parts:
+        """What an argument of a node stands for, as an image, a line, or a vector of all that it holds."""
+        found = self.argument(node, index)
+        parts, dims = self.values[found], [int(size) for size in found.meta["shape"][1:]]
+        if found in self.padded:
+            return parts
+        shape = (sum(self.channels(value) for value in parts), *self.unit(parts[0]).shape[1:])
+        image = (dims[0], *[1] * (3 - len(dims)), *dims[1:]) == shape or len(dims) == 1
+        if found in self.orders or not image:
+            raise self.refuse(
+                node, f"it reads {list(found.meta['shape'])}, whose elements are not those of an image, a line or a "
+                f"vector of [channels, height, width] {list(shape)}"
+            )  # fmt: skip
+        return parts
 
     def reads_padding(self, node: fx.Node) -> bool:
         """Whether a node is a convolution, whose own padding takes up what stands in front of it."""
@@ -184,19 +204,9 @@ class Nodes:
             return tensor.detach().clone() if isinstance(tensor, torch.Tensor) else None
         return float(found) if isinstance(found, (int, float)) else None
 
-    def per_channel(self, node: fx.Node, number: float | torch.Tensor, channels: int) -> torch.Tensor:
-        """A constant that a node combines with an activation as one number per channel, float32 ``[channels]``."""
-        tensor = torch.as_tensor(number, dtype=torch.float32)
-        dims = max(len(node.meta["shape"]), tensor.dim())
-        shape = (1,) * (dims - tensor.dim()) + tuple(tensor.shape)
-        if dims > len(node.meta["shape"]) or any(n != 1 for axis, n in enumerate(shape) if axis != 1):
-            raise self.refuse(node, f"with a constant of shape {list(tensor.shape)}; only a number, or one per channel")
-        if shape[1] not in (1, channels):
-            raise self.refuse(node, f"with a constant of {shape[1]} channels; its input has {channels}")
-        return tensor.reshape(-1).expand(channels).clone()
-
-    def new(self, node: fx.Node, op: str, shape: tuple[int, int, int], **fields: Any) -> Value:
-        label = str(node.target) if node.op == "call_module" else node.name
+    def new(self, node: fx.Node, op: str, shape: tuple[int, int, int], path: str = "", **fields: Any) -> Value:
+        """A new unit; ``path`` where that is not the node's own."""
+        label = path or (str(node.target) if node.op == "call_module" else node.name)
         name = base = re.sub(r"\W", "_", label)
         count = 2
         while name in self.graph.units:
@@ -209,7 +219,7 @@ class Nodes:
         through nodes that pass it on."""
         holders = [node for node, parts in self.values.items() if any(part.unit == value.unit for part in parts)]
         readers = {user for node in holders for user in node.users if user not in holders}
-        tensors = [user for user in readers if user.op == "output" or "shape" in user.meta]
+        tensors = [u for u in readers if u.op == "output" or "shape" in u.meta or u.meta.get("several")]
         return len(tensors) == 1 and all(
             [part.unit for part in self.values[node]].count(value.unit) == 1 for node in holders
         )

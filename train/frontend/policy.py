@@ -12,12 +12,15 @@ from sysmol.train.frontend.graph import Graph, Unit
 LEARNED = "learned"
 Bits = int | str
 CHOICES: tuple[Bits, ...] = (LEARNED, 4, 2, 1, 8, 32)
+WIDEST_ATTENTION = 4
+"""Bits of attention's operands in networks of 8 bits."""
 
 
 @dataclass(frozen=True)
 class Policy:
     """Bits per convolution or linear layer: ``"learned"`` (1, 2 or 4 per input channel), 4, 2, 1, 8 (signed bytes)
-    or 32 (float).
+    or 32 (float). Attention's queries, keys, weights and values have as many; 4 where it says 8, since products of two
+    activations are computed of codes alone.
 
     ``edges`` holds for the first and the last layer, ``layers`` (shell patterns over the layers' names in the user's
     module, the first that matches counts) for everything else that is not ``default``.
@@ -41,20 +44,26 @@ class Policy:
         if self.fallback not in (None, 8):
             raise SysmolError(f"policy: a fallback of {self.fallback!r} bits is not supported; choose 8, or None")
         units = graph.convolutions
+        known = dict.fromkeys(unit.path for unit in (*units, *graph.attentions))
         for pattern in self.layers:
-            if not any(fnmatchcase(unit.path, pattern) for unit in units):
-                raise SysmolError(
-                    f"policy: no layer is called '{pattern}'; layers are {', '.join(u.path for u in units)}"
-                )
+            if not any(fnmatchcase(path, pattern) for path in known):
+                raise SysmolError(f"policy: no layer is called '{pattern}'; layers are {', '.join(known)}")
         chosen: dict[str, Bits] = {}
         for unit in units:
-            named = next((b for pattern, b in self.layers.items() if fnmatchcase(unit.path, pattern)), None)
-            edge = unit.path in (units[0].path, units[-1].path)
+            named, edge = self._named(unit), unit.path in (units[0].path, units[-1].path)
             bits = named if named is not None else self.edges if edge else self.default
             chosen[unit.name] = bits if unit.mask is None else self._with_zeros(unit, bits)
+        for unit in graph.attentions:
+            named = self._named(unit)
+            bits = self.default if named is None else named
+            chosen[unit.name] = WIDEST_ATTENTION if bits == 8 else bits
         if 32 in chosen.values() and set(chosen.values()) != {32}:
             raise SysmolError("policy: 32 bits (float) cannot be mixed with integer layers in one network")
         return chosen
+
+    def _named(self, unit: Unit) -> Bits | None:
+        """Bits of a layer by its own name; None where the policy does not name it."""
+        return next((b for pattern, b in self.layers.items() if fnmatchcase(unit.path, pattern)), None)
 
     def _with_zeros(self, unit: Unit, bits: Bits) -> Bits:
         """Bits of a convolution that needs weights of exactly 0."""

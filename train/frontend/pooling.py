@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import fx
 
-from sysmol.train.frontend.nodes import Nodes, Parts
+from sysmol.train.frontend.nodes import Parts
+from sysmol.train.frontend.orders import Orders
 
 
-class Pooling(Nodes):
+class Pooling(Orders):
     """What looks at every channel by itself, through windows."""
 
     def pool(self, node: fx.Node, op: str, **fields: Any) -> Parts:
@@ -50,6 +54,9 @@ class Pooling(Nodes):
         return self.pool(node, "avgpool", divisor=int(divisor), **windows)
 
     def adaptive_pool(self, node: fx.Node) -> Parts:
+        result = node.meta["shape"]
+        if set(result[2:]) == {1} and len(result) > 2:
+            return self.averaged(node, range(2, len(result)), f"to {list(result)}")
         height, width = self.unit(self.parts(node)[0]).shape[1:]
         rows, columns = self.shape(node)[1:]
         if height % rows or width % columns:
@@ -63,13 +70,27 @@ class Pooling(Nodes):
     def mean(self, node: fx.Node) -> Parts:
         axes: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
         count = len(self.source(node).meta["shape"])
-        found = sorted(
-            axis % count for axis in (axes if isinstance(axes, (tuple, list)) else [axes]) if axis is not None
-        )
-        if found != list(range(2, count)):
-            raise self.refuse(node, f"mean over dim={axes}; only over height and width, dim=(2, 3), of lines dim=2")
-        height, width = self.unit(self.parts(node)[0]).shape[1:]
-        return self.pool(node, "avgpool", kernel=(height, width), divisor=height * width)
+        found = [axis % count for axis in (axes if isinstance(axes, (tuple, list)) else [axes]) if axis is not None]
+        return self.averaged(node, found, f"over dim={axes}")
+
+    def averaged(self, node: fx.Node, axes: Iterable[int], words: str) -> Parts:
+        """The mean over axes that hold all pixels."""
+        argument = self.argument(node)
+        parts, order, over = self.values[argument], self.order(argument), sorted(axes)
+        rest = [axis for axis in range(order.dim()) if axis not in over]
+        rows = order.permute(*rest, *over).reshape(math.prod(order.shape[axis] for axis in rest), -1)
+        pixels = self.pixels(parts)
+        channels = rows[:, 0] // pixels if pixels else rows[:, 0]
+        if not pixels or not torch.equal(rows.sort(1)[0], channels[:, None] * pixels + torch.arange(pixels)):
+            raise self.refuse(node, f"mean {words}; only over all pixels or tokens: dim=(2, 3), of lines dim=2")
+        self.set_order(node, channels.reshape(node.meta["shape"]))
+        units = [self.unit(value) for value in parts]
+        return tuple(
+            self.new(
+                node, "avgpool", (unit.shape[0], 1, 1), input=value, kernel=unit.shape[1:], divisor=pixels
+            )
+            for value, unit in zip(parts, units, strict=True)
+        )  # fmt: skip
 
     def upsample(self, node: fx.Node) -> Parts:
         """Nearest neighbours, to whole multiples of the image's size."""

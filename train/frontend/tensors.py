@@ -26,10 +26,10 @@ def holes(mask: torch.Tensor) -> torch.Tensor | None:
     return None if bool(mask.all()) else mask.clone()
 
 
-def norm_of_channels(module: nn.Module, own: slice) -> nn.BatchNorm2d:
+def norm_of_channels(module: nn.Module, own: slice | torch.Tensor) -> nn.BatchNorm2d:
     """Batch normalisation of some channels."""
     assert isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))
-    count = len(range(module.num_features)[own])
+    count = len(torch.arange(module.num_features)[own])
     norm = nn.BatchNorm2d(count, module.eps, module.momentum, module.affine).eval()
     found = module.state_dict()
     norm.load_state_dict({name: found[name][own] if found[name].dim() else found[name] for name in norm.state_dict()})

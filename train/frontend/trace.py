@@ -17,7 +17,7 @@ from torch import fx, nn
 
 from sysmol.errors import SysmolError
 from sysmol.train.frontend.accepted import SUPPORTED
-from sysmol.train.frontend.convolutions import Convolutions
+from sysmol.train.frontend.attention import Attention
 from sysmol.train.frontend.equivalence import as_float
 from sysmol.train.frontend.graph import Graph
 from sysmol.train.frontend.nodes import Parts, kind_of
@@ -92,7 +92,7 @@ def _one_line(error: Exception) -> str:
     return re.sub(r"\s+", " ", lines[0])[:200] if lines else type(error).__name__
 
 
-class Builder(Convolutions, Pooling):
+class Builder(Attention, Pooling):
     """Makes the units, node by node; a method for every row of :data:`sysmol.train.frontend.accepted.TABLE`."""
 
     def placeholder(self, node: fx.Node) -> Parts:
@@ -113,30 +113,41 @@ class Builder(Convolutions, Pooling):
             raise SysmolError(f"the model must end in {wanted}, not in {found}")
         self.graph.output = value
 
-    def shape_query(self, node: fx.Node) -> None:
-        """Sizes that only steer a view; arithmetic on activations is refused."""
+    def shape_query(self, node: fx.Node) -> Parts | None:
+        """Sizes that only steer a view, and parts of activations."""
+        if "shape" in node.meta or node.meta.get("several"):
+            return self.moves(node)
+        return None
+
+    def size_arithmetic(self, node: fx.Node) -> None:
+        """Of sizes; refused on activations."""
         if "shape" in node.meta:
             raise self.refuse(node, f"supported are {SUPPORTED}")
 
-    def flatten(self, node: fx.Node) -> Parts:
-        argument = node.args[0]
-        assert isinstance(argument, fx.Node)
-        before, after = self.shape(argument), self.shape(node)
-        if before != after and after != (before[0] * before[1] * before[2], 1, 1):
-            raise self.refuse(node, f"it reshapes {list(before)} to {list(after)}; only flattening is understood")
-        return self.parts(node)
-
-    def concatenate(self, node: fx.Node) -> Parts:
+    def concatenate(self, node: fx.Node) -> Parts | None:
         tensors = node.args[0] if node.args else node.kwargs.get("tensors")
         axis = self.option(node, "dim", 1, node.kwargs.get("axis", 0))
+        if isinstance(tensors, fx.Node) and tensors in self.pieces:
+            cut, pieces = self.pieces[tensors]
+            return self.piece(node, cut, torch.cat(pieces, axis))
         if not isinstance(tensors, (tuple, list)) or not all(t in self.values for t in tensors):
             raise self.refuse(node, "it joins something else than activation tensors of this network")
-        if axis % len(node.meta["shape"]) != 1:
+        first, orders = 0, []
+        for each in tensors:
+            orders.append(self.order(each) + first)
+            first += orders[-1].numel()
+        parts, order = tuple(value for t in tensors for value in self.values[t]), torch.cat(orders, axis)
+        self.set_order(node, order)
+        if node in self.orders and self.channels_last(parts, order) is None:
             raise self.refuse(node, f"it concatenates over dim={axis}; only over channels, dim=1")
-        return tuple(value for t in tensors for value in self.values[t])
+        return parts
 
-    def softmax(self, node: fx.Node) -> Parts:
-        """Dropped at the end of the network: it changes neither the order of the logits nor what training compares."""
+    def softmax(self, node: fx.Node) -> Parts | None:
+        """Attention's; dropped at the end of the network, where it changes neither the order of the logits nor what
+        training compares."""
+        if self.source(node) in self.scores:
+            self.weighted(node)
+            return None
         axis = self.option(node, "dim", 1, None)
         if axis is None or axis % len(node.meta["shape"]) != 1 or any(user.op != "output" for user in node.users):
             raise self.refuse(node, "only over the logits, at the end of the network")

@@ -32,7 +32,7 @@ class Observer(fx.Interpreter):
     ========== =======================================================================================================
     ``shape``  of a tensor, a tuple
     ``tensor`` the numbers of a constant (:func:`constant_nodes`)
-    ``value``  every other result (sizes)
+    ``value``  every other result (sizes), ``several`` saying whether it consists of tensors
     ``place``  (storage, offset, shape, strides) of a tensor: equal for two names of the same numbers
     ``writes`` places of the arguments that the node changed
     ========== =======================================================================================================
@@ -54,6 +54,7 @@ class Observer(fx.Interpreter):
                 n.meta["tensor"] = result.detach().clone()
         else:
             n.meta["value"] = result
+            n.meta["several"] = isinstance(result, (tuple, list)) and any(isinstance(t, torch.Tensor) for t in result)
         n.meta["writes"] = [_place(t) for t, v in zip(arguments, versions, strict=True) if t._version != v]
         return result
 

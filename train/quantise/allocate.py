@@ -44,7 +44,7 @@ CORE = 2e-3
 
 def learned_scores(prepared: ForwardPass) -> dict[str, torch.Tensor]:
     """The precisions that phase 1 has trained."""
-    return {name: precision_of(domain.s.detach()) for name, domain in prepared.learned_domains().items()}
+    return {name: precision_of(domain.noise().detach()) for name, domain in prepared.learned_domains().items()}
 
 
 def random_scores(prepared: ForwardPass, seed: int) -> dict[str, torch.Tensor]:
@@ -57,10 +57,10 @@ def sensitivity_scores(slopes: Scores, weights: Mapping[str, float]) -> dict[str
     """The precisions, but for a number of bits that all share, at which one more stored bit would save as much loss in
     every channel, by the law of :class:`Programme` from what it saves at 4 bits (:func:`sensitivity`).
 
-    ``weights`` that read a channel, by domain. Channels whose slope is not positive have the score of the least that
-    is.
+    ``weights`` that read a channel, by domain (none where activations alone do). Channels whose slope is not positive
+    have the score of the least that is.
     """
-    per_bit = {name: slope.double() / weights[name] for name, slope in slopes.items()}
+    per_bit = {name: slope.double() / (weights[name] or 1.0) for name, slope in slopes.items()}
     positive = torch.cat([values[values > 0] for values in per_bit.values()])
     least = float(positive.min()) if len(positive) else 1.0
     return {name: values.clamp_min(least).log2() / 2 for name, values in per_bit.items()}
@@ -104,11 +104,20 @@ def allocate(
     """
     if not scores:
         return {}
+    widest = max(max(chunk_precisions(number)) for number in patterns)
+    asked = {name: np.minimum(nearest_precision(score).numpy(), widest) for name, score in scores.items()}
+    nearest = {n: prepared.domain(n).cover(a, patterns, _exact(scores[n])) for n, a in asked.items()}
     if bits is None and cost is None:
-        widest = max(max(chunk_precisions(number)) for number in patterns)
-        asked = {name: np.minimum(nearest_precision(score).numpy(), widest) for name, score in scores.items()}
-        return {n: cover(a, patterns, _exact(scores[n]), True, prepared.domain(n).groups) for n, a in asked.items()}
-    return Programme(prepared, patterns, scores).solve(bits, cost)
+        return nearest
+    # One precision for all channels of a head is no layout of channels: heads keep what is nearest [own].
+    heads = {name: layout for name, layout in nearest.items() if prepared.domain(name).heads}
+    if len(heads) == len(scores):
+        return nearest
+    if cost is not None:
+        costs = prepared.domain_costs()
+        cost -= sum(costs[name] * layout.registers for name, layout in heads.items())
+    rest = {name: score for name, score in scores.items() if name not in heads}
+    return Programme(prepared, patterns, rest).solve(bits, cost) | heads
 
 
 class Programme:
@@ -129,8 +138,8 @@ class Programme:
         self.starts = np.cumsum([0, *sizes[:-1]])
         entries = np.arange(len(self.owner))
         self.one_each = csr_matrix((np.ones(len(entries)), (self.owner, entries)))
-        self.parameters = _weight_count(prepared)
-        self.fixed = _weight_sum(
+        self.parameters = _weight_count(prepared) + constant_count(prepared)
+        self.fixed = CONSTANT_BITS * constant_count(prepared) + _weight_sum(
             prepared, lambda unit: 0.0 if _domain(prepared, unit) in scores else _bits(prepared, unit)
         )
         """Bits of the weights whose precision no score decides."""
@@ -263,7 +272,19 @@ def stored_bits(prepared: ForwardPass, covers: Mapping[str, Cover] | None = None
     """Bits of all weights per parameter, 8-bit layers included; what only fills a register's unused slots is not
     stored. ``covers``: layouts by domain, instead of the present ones.
     """
-    return weighted_bits(prepared, lambda unit: _bits(prepared, unit, covers))
+    weights = _weight_sum(prepared, lambda unit: _bits(prepared, unit, covers))
+    constants = constant_count(prepared)
+    bits = 32 if prepared.is_float else CONSTANT_BITS
+    return (weights + bits * constants) / (_weight_count(prepared) + constants)
+
+
+CONSTANT_BITS = 16
+"""Bits of an element of a constant tensor."""
+
+
+def constant_count(prepared: ForwardPass) -> int:
+    """Elements of all constant tensors."""
+    return sum(each.numel() for each in prepared.constants.values())
 
 
 def vector_cost(prepared: ForwardPass, covers: Mapping[str, Cover] | None = None) -> float:
@@ -299,6 +320,6 @@ def least_limits(prepared: ForwardPass, patterns: Sequence[int]) -> tuple[float,
 def uniform_covers(prepared: ForwardPass, patterns: Sequence[int], bits: int) -> dict[str, Cover]:
     """Covers of all learned domains whose channels all ask for as many bits, without promotion."""
     return {
-        name: cover(np.full(len(domain.s), bits), patterns, None, False, domain.groups)
+        name: domain.cover(np.full(len(domain.s), bits), patterns, None, False)
         for name, domain in prepared.learned_domains().items()
     }

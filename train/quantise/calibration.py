@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -14,11 +14,21 @@ from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
 from sysmol.train.frontend.graph import Unit
 from sysmol.train.frontend.policy import LEARNED
+from sysmol.train.frontend.tables import TABLES
 from sysmol.train.quantise.forward import ForwardPass
 from sysmol.train.quantise.modes import FLOAT, FROZEN, OFFSET
-from sysmol.train.quantise.modules import Key, activate
-from sysmol.train.quantise.quantiser import MOST_VALUES, fit_range, fit_weight_scale, sample
+from sysmol.train.quantise.modules import INDEX, VALUE, Key, activate
+from sysmol.train.quantise.quantiser import (
+    MOST_VALUES,
+    fit_range,
+    fit_table,
+    fit_weight_scale,
+    sample,
+    smol_levels,
+)
 
+MOST_PIXELS = 2_000
+"""Pixels of attention's operands that their grids are fitted to."""
 MOST_ENDS = 1_000_000
 """Values of a tensor of bytes whose ends its grid spans."""
 
@@ -44,6 +54,8 @@ def calibrate(prepared: ForwardPass, images: torch.Tensor) -> None:
             _fit_codes(prepared, key, samples)
         elif key[2] == "s8":
             fit_bytes(prepared, key, samples.values(key))
+        elif key[2] != "s16":
+            fit_own(prepared, key, samples.values(key))
     for unit in prepared.graph.convolutions:
         fit_weight(prepared, unit)
 
@@ -115,11 +127,17 @@ class _Samples:
         """Draw from the results of one of the batches."""
         for key in self.prepared.keys:
             if key[2] == "s8":
-                self._add(key, 0, activate(results[key[0]], key[1]), MOST_ENDS)
+                self._add(key, 0, sample(activate(results[key[0]], key[1]), MOST_ENDS // self.parts), MOST_ENDS)
             elif key[2] == "smol":
                 x = self.prepared.code_input(results[key[0]], key[1])
                 for row, channels in self.rows(key):
-                    self._add(key, row, x[:, channels], MOST_VALUES)
+                    self._add(key, row, sample(x[:, channels], MOST_VALUES // self.parts), MOST_VALUES)
+            elif key[2] == INDEX:
+                values = activate(results[key[0]], key[1])
+                self._add(key, 0, sample(values, MOST_VALUES // self.parts), MOST_VALUES)
+            elif key[2] != "s16":
+                x = self.prepared.code_input(results[key[0]], key[1])
+                self._add(key, 0, sample_pixels(x, MOST_PIXELS // self.parts), MOST_PIXELS)
 
     def rows(self, key: Key) -> list[tuple[int, torch.Tensor]]:
         """The precisions of a SMOL tensor, by their place in its grids, with the channels that have them; before they
@@ -136,14 +154,45 @@ class _Samples:
     def values(self, key: Key, row: int = 0) -> torch.Tensor:
         return self.found[key, row][: self.counts[key, row]]
 
-    def _add(self, key: Key, row: int, x: torch.Tensor, most: int) -> None:
-        values = sample(x, most // self.parts)
+    def _add(self, key: Key, row: int, values: torch.Tensor, most: int) -> None:
         if (key, row) not in self.found:
             # One block for all batches: small ones between the large ones of every batch would keep those from reuse.
-            self.found[key, row], self.counts[key, row] = values.new_empty(self.parts * (most // self.parts)), 0
+            room = self.parts * (most // self.parts)
+            self.found[key, row], self.counts[key, row] = values.new_empty((room, *values.shape[1:])), 0
         start = self.counts[key, row]
         self.counts[key, row] = start + len(values)
         self.found[key, row][start : start + len(values)] = values
+
+
+def sample_pixels(x: torch.Tensor, count: int) -> torch.Tensor:
+    """All channels of at most ``count`` pixels of ``x [n, C, H, W]``, ``[pixels, C]``, at random from a fixed seed."""
+    pixels = x.detach().permute(0, 2, 3, 1).flatten(0, 2)
+    if len(pixels) <= count:
+        return pixels
+    draw = torch.Generator().manual_seed(0)
+    return pixels[torch.randint(len(pixels), (count,), generator=draw).to(pixels.device)]
+
+
+def fit_own(prepared: ForwardPass, key: Key, x: torch.Tensor) -> None:
+    """Fit a tensor that one operation reads by rules of its own: the places of a table to values ``x``, the scales of
+    attention's operands to all channels of some pixels, ``x [pixels, C]``."""
+    module = prepared.activation(key)
+    if key[2] == INDEX:
+        module.set(0, *fit_table(x, _table_of(prepared, key)))
+        return
+    count = len(module.log_scale)
+    runs = x.T.reshape(count, -1, len(x))
+    offset = runs.mean((1, 2)) if key[2] == VALUE else torch.zeros(count)
+    levels = smol_levels(prepared.domain(key[0]).precisions.view(count, -1, 1))
+    scale = fit_weight_scale(runs - offset.view(-1, 1, 1), levels, torch.ones(()))
+    for index in range(count):
+        module.set(index, float(scale[index]), float(offset[index]))
+
+
+def _table_of(prepared: ForwardPass, key: Key) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The function that is looked up by a tensor."""
+    units = prepared.graph.units.values()
+    return next(TABLES[u.function] for u in units if u.function and u.input and prepared.key(u.input, INDEX) == key)
 
 
 def fit_bytes(prepared: ForwardPass, key: Key, x: torch.Tensor) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from sysmol.errors import SysmolError
-from sysmol.grid import ACC_UNIT, PRECISIONS
+from sysmol.grid import ACC_UNIT, PRECISIONS, PRODUCT_SHIFT
 from sysmol.network import (
     INT32_MAX,
     RANGES,
@@ -37,15 +37,32 @@ from sysmol.network import (
 )
 from sysmol.network.checks import validate
 from sysmol.network.file import breakdown
+from sysmol.network.operations.attend import MEAN_BITS, dividend
+from sysmol.network.operations.heads import head_precisions
+from sysmol.network.operations.lookup import ENTRIES
+from sysmol.network.operations.normalisation import INPUT_BITS, fraction_bits
+from sysmol.network.operations.softmax import STEPS
 from sysmol.packing import filler_codes, pack
 from sysmol.train.frontend.graph import ENDS, Unit, Value
+from sysmol.train.frontend.tables import TABLES
 from sysmol.train.quantise import integer
 from sysmol.train.quantise.calibration import in_batches
 from sysmol.train.quantise.fixed_point import CHOICES, Array, Wanted, best, check_sums, integers
+from sysmol.train.quantise.heads import weights_cover
 from sysmol.train.quantise.modes import FROZEN, SYMMETRIC
-from sysmol.train.quantise.modules import Activation, Key, activate, norm_affine
+from sysmol.train.quantise.modules import (
+    INDEX,
+    VALUE,
+    Activation,
+    Key,
+    LayerNormalisation,
+    activate,
+    norm_affine,
+    stored,
+)
 from sysmol.train.quantise.prepared import Prepared
 from sysmol.train.quantise.quantiser import codes
+from sysmol.train.quantise.structure import NORMS
 from sysmol.train.quantise.windows import WINDOWS
 
 WIDE_MARGIN = 1.25
@@ -79,6 +96,8 @@ class Real:
         return Real(self.factor * factor, self.addend * factor + addend, self.mean_acc, residual)
 
 
+OWN_SUMS = (*NORMS, "lookup", "attention")
+"""Units whose sums are in units of their own."""
 SAMPLES = 16
 """Images that a network file holds unless something else is asked for."""
 
@@ -150,7 +169,8 @@ class _Exporter:
         """Real value of one step of every 16-bit stream."""
         training = self.prepared.training
         self.prepared.eval()
-        largest = {key: 0.0 for key in self.prepared.keys if key[2] == "s16"}
+        keys = self.prepared.keys
+        largest = {key: 0.0 for key in keys if key[2] == "s16"}
         # Rounded codes take memory of their own, and batches of any size give the same.
         for results in in_batches(self.prepared, calibration, share=4):
             for key, value in largest.items():
@@ -158,11 +178,20 @@ class _Exporter:
                 bare = float(results[key[0]].abs().max()) * DEAD
                 largest[key] = max(value, bare, float(activate(results[key[0]], key[1]).abs().max()))
         self.prepared.train(training)
-        return {key: (value or 1.0) * WIDE_MARGIN / 32767 for key, value in largest.items()}
+        return {key: (value or 1.0) * WIDE_MARGIN / self._wide_range(key)[1] for key, value in largest.items()}
+
+    def _wide_range(self, key: Key) -> tuple[int, int]:
+        """Least and largest number of a 16-bit stream: 13 bits of it, where its channels are normalised."""
+        for unit in self.graph.units.values():
+            if unit.op in NORMS and unit.input is not None and self.prepared.key(unit.input, "s16") == key:
+                return -(1 << INPUT_BITS - 1), (1 << INPUT_BITS - 1) - 1
+        return RANGES["s16"]
 
     def build(self) -> Network:
         for unit in self.graph.units.values():
-            if not unit.operation.requantises:
+            if unit.data is not None:
+                self._constant(unit)
+            elif not unit.operation.requantises:
                 self._moves(unit)
             elif not self.folds(unit):
                 self._layer(unit)
@@ -194,8 +223,8 @@ class _Exporter:
     def declare(self, value: Value, form: str) -> Tensor:
         """Add the tensor of a value in a format."""
         channels, height, width = self.graph.units[value.unit].shape
-        tensor = Tensor(self.tensor_name(value, form), height, width, channels, form)
-        if form == "smol":
+        tensor = Tensor(self.tensor_name(value, form), height, width, channels, stored(form))
+        if tensor.format == "smol":
             domain = self.prepared.domain(value.unit)
             tensor.patterns, tensor.slots = domain.patterns, domain.slots.numpy().astype(np.int64)
         if form in ("smol", "s8"):
@@ -220,22 +249,19 @@ class _Exporter:
             if self.folds(later):
                 continue
             forms = []
-            if later.input is not None and later.input.unit == unit.name and not self.prepared.reads_image(later):
-                forms += [(later.input, form) for form in self._forms(later)]
-            if later.residual is not None and later.residual.unit == unit.name:
-                forms.append((later.residual, "s16"))
+            if not later.operation.requantises:
+                inner = later.input
+                if inner is not None and inner.unit == unit.name:
+                    forms = [(inner, form) for _, form in self.readers(later)]
+            else:
+                forms = [(value, form) for value, form in self.prepared.reads(later) if value.unit == unit.name]
             for value, form in forms:
                 found[value, "f32" if self.prepared.is_float else form] = None
         return list(found)
 
-    def _forms(self, unit: Unit) -> list[str]:
-        if not unit.operation.requantises:
-            return [form for _, form in self.readers(unit)]
-        return [self.prepared.input_format(unit)] if unit.has_weights else ["s16"]
-
     def input_form(self, unit: Unit) -> str:
         """Format that a unit's input has in the file."""
-        return "f32" if self.prepared.is_float else self._forms(unit)[0]
+        return "f32" if self.prepared.is_float else self.prepared.reads(unit)[0][1]
 
     # --- layers ------------------------------------------------------------------------------------------------------
 
@@ -260,11 +286,21 @@ class _Exporter:
         of_image = unit.input is None or self.prepared.reads_image(unit)
         if unit.input is None and not self.readers(unit) and not self.folded(unit):
             return
+        if self.prepared.is_float and unit.op in ("attention", "lookup"):
+            raise SysmolError(
+                f"layer {unit.path}: network files hold {unit.function or unit.op} in integers only; export "
+                "this network with 8 bits or codes"
+            )
         source = "image" if of_image else self.tensor_name(_value(unit), self.input_form(unit))
         layer = Layer(
             unit.name, unit.operation.name, source, kernel=unit.kernel, stride=unit.stride, padding=unit.padding
         )
         layer.groups, layer.dilation = unit.groups if unit.operation.mixes_channels else 1, unit.dilation
+        layer.begin, layer.table = unit.begin, self._table(unit)
+        if unit.op == "attention":
+            self._weights_of_values(unit, layer)
+        elif unit.second is not None:
+            layer.second = self.tensor_name(unit.second, "f32" if self.prepared.is_float else "s16")
         if unit.residual is not None:
             layer.residual = self.tensor_name(unit.residual, "f32" if self.prepared.is_float else "s16")
         if self.prepared.is_float:
@@ -277,9 +313,12 @@ class _Exporter:
                 real = bare if made is unit else bare.behind(_norm(made))
                 for value, form in self.readers(made):
                     target = self.declare(value, form)
-                    layer.outputs.append(self._output(unit, layer, real, target, value, form))
+                    layer.outputs.append(_nothing(target))
+                    layer.outputs[-1] = self._output(unit, layer, real, target, value, form)
                 if made.name == self.graph.output.unit:
-                    layer.outputs.append(self._logits(unit, layer, real, self._logits_tensor(unit, "s32")))
+                    target = self._logits_tensor(unit, "s32")
+                    layer.outputs.append(_nothing(target))
+                    layer.outputs[-1] = self._logits(unit, layer, real, target)
         self.net.layers.append(layer)
 
     def _logits_tensor(self, unit: Unit, form: str) -> Tensor:
@@ -295,6 +334,8 @@ class _Exporter:
             factor, addend = self._pixels(channels)
         elif unit.normalises:
             factor, addend = (x.numpy() for x in norm_affine(_norm(unit)))
+        elif unit.op in NORMS:
+            factor, addend = self._normalisation(unit)
         elif unit.has_weights:
             module = self.prepared.convolution(unit.name)
             scale, shift = module.affine()
@@ -357,8 +398,12 @@ class _Exporter:
         residual = None
         if unit.residual is not None:
             residual = np.full(channels, self.wide[self.prepared.key(unit.residual, "s16")])
+        if unit.op in OWN_SUMS:
+            return self._own_sums(unit, layer, residual)
         if not unit.has_weights:
             factor = np.full(channels, self.wide[key] / unit.divisor)
+            if unit.second is not None:
+                factor = factor * self.wide[self.prepared.key(unit.second, "s16")]
             factor = factor if unit.slope is None else factor * self._slope(unit)
             real = Real(factor, np.zeros(channels), residual=residual)
             return real.behind(_norm(unit)) if unit.normalises else real
@@ -377,6 +422,94 @@ class _Exporter:
             mean_acc = (module.bn.running_mean.double().numpy() - bias - inner) / factor
         return Real(factor * scale, addend * scale + shift, mean_acc, residual)
 
+    # --- transformers' layers ----------------------------------------------------------------------------------------
+
+    def _constant(self, unit: Unit) -> None:
+        """A tensor that no layer writes."""
+        (data,) = (self.prepared.constants[unit.name].detach().double().permute(1, 2, 0).numpy(),)
+        for value, form in self.readers(unit):
+            tensor = self.declare(value, form)
+            if form == "f32":
+                tensor.data = np.ascontiguousarray(activated(data, value), dtype=np.float32)
+                continue
+            key = self.prepared.key(value, form)
+            numbers = np.rint(activated(data, value) / self.wide[key])
+            tensor.data = np.ascontiguousarray(np.clip(numbers, *self._range(key)), dtype=np.int16)
+
+    def _table(self, unit: Unit) -> tuple[int, ...]:
+        """Entries of a unit that looks a function up, in steps of :meth:`_table_step`."""
+        if unit.op != "lookup" or self.prepared.is_float:
+            return ()
+        return tuple(int(entry) for entry in np.rint(self._entries(unit) / self._table_step(unit)))
+
+    def _entries(self, unit: Unit) -> Array:
+        """The function of every place, real numbers."""
+        activation = self.prepared.activation(self.prepared.key(_value(unit), INDEX))
+        places = (
+            torch.arange(ENTRIES).double() * activation.scale.detach().double() + activation.offset.detach().double()
+        )
+        return np.asarray(TABLES[unit.function](places).numpy())
+
+    def _table_step(self, unit: Unit) -> float:
+        return (float(np.abs(self._entries(unit)).max()) or 1.0) / RANGES["s16"][1]
+
+    def _normalisation(self, unit: Unit) -> tuple[Array, Array]:
+        """Gamma and beta of every channel."""
+        module = self.prepared.normalisations[unit.name]
+        assert isinstance(module, LayerNormalisation)
+        gamma, beta = (np.broadcast_to(each.numpy(), unit.shape[:1]) for each in module.affine())
+        return gamma, beta
+
+    def _own_sums(self, unit: Unit, layer: Layer, residual: Array | None) -> Real:
+        """How the accumulator of a normalisation, a table or attention reads as a real number."""
+        if unit.op in NORMS:
+            gamma, beta = self._normalisation(unit)
+            return Real(gamma * 2.0 ** -fraction_bits(unit.shape[0]), beta, residual=residual)
+        if unit.op == "lookup":
+            step = np.full(unit.shape[0], self._table_step(unit))
+            return Real(step, np.zeros(unit.shape[0]), residual=residual)
+        assert unit.third is not None
+        grid = self.prepared.activation(self.prepared.key(unit.third, VALUE))
+        scale, offset = (
+            each.detach().double().numpy() for each in grid.of_channels(self.prepared.domain(unit.third.unit))
+        )
+        bits = self.net.tensors[layer.second].precisions
+        shares = np.array([(dividend(int(p)) << PRODUCT_SHIFT[int(p)]) for p in bits])
+        factor = scale * np.exp2(1.0 - bits) * 2.0**MEAN_BITS / (2 * shares)
+        return Real(factor, offset + factor / 2, residual=residual)  # acc is rounded down
+
+    def _weights_of_values(self, unit: Unit, layer: Layer) -> None:
+        """The layers of attention in front of its last one: scores, and their softmax."""
+        names = [self.tensor_name(value, form) for value, form in self.prepared.reads(unit)[:3]]
+        queries, values = (self.net.tensors[name] for name in (names[0], names[2]))
+        tokens = values.height * values.width
+        count = unit.groups * tokens
+        layer.groups = unit.groups
+        scores = Tensor(f"{unit.name}.scores", queries.height, queries.width, count, "s16")
+        bits = head_precisions(layer, values)
+        layout = weights_cover(bits, tokens)
+        weights = Tensor(f"{unit.name}.weights", *scores.shape, "smol", layout.patterns, layout.slots)
+        for tensor in (scores, weights):
+            self.net.tensors[tensor.name] = tensor
+        first = Layer(scores.name, "scores", names[0], second=names[1], groups=unit.groups)
+        first.outputs = [_nothing(scores)]
+        self.net.layers.append(first)
+        real = Real(np.repeat(self._score_steps(unit), tokens), np.zeros(count))
+        slope, shift = np.full(count, STEPS / np.log(2)), np.full(count, 0.5)
+        wanted = self._wanted(first, scores, real, slope, shift, RANGES["s16"])
+        first.outputs = [integers(wanted, f"layer {unit.path}")]
+        self.net.layers.append(Layer(weights.name, "softmax", scores.name, output=weights.name, groups=unit.groups))
+        layer.input, layer.second = weights.name, names[2]
+
+    def _score_steps(self, unit: Unit) -> Array:
+        """Real value of a unit of the scores' sums in every head."""
+        factor = np.full(unit.groups, unit.factor * ACC_UNIT)
+        for value, form in self.prepared.reads(unit)[:2]:
+            grid = self.prepared.activation(self.prepared.key(value, form))
+            scale, _ = grid.of_channels(self.prepared.domain(value.unit))
+            factor = factor * scale.detach().double().numpy()[:: len(scale) // unit.groups]
+        return factor
+
     def _slope(self, unit: Unit) -> Array:
         return np.asarray(self.prepared.slopes[unit.name].detach().double().numpy())
 
@@ -384,27 +517,25 @@ class _Exporter:
         """Constants of one requantisation."""
         key = self.prepared.key(value, form)
         count = target.channels
-        low, high = RANGES.get(form, (0, 15))
-        if form == "smol":
+        low, high = self._range(key)
+        if target.format == "smol":
             precisions = target.precisions
-            activation = self.prepared.activation(key)
-            row = self.prepared.domain(value.unit).row().numpy()
-            scale = activation.scale.detach().double().numpy()[row]
-            offset = activation.offset.detach().double().numpy()[row]
+            grid = self.prepared.activation(key).of_channels(self.prepared.domain(value.unit))
+            scale, offset = (each.detach().double().numpy() for each in grid)
             slope = np.exp2(precisions - 2.0) / scale
             shift = np.exp2(precisions - 1.0) - offset * slope
         else:
-            if form == "s8":
+            if target.format == "s8":
                 activation = self.prepared.activation(key)
                 scale, offset = float(activation.scale.detach()[0]), float(activation.offset.detach()[0])
             else:
                 scale, offset = max(self.wide[key], FINEST * self._reach(layer, real)), 0.0
                 self.wide[key] = scale
             slope, shift = np.full(count, 1 / scale), np.full(count, 0.5 - offset / scale)
-            least, most = (end / scale + shift[0] for end in ENDS[value.act])
-            low = low if np.isinf(least) else max(low, int(np.floor(least)))
-            high = high if np.isinf(most) else min(high, int(np.floor(most)))
-            low, high = min(low, RANGES[form][1]), max(high, low)
+            least, most = ((end - offset) / scale + 0.5 for end in ENDS[value.act])
+            ends = low, high
+            low = low if np.isinf(least) else min(max(low, int(np.floor(least))), ends[1])
+            high = high if np.isinf(most) else max(min(high, int(np.floor(most))), low)
         return integers(self._wanted(layer, target, real, slope, shift, (low, high)), f"layer {unit.path}")
 
     def _reach(self, layer: Layer, real: Real) -> float:
@@ -413,6 +544,14 @@ class _Exporter:
         if real.residual is not None:
             total = total + magnitude(self.net.tensors[layer.residual]) * np.abs(real.residual)
         return float(total.max())
+
+    def _range(self, key: Key) -> tuple[int, int]:
+        """Least and largest element of a stored tensor."""
+        if key[2] == "s16":
+            return self._wide_range(key)
+        if key[2] == INDEX:
+            return 0, ENTRIES - 1
+        return RANGES.get(stored(key[2]), (0, 15))
 
     def _wanted(
         self, layer: Layer, target: Tensor, real: Real, slope: Array, shift: Array, clamp: tuple[int, int]
@@ -447,6 +586,16 @@ class _Exporter:
         raise SysmolError(f"{where}: no 32-bit logits hold its scales: train longer")
 
 
+def _nothing(target: Tensor) -> Output:
+    """An output whose constants are yet to be found: bounds ask for its tensor."""
+    return Output(target.name, np.zeros((1, 1, target.channels)), 0, 0)
+
+
+def activated(x: Array, value: Value) -> Array:
+    """Numbers of a unit behind the activation function of a value of it."""
+    return np.clip(x, *ENDS[value.act])
+
+
 def _value(unit: Unit) -> Value:
     assert unit.input is not None
     return unit.input
@@ -474,6 +623,7 @@ def sizes(net: Network, parameters: int) -> dict[str, float]:
     """
     weights = sum(layer.weight.nbytes for layer in net.layers if layer.weight is not None)
     count = sum(operation(layer).weights(net, layer) for layer in net.layers)
+    count += sum(net.tensors[name].size for name in net.constants)
     parts = breakdown(net)
     file_bytes = sum(parts.values())
     return {

@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 
 from sysmol.train.frontend.graph import Unit, Value
+from sysmol.train.frontend.tables import TABLES
+from sysmol.train.quantise.heads import joined, noisy_weights, rounded_weights, split
 from sysmol.train.quantise.modes import CLAMP, FLOAT, NOISE, SYMMETRIC
-from sysmol.train.quantise.modules import Convolution, Domain, activate
-from sysmol.train.quantise.quantiser import Levels, add_noise, byte_levels, quantise, smol_levels
-from sysmol.train.quantise.structure import Structure
+from sysmol.train.quantise.modules import INDEX, Convolution, Domain, activate
+from sysmol.train.quantise.quantiser import Levels, add_noise, byte_levels, index_levels, quantise, smol_levels
+from sysmol.train.quantise.structure import NORMS, Structure
 from sysmol.train.quantise.windows import WINDOWS, pad, plain
 
 
@@ -28,7 +30,9 @@ class ForwardPass(Structure):
         results: dict[str, torch.Tensor] = {}
         stored: dict[tuple[Value, str], torch.Tensor] = {}
         for unit in self.graph.units.values():
-            if unit.input is None:
+            if unit.name in self.constants:
+                results[unit.name] = self.constants[unit.name][None]
+            elif unit.input is None:
                 results[unit.name] = x
             elif unit.operation.requantises:
                 results[unit.name] = self.run_unit(unit, results, stored)
@@ -40,24 +44,54 @@ class ForwardPass(Structure):
         """The result of one unit from those of the units before it; ``stored`` keeps what is read of them."""
         assert unit.input is not None
         if unit.has_weights:
-            form = "f32" if self.mode == FLOAT else self.input_format(unit)
+            form = self._own(self.input_format(unit))
             module = self.convolution(unit.name)
             y = self.convolve(
                 unit, self.read(unit.input, form, results, stored), self._weight(unit, module), module.bias
             )
             if module.bn is not None:
                 y = module.bn(y)
+        elif unit.op == "attention":
+            y = self._attend(unit, *(self.read(v, self._own(form), results, stored) for v, form in self.reads(unit)))
+        elif unit.op == "lookup":
+            y = TABLES[unit.function](self.read(unit.input, self._own(INDEX), results, stored))
         else:
             y = self.read(unit.input, "f32", results, stored)
             if unit.normalises:
                 y = self.norms[unit.name](y)
+            elif unit.op in NORMS:
+                y = self.normalisations[unit.name](y)
             elif unit.op in WINDOWS:
                 y = WINDOWS[unit.op](y, unit)
+            elif unit.op == "slice":
+                y = y[:, unit.begin : unit.begin + unit.shape[0]]
             elif unit.slope is not None:
                 y = y * _channels(self.slopes[unit.name])
+            if unit.second is not None:
+                y = y * self.read(unit.second, "f32", results, stored)
         if unit.residual is not None:
             y = y + self.read(unit.residual, "f32", results, stored)
         return y
+
+    def _own(self, form: str) -> str:
+        """The form in which something is read, real numbers in full precision."""
+        return "f32" if self.mode == FLOAT else form
+
+    def _attend(self, unit: Unit, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Attention of what is read, ``[n, C, H, W]`` each."""
+        q, k, v = (split(x, unit.groups) for x in (queries, keys, values))
+        scores = q @ k.transpose(-1, -2) * unit.factor
+        if self.mode == FLOAT:
+            weights = scores.softmax(-1)
+        else:
+            assert unit.third is not None
+            domain = self.domain(unit.third.unit)
+            first = slice(None, None, len(domain.s) // unit.groups)  # of every head, whose channels are alike
+            if self.mode == NOISE:
+                weights = noisy_weights(scores, domain.noise()[first])
+            else:
+                weights = rounded_weights(scores, domain.precisions[first])
+        return joined(weights @ v, (queries.shape[2], queries.shape[3]))
 
     def convolve(self, unit: Unit, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """A unit's convolution of ``x [n, C, H, W]``."""
@@ -91,14 +125,16 @@ class ForwardPass(Structure):
             if self.mode == NOISE:
                 return real
             return quantise(real, module.scale, module.offset, byte_levels(device=x.device))
+        if form == INDEX:
+            real = activate(x, value.act)
+            return real if self.mode == NOISE else quantise(real, module.scale, module.offset, index_levels(x.device))
         domain = self.domain(value.unit)
         if self.mode == NOISE:
-            sigma = _channels(domain.noise())
-            return add_noise(self.code_input(x, value.act), module.scale[:1], module.offset[:1], sigma)
+            grid = (_channels(each) for each in module.of_noise(domain))
+            return add_noise(self.code_input(x, value.act), *grid, _channels(domain.noise()))
         # The lower end of the grid plays the part of ReLU: it sees the sum before the activation function.
         x = activate(x, value.act) if self.grid == SYMMETRIC else x
-        row = domain.row()
-        scale, offset = _channels(module.scale[row]), _channels(module.offset[row])
+        scale, offset = (_channels(each) for each in module.of_channels(domain))
         return quantise(x, scale, offset, _channel_levels(domain.precisions))
 
     def code_input(self, x: torch.Tensor, act: str) -> torch.Tensor:

@@ -101,12 +101,12 @@ class Prepared(ForwardPass):
         weighted by what a register of such channels costs (:attr:`costs`), without costs by the weights that read it.
         """
         total, count = torch.zeros(()), 0.0
-        for unit in self.smol_convolutions():
-            assert unit.input is not None
-            domain, cost = self.domain(unit.input.unit), self.penalty_weight(unit)
+        for unit, name in self.smol_reads():
+            domain, cost = self.domain(name), self.penalty_weight(unit)
             if domain.bits == LEARNED:
-                for s in (domain.s, self.weight_domain(unit).s):
-                    total = total + cost / 2 * (precision_of(s) - 1).sum()
+                weights = self.weight_domain(unit) if unit.has_weights else domain
+                for each in (domain, weights):
+                    total = total + cost / 2 * (precision_of(each.noise()) - 1).sum()
                 count += cost * len(domain.s)
         return total / max(count, 1e-9)
 

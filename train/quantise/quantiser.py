@@ -12,11 +12,14 @@ For a p-bit SMOL code (docs/isa.md): multiplier ``2**(p-2)``, half ``2**(p-1)``,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+
+from sysmol.network.operations.lookup import ENTRIES
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ def byte_levels(low: int = -128, device: torch.device | None = None) -> Levels:
     """Levels of signed bytes from ``low`` to 127."""
     one = torch.ones((), device=device)
     return Levels(one, one / 2, one * low, one * 127, one, one * 0)
+
+
+def index_levels(device: torch.device | None = None) -> Levels:
+    """Levels of the places of a table, from 0 on."""
+    one = torch.ones((), device=device)
+    return Levels(one, one / 2, one * 0, one * (ENTRIES - 1), one, one * 0)
 
 
 def codes(x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, levels: Levels) -> torch.Tensor:
@@ -218,3 +227,21 @@ def fit_weight_scale(weight: torch.Tensor, levels: Levels, unit: torch.Tensor) -
         best = torch.where(better, scale, best)
         best_error = torch.where(better, error, best_error)
     return best.flatten()
+
+
+LOWS = (0.0, 0.001, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4)
+"""Quantiles of values that a table may begin with; it may end with one minus each."""
+
+
+def fit_table(values: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor]) -> tuple[float, float]:
+    """Scale and offset of places 0 .. 63 at which a table of the function errs least over ``values``, squared."""
+    x = sample(values, MOST_VALUES).float()
+    ends = torch.quantile(x, torch.tensor([*LOWS, *(1 - each for each in LOWS)])).split(len(LOWS))
+    levels, wanted = index_levels(), function(x)
+    best, spread = (float("inf"), 1.0, 0.0), float(x.max() - x.min())
+    for low in ends[0].tolist():
+        for high in ends[1].tolist():
+            scale = torch.tensor(max(high - low, SPREAD * spread, 1e-30) / (ENTRIES - 1))
+            found = function(codes(x, scale, torch.tensor(low), levels) * scale + low)
+            best = min(best, (float((found - wanted).square().mean()), float(scale), low))
+    return best[1], best[2]

@@ -11,13 +11,26 @@ from torch import nn
 from sysmol.errors import SysmolError
 from sysmol.network import Normalisation
 from sysmol.pattern import UNIFORM
-from sysmol.patterns.slots import cover, vector_instructions
+from sysmol.patterns.slots import vector_instructions
 from sysmol.train.frontend.data import USUAL
 from sysmol.train.frontend.graph import Graph, Unit, Value
 from sysmol.train.frontend.policy import LEARNED, Bits
 from sysmol.train.frontend.tensors import Affine
 from sysmol.train.quantise.modes import FLOAT, GRIDS, OFFSET
-from sysmol.train.quantise.modules import Activation, Convolution, Domain, Key, norm_affine
+from sysmol.train.quantise.modules import (
+    INDEX,
+    KEY,
+    QUERY,
+    VALUE,
+    Activation,
+    Convolution,
+    Domain,
+    Key,
+    LayerNormalisation,
+    SpreadActivation,
+    norm_affine,
+    stored,
+)
 
 
 def byte_grid(normalisation: Normalisation, channels: int) -> tuple[float, float]:
@@ -28,6 +41,10 @@ def byte_grid(normalisation: Normalisation, channels: int) -> tuple[float, float
     high = max((255 - m) * s for m, s in zip(mean, scale, strict=True))
     step = (high - low) / 255
     return step, low + 128 * step
+
+
+NORMS = ("layernorm", "rmsnorm")
+"""Units that normalise over channels."""
 
 
 class Structure(nn.Module):
@@ -62,6 +79,12 @@ class Structure(nn.Module):
             u.name: nn.Parameter(u.slope.clone(), requires_grad=u.learned_slope)
             for u in graph.units.values() if u.slope is not None
         })  # fmt: skip
+        units = graph.units.values()
+        self.normalisations = nn.ModuleDict({u.name: LayerNormalisation(u) for u in units if u.op in NORMS})
+        self.constants = nn.ParameterDict({
+            u.name: nn.Parameter(u.data.clone(), requires_grad=u.learned_data)
+            for u in graph.units.values() if u.data is not None
+        })  # fmt: skip
         self.norms = nn.ModuleDict({u.name: u.bn for u in graph.units.values() if u.normalises and u.bn is not None})
         self.keys = self._keys()
         self.domain_of = self._domains()
@@ -79,19 +102,23 @@ class Structure(nn.Module):
     def _keys(self) -> list[Key]:
         """The tensors that must be stored, in order of their units, from what reads them."""
         found: dict[Key, None] = {}
-
-        def need(value: Value | None, form: str) -> None:
-            if value is not None:
-                found[self.key(value, form)] = None
-
         for unit in self.graph.units.values():
-            if unit.has_weights:
-                need(unit.input, self.input_format(unit))
-            elif unit.operation.requantises and not self.reads_image(unit):
-                need(unit.input, "s16")
-            need(unit.residual, "s16")
+            if unit.operation.requantises:
+                found |= {self.key(value, form): None for value, form in self.reads(unit)}
         order = {name: number for number, name in enumerate(self.graph.units)}
         return sorted(found, key=lambda key: order[key[0]])
+
+    def reads(self, unit: Unit) -> list[tuple[Value, str]]:
+        """What a unit reads and in which form; of what moves stored numbers see its own readers."""
+        found: list[tuple[Value | None, str]] = []
+        if unit.has_weights:
+            found.append((unit.input, self.input_format(unit)))
+        elif unit.op == "attention":
+            found += [(unit.input, QUERY), (unit.second, KEY), (unit.third, VALUE)]
+        elif not self.reads_image(unit):
+            found += [(unit.input, INDEX if unit.op == "lookup" else "s16"), (unit.second, "s16")]
+        found.append((unit.residual, "s16"))
+        return [(value, form) for value, form in found if value is not None]
 
     def reads_image(self, unit: Unit) -> bool:
         """Whether a unit's layer reads the image itself, not what the image's conversion makes of it."""
@@ -121,7 +148,8 @@ class Structure(nn.Module):
         for unit in self.graph.units.values():
             tied = [unit.residual] if unit.residual else []
             keeps = unit.operation.keeps_channels and not unit.operation.mixes_channels
-            tied += [unit.input] if unit.input and keeps else []
+            # Keys have the precisions and slots of queries.
+            tied += [v for v in (unit.input, unit.second) if v is not None and (keeps or unit.op == "attention")]
             for value in tied:
                 a, b = sorted((find(unit.name), find(value.unit)), key=order.index)
                 parent[b] = a
@@ -129,10 +157,8 @@ class Structure(nn.Module):
 
     def _add_domains(self) -> None:
         readers: dict[str, list[Unit]] = {}
-        for unit in self.graph.convolutions:
-            if self.input_format(unit) == "smol":
-                assert unit.input is not None
-                readers.setdefault(self.domain_of[unit.input.unit], []).append(unit)
+        for unit, name in self.smol_reads():
+            readers.setdefault(name, []).append(unit)
         for name, units in readers.items():
             bits = {self.bits[unit.name] for unit in units}
             if len(bits) > 1:
@@ -140,13 +166,33 @@ class Structure(nn.Module):
                 raise SysmolError(
                     f"policy: layers that read one residual stream must share their bits, but have {listed}"
                 )
-            # Every convolution's groups are unions of those that the least common multiple makes.
-            groups = math.lcm(*(unit.groups for unit in units if unit.operation.mixes_channels))
-            domain = Domain(self.graph.units[name].shape[0], bits.pop(), groups)
+            # Every reader's groups are unions of those that the least common multiple makes, its heads parts of those
+            # of the greatest common divisor.
+            attentions = [(unit, self._reads_values(unit, name)) for unit in units if unit.op == "attention"]
+            groups = [unit.groups for unit in units if unit.operation.mixes_channels]
+            groups += [unit.groups for unit, values in attentions if not values]
+            heads = math.gcd(*(unit.groups for unit, values in attentions if values))
+            domain = Domain(self.graph.units[name].shape[0], bits.pop(), math.lcm(*groups), heads)
             if domain.bits != LEARNED:
                 pattern = UNIFORM[int(domain.bits)]
-                domain.place(cover(domain.precisions.numpy(), [pattern], groups=groups))
+                domain.place(domain.cover(domain.precisions.numpy(), [pattern]))
             self.domains[name] = domain
+
+    def _reads_values(self, unit: Unit, domain: str) -> bool:
+        """Whether an attention reads its values in a domain."""
+        return unit.third is not None and self.domain_of[unit.third.unit] == domain
+
+    def smol_reads(self) -> list[tuple[Unit, str]]:
+        """The units that read SMOL tensors, each with the name of the domain; attention reads two, or one twice."""
+        found = []
+        for unit in [] if self.is_float else self.graph.units.values():
+            if unit.op == "attention":
+                assert unit.input is not None and unit.third is not None
+                found += [(unit, self.domain_of[value.unit]) for value in (unit.input, unit.third)]
+            elif unit.has_weights and self.input_format(unit) == "smol":
+                assert unit.input is not None
+                found.append((unit, self.domain_of[unit.input.unit]))
+        return found
 
     def _activation(self, key: Key) -> Activation:
         pixels = self._pixels_of(self.graph.units[key[0]])
@@ -156,7 +202,15 @@ class Structure(nn.Module):
             return fixed
         if key[2] == "smol":
             return Activation(3, shifted=self.grid == OFFSET)
+        if stored(key[2]) == "smol":
+            channels = self.graph.units[key[0]].shape[0]
+            return SpreadActivation(channels if key[2] == VALUE else self._heads_of(key), shifted=key[2] == VALUE)
         return Activation(1)
+
+    def _heads_of(self, key: Key) -> int:
+        """Heads of queries or keys whose scales differ."""
+        found = self.graph.attentions
+        return math.gcd(*(u.groups for u in found if key in [self.key(value, form) for value, form in self.reads(u)]))
 
     def _pixels_of(self, unit: Unit) -> Normalisation | None:
         """What pixels stand for in the image, or in what constants of the user's make of it; None elsewhere."""
@@ -202,36 +256,33 @@ class Structure(nn.Module):
         """What one register of every learned domain costs in the convolutions that read it: cycles where :attr:`costs`
         know, else multiply-accumulate instructions.
         """
-        return self._over_readers(
-            lambda unit: self.costs.get(unit.name, 0.0) if self.costs else self.instructions(unit)
-        )
+        return self._over_readers(lambda unit: self._cycles(unit) if self.costs else self.instructions(unit))
 
     def instruction_costs(self) -> dict[str, float]:
-        """Multiply-accumulate instructions of a register of every SMOL convolution's input, as :attr:`costs` take
+        """Multiply-accumulate instructions of a register of what every unit reads in SMOL codes, as :attr:`costs` take
         them."""
-        return {unit.name: self.instructions(unit) for unit in self.smol_convolutions()}
+        return {unit.name: self.instructions(unit) for unit, _ in self.smol_reads()}
 
-    @staticmethod
-    def instructions(unit: Unit) -> float:
-        """Multiply-accumulate instructions of a convolution per register of its input, for one image."""
-        return vector_instructions(
-            unit.operation, unit.kernel, unit.shape[0] // unit.groups, unit.shape[1] * unit.shape[2]
-        )
+    def instructions(self, unit: Unit) -> float:
+        """Multiply-accumulate instructions per register of a convolution's input, for one image; of attention per
+        register of any operand, which meets every pair of tokens once."""
+        pixels = unit.shape[1] * unit.shape[2]
+        if unit.op == "attention":
+            return pixels * self.weights_per_channel(unit)
+        return vector_instructions(unit.operation, unit.kernel, unit.shape[0] // unit.groups, pixels)
 
     def domain_weights(self) -> dict[str, float]:
         """How many weights read a channel of every learned domain."""
-        return self._over_readers(self.weights_per_channel)
+        return self._over_readers(lambda unit: self.weights_per_channel(unit) if unit.has_weights else 0.0)
 
     def penalty_weights(self) -> dict[str, float]:
         """What :meth:`size_penalty` weighs a channel of every learned domain with."""
         return self._over_readers(self.penalty_weight)
 
     def _over_readers(self, amount: Callable[[Unit], float]) -> dict[str, float]:
-        """An amount per SMOL convolution, summed over those that read each learned domain."""
+        """An amount per unit that reads SMOL codes, summed over those that read each learned domain."""
         found: dict[str, float] = dict.fromkeys(self.learned_domains(), 0.0)
-        for unit in self.smol_convolutions():
-            assert unit.input is not None
-            name = self.domain_of[unit.input.unit]
+        for unit, name in self.smol_reads():
             if name in found:
                 found[name] += amount(unit)
         return found
@@ -239,14 +290,20 @@ class Structure(nn.Module):
     def smol_convolutions(self) -> list[Unit]:
         return [] if self.is_float else [u for u in self.graph.convolutions if self.input_format(u) == "smol"]
 
-    @staticmethod
-    def weights_per_channel(unit: Unit) -> float:
-        """Weights of a convolution per input channel."""
+    def weights_per_channel(self, unit: Unit) -> float:
+        """Weights of a convolution per input channel; of attention, where tokens take their place, those."""
+        if unit.op == "attention":
+            assert unit.second is not None
+            return float(math.prod(self.graph.units[unit.second.unit].shape[1:]))
         assert unit.weight is not None
         return float(unit.kernel[0] * unit.kernel[1] * (unit.weight.shape[0] // unit.groups))
 
     def penalty_weight(self, unit: Unit) -> float:
-        return self.costs.get(unit.name, 0.0) if self.costs else self.weights_per_channel(unit)
+        return self._cycles(unit) if self.costs else self.weights_per_channel(unit)
+
+    def _cycles(self, unit: Unit) -> float:
+        """Cycles of a register of what a unit reads, where they are known."""
+        return self.costs.get(unit.name, 0.0)
 
     def get_extra_state(self) -> str:
         return self.mode
