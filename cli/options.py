@@ -43,8 +43,8 @@ ModelName = Annotated[
     str,
     typer.Option(
         "--model",
-        help="digits_net, mnist_net, resnet8, resnet8_large, resnet20, mobilenetv2, mobilenetv2_stem2 or _small; or "
-        "FILE.py:CALLABLE, yours.",
+        help="digits_net, mnist_net, resnet8, resnet8_large, resnet20, mobilenetv2, mobilenetv2_stem2 or _small, cct, "
+        "digits_cct; or FILE.py:CALLABLE, yours.",
     ),
 ]
 

@@ -33,7 +33,7 @@ def test_networks_are_those_of_the_benchmarks(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_runs(name: str) -> None:
-    channels, size = {"digits_net": (1, 8), "mnist_net": (1, 28)}.get(name, (3, 32))
+    channels, size = {"digits_net": (1, 8), "digits_cct": (1, 8), "mnist_net": (1, 28)}.get(name, (3, 32))
     module = build(name, channels, 10).eval()
     with torch.no_grad():
         assert module(torch.zeros(1, channels, size, size)).shape == (1, 10)

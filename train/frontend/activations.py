@@ -89,7 +89,7 @@ class Activations(Orders):
         positive = self.activated(node, value, "relu")
         if bool((slope == 0).all()) and not learned:
             return positive
-        fields = {"residual": positive, "slope": slope, "learned_slope": learned}
+        fields: dict[str, Any] = {"residual": positive, "slope": slope, "learned_slope": learned}
         return self.new(node, "leaky", self.unit(value).shape, input=self.activated(node, value, "negative"), **fields)
 
     def is_natural(self, value: Value) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sysmol.errors import SysmolError
+from sysmol.train.frontend.transformers import compact_transformer, digits_transformer
 from sysmol.train.frontend.user_files import is_module, load_module
 
 
@@ -199,6 +200,8 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
     "mobilenetv2": MobileNetV2,
     "mobilenetv2_stem2": partial(MobileNetV2, stem_stride=2),
     "mobilenetv2_small": partial(MobileNetV2, stem=16, stem_stride=2, stages=SMALL, head=256),
+    "cct": compact_transformer,
+    "digits_cct": digits_transformer,
 }
 
 

@@ -44,7 +44,7 @@ class Orders(Nodes):
             self.orders[node] = self.orders[found]
         return self.values[found]
 
-    def passed(self, node: fx.Node) -> Parts:
+    def passed(self, node: fx.Node) -> Parts | None:
         """What a node passes on."""
         return self.elements(node)
 
@@ -70,10 +70,12 @@ class Orders(Nodes):
         order = self.order(source)
         if node.op == "call_module":
             return self.module(node)(order)
-        args, kwargs = (
-            fx.node.map_arg(each, lambda n: order if n is source else n.meta.get("value"))
-            for each in (node.args, node.kwargs)
-        )
+
+        def given(argument: fx.Node) -> Any:
+            return order if argument is source else argument.meta.get("value")
+
+        args: Any = fx.node.map_arg(node.args, given)
+        kwargs: Any = fx.node.map_arg(node.kwargs, given)
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         assert callable(node.target)

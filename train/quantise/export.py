@@ -123,6 +123,7 @@ def export(
             "a network with precisions of their own for weights, or with activation functions on a symmetric grid, is "
             "for comparison only: no SMOL instruction computes it"
         )
+    check_operations(prepared)
     check_finite(prepared)
     net = _Exporter(prepared, name, calibration).build()
     net.description = description
@@ -143,6 +144,14 @@ def _samples(net: Network, images: torch.Tensor, labels: Sequence[int] | np.ndar
         raise SysmolError(f"{len(known)} labels for {len(pixels)} sample images")
     # Few at a time: all activations of a batch are held as 64-bit integers.
     return Samples(pixels, known.astype(np.int64), integer.evaluate(net, pixels, batch=2))
+
+
+def check_operations(prepared: Prepared) -> None:
+    """Refuse a network of full precision with layers that network files hold in integers only."""
+    found = [unit for unit in prepared.graph.units.values() if unit.op in ("attention", "lookup")]
+    if prepared.is_float and found:
+        kind = found[0].function or found[0].op
+        raise SysmolError(f"layer {found[0].path}: network files hold {kind} in integers only, not in full precision")
 
 
 def check_finite(prepared: Prepared) -> None:
@@ -286,11 +295,6 @@ class _Exporter:
         of_image = unit.input is None or self.prepared.reads_image(unit)
         if unit.input is None and not self.readers(unit) and not self.folded(unit):
             return
-        if self.prepared.is_float and unit.op in ("attention", "lookup"):
-            raise SysmolError(
-                f"layer {unit.path}: network files hold {unit.function or unit.op} in integers only; export "
-                "this network with 8 bits or codes"
-            )
         source = "image" if of_image else self.tensor_name(_value(unit), self.input_form(unit))
         layer = Layer(
             unit.name, unit.operation.name, source, kernel=unit.kernel, stride=unit.stride, padding=unit.padding
@@ -521,9 +525,9 @@ class _Exporter:
         if target.format == "smol":
             precisions = target.precisions
             grid = self.prepared.activation(key).of_channels(self.prepared.domain(value.unit))
-            scale, offset = (each.detach().double().numpy() for each in grid)
-            slope = np.exp2(precisions - 2.0) / scale
-            shift = np.exp2(precisions - 1.0) - offset * slope
+            scales, offsets = (each.detach().double().numpy() for each in grid)
+            slope = np.exp2(precisions - 2.0) / scales
+            shift = np.exp2(precisions - 1.0) - offsets * slope
         else:
             if target.format == "s8":
                 activation = self.prepared.activation(key)

@@ -130,8 +130,8 @@ class ForwardPass(Structure):
             return real if self.mode == NOISE else quantise(real, module.scale, module.offset, index_levels(x.device))
         domain = self.domain(value.unit)
         if self.mode == NOISE:
-            grid = (_channels(each) for each in module.of_noise(domain))
-            return add_noise(self.code_input(x, value.act), *grid, _channels(domain.noise()))
+            scale, offset = (_channels(each) for each in module.of_noise(domain))
+            return add_noise(self.code_input(x, value.act), scale, offset, _channels(domain.noise()))
         # The lower end of the grid plays the part of ReLU: it sees the sum before the activation function.
         x = activate(x, value.act) if self.grid == SYMMETRIC else x
         scale, offset = (_channels(each) for each in module.of_channels(domain))

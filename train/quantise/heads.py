@@ -74,7 +74,8 @@ def heads_cover(requested: Array, patterns: Sequence[int], groups: int, own: int
     each = np.repeat(np.array(bits, dtype=np.int64), requested.shape[1])
     if own > 1:
         return cover(each, [UNIFORM[p] for p in sorted(set(bits))], None, False, groups)
-    slots, layout = np.empty(len(each), dtype=np.int64), []
+    slots = np.empty(len(each), dtype=np.int64)
+    layout: list[int] = []
     for p in sorted(set(bits), reverse=True):
         channels = np.flatnonzero(each == p)
         slots[channels] = len(slot_precisions(tuple(layout))) + np.arange(len(channels))

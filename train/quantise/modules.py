@@ -171,7 +171,11 @@ class Domain(nn.Module):
         self.patterns = tuple(state)
 
     def cover(
-        self, requested: Array, patterns: Sequence[int], rank: Array | None = None, promote: bool = True
+        self,
+        requested: Array,
+        patterns: Sequence[int],
+        rank: npt.NDArray[np.float64] | None = None,
+        promote: bool = True,
     ) -> Cover:
         """A layout of its channels in these patterns, as :func:`sysmol.patterns.slots.cover`. Heads of one precision
         get the largest that a channel asks for, and are never promoted, which would split them."""
