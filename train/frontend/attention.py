@@ -114,6 +114,12 @@ class Attention(Convolutions, Normalisations):
             return None
         return super().passed(node)
 
+    def operand(self, node: fx.Node, what: str) -> tuple[int, float | torch.Tensor]:
+        for each in node.all_input_nodes:
+            if each in self.scores:
+                raise self.refuse(node, self.why_no_activation(each))
+        return super().operand(node, what)
+
     def times(self, node: fx.Node) -> Parts | None:
         return None if self._scaled(node, False) else super().times(node)
 

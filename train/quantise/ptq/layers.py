@@ -55,7 +55,8 @@ class _Layers:
         self.units = prepared.graph.units
         parts = batches(prepared, len(images), share=8)
         source = next(iter(self.units))
-        self.exact = Run(FLOAT, [{source: images[part]} for part in parts])
+        constants = {name: data[None] for name, data in prepared.constants.items()}
+        self.exact = Run(FLOAT, [{source: images[part]} | constants for part in parts])
         self.rounded = Run(FROZEN, [dict(part) for part in self.exact.parts])
         self.fitted: set[tuple[str, str, str]] = set()
         self.last = self._last_readers()
@@ -64,9 +65,8 @@ class _Layers:
         """The last unit that reads every unit's result."""
         last = {self.prepared.graph.output.unit: ""}
         for unit in self.units.values():
-            for value in (unit.input, unit.residual):
-                if value is not None and unit.operation.requantises:
-                    last[self.prepared.graph.root(value).unit] = unit.name
+            for value in unit.reads if unit.operation.requantises else ():
+                last[self.prepared.graph.root(value).unit] = unit.name
         return last
 
     def round(self) -> None:
