@@ -10,14 +10,12 @@ from sysmol.errors import SysmolError
 from sysmol.network import Network
 from sysmol.network.operations.softmax import weights
 from sysmol.train import prepare
-from sysmol.train.frontend.data import load, to_real
-from sysmol.train.frontend.models import build
+from sysmol.train.frontend.data import to_real
 from sysmol.train.frontend.policy import Policy
 from sysmol.train.quantise import integer
 from sysmol.train.quantise.export import _Exporter, export
 from sysmol.train.quantise.heads import heads_cover, rounded_weights
 from sysmol.train.quantise.prepared import Prepared
-from sysmol.train.quantise.trainer import Phase, Trainer, accuracy
 
 X = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(5))
 
@@ -180,20 +178,3 @@ def test_full_precision_has_no_file() -> None:
     prepared = prepare(Around(by_hand), X, "fp32")
     with pytest.raises(SysmolError, match="attention in integers only"):
         export(prepared, "transformer", X)
-
-
-def test_a_toy_learns_the_digits() -> None:
-    """Full precision, then attention and all linear layers in 4 bits; the integers are the rounded network's."""
-    data = load("digits")
-    torch.manual_seed(0)
-    module, trainer = build("digits_cct", 1, 10), Trainer(data, seed=0, quiet=True)
-    trainer.fit(module, Phase("fp32", epochs=8, lr=3e-3, shift=0))
-    real = to_real(data.train_images[:128])
-    prepared = prepare(module, real[:8], "w4")
-    prepared.freeze()
-    prepared.calibrate(real)
-    trainer.fit(prepared, Phase("w4", epochs=1, lr=5e-4, shift=0))
-    network = export(prepared.eval(), "digits", real)
-    images, labels = data.test_images, data.test_labels
-    rounded, whole = accuracy(prepared, images, labels), integer.accuracy(network, images, labels)
-    assert rounded > 0.6 and abs(whole - rounded) < 0.06
