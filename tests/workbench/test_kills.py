@@ -46,7 +46,7 @@ EXPERIMENT = """
 dataset = "own.npz"
 model = "own.py:Tiny"
 seeds = [0]
-variants = ["fp32", "w4", "P4-2.0"]
+variants = ["fp32", "w4", "P4-3.0"]
 [schedule]
 calibration = 64
 statistics = 250
