@@ -43,13 +43,16 @@ class Projections(nn.Module):
             y = weights @ v
         elif self.way == "channels":  # a channel's heads side by side
             rest = self.rest(source).view(batch, source.shape[1], -1, self.heads, 2)
-            k, v = (each.transpose(1, 3).transpose(2, 3) for each in rest.unbind(4))
+            k, v = rest.transpose(1, 3).transpose(2, 3).unbind(4)
             y = torch.matmul(torch.softmax(torch.matmul(q, k.transpose(-2, -1)) * 0.2, -1), v)
         else:
-            halves = self.rest(source).chunk(2, -1)
-            k, v = (each.view(batch, -1, self.heads, q.shape[-1]).transpose(1, 2) for each in halves)
+            k, v = self.rest(source).chunk(2, -1)  # torch.fx unpacks, but does not iterate
+            k, v = self._heads(k, batch), self._heads(v, batch)
             y = F.scaled_dot_product_attention(q, k, v)
         return self.drop(self.proj(y.transpose(1, 2).reshape(batch, tokens, -1)))
+
+    def _heads(self, x: torch.Tensor, batch: int) -> torch.Tensor:
+        return x.view(batch, -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
 
 
 class RandomTransformer(RandomModule):
