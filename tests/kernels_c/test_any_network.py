@@ -4,6 +4,7 @@ SYSMOL_TEST_NETWORKS of them (`make test-networks`); a few by default. The same 
 after they were saved and loaded, are in tests/train/test_any_network.py.
 """
 
+import itertools
 import os
 from dataclasses import replace
 
@@ -48,17 +49,20 @@ def _high_outputs(net):
 
 
 def test_a_wrong_high_product_shows(tmp_path, seed):
-    """Code whose high products are off by about one does not pass."""
-    net = next(n for n in map(builder.any_network, range(seed, seed + 50)) if _high_outputs(n) > 3)
-    assert net.samples is not None
+    """Code whose high products are off by about one does not pass in one of eight networks: codes round much away."""
     target = TARGETS["host"]
-    made = generate(net, target, "net.host", "a test")
-    source = made.source.replace('#include "smol_net.h"', '#include "smol_net.h"\n' + OTHER)
-    executable = compile_program(
-        replace(made, source=source), "net.host", tmp_path, find_compiler(target), target, ["-O1"]
-    )[0]
-    got = run_executable([str(executable)], net.samples.images, net.classes, "int32")
-    assert not np.array_equal(got, net.samples.logits)
+    candidates = (n for n in map(builder.any_network, range(seed, seed + 400)) if _high_outputs(n) > 3)
+    for net in itertools.islice(candidates, 8):
+        assert net.samples is not None
+        made = generate(net, target, "net.host", "a test")
+        source = made.source.replace('#include "smol_net.h"', '#include "smol_net.h"\n' + OTHER)
+        executable = compile_program(
+            replace(made, source=source), "net.host", tmp_path, find_compiler(target), target, ["-O1"]
+        )[0]
+        got = run_executable([str(executable)], net.samples.images, net.classes, "int32")
+        if not np.array_equal(got, net.samples.logits):
+            return
+    pytest.fail(f"SYSMOL_TEST_SEED={seed}: no network noticed")
 
 
 OTHER = """

@@ -3,6 +3,7 @@
 SYSMOL_TEST_NETWORKS of them; a few by default. In PyTorch's integers: tests/train/test_sequences.py.
 """
 
+import itertools
 import json
 import os
 from dataclasses import replace
@@ -65,16 +66,20 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", sorted(FAULTS))
 def test_a_wrong_step_shows(fault, tmp_path, seed):
-    net = next(n for n in map(any_transformer, range(seed, seed + 50)) if _shows(n))
-    assert net.samples is not None
+    """In one of eight networks: in others what the step changes is rounded away."""
     right, wrong = FAULTS[fault]
-    made = generate(net, TARGETS["host"], "net.host", "a test")
-    assert right in made.source
-    try:
-        found = _answers(made, made.source.replace(right, wrong), net, tmp_path)
-    except SysmolError:  # weights that are all 0 divide by 0
-        return
-    assert not np.array_equal(found, net.samples.logits)
+    candidates = (n for n in map(any_transformer, range(seed, seed + 400)) if _shows(n))
+    for net in itertools.islice(candidates, 8):
+        assert net.samples is not None
+        made = generate(net, TARGETS["host"], "net.host", "a test")
+        assert right in made.source
+        try:
+            found = _answers(made, made.source.replace(right, wrong), net, tmp_path)
+        except SysmolError:  # weights that are all 0 divide by 0
+            return
+        if not np.array_equal(found, net.samples.logits):
+            return
+    pytest.fail(f"SYSMOL_TEST_SEED={seed}: {fault} shows in no network")
 
 
 def _shows(net):
@@ -120,7 +125,7 @@ def test_a_buffer_that_is_let_go_too_early_shows(tmp_path, monkeypatch, seed):
         return result
 
     monkeypatch.setattr(arena, "_lifetimes", forgetful)
-    for net in map(any_transformer, range(seed, seed + 10)):
+    for net in map(any_transformer, range(seed, seed + 40)):
         if net.tensors["image"].height == 14 or np.array_equal(*net.samples.logits):
             continue
         made = generate(net, TARGETS["host"], "net.host", "a test")
@@ -131,7 +136,7 @@ def test_a_buffer_that_is_let_go_too_early_shows(tmp_path, monkeypatch, seed):
 
 def test_the_reference_is_read_by_tokens(seed):
     """Tokens in another order give another result: positions decide."""
-    nets = [any_transformer(number) for number in range(seed, seed + 8)]
+    nets = [any_transformer(number) for number in range(seed, seed + 20)]
     turned = [reference.evaluate(net, net.samples.images[:, ::-1, ::-1].copy()) for net in nets]
     assert not all(np.array_equal(found, net.samples.logits) for found, net in zip(turned, nets, strict=True))
 
