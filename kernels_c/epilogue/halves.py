@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sysmol.isa import Capabilities
+from sysmol.isa import BY_NAME, Capabilities
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pairs import FORMS, HALF_BITS, LANES, Pairs, tile_bits
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, lanes, plus
@@ -20,8 +20,7 @@ from sysmol.kernels_c.plan.lanes16 import LANE_MOST, Lanes, Sums, lane_constants
 from sysmol.kernels_c.plan.layout import Place
 from sysmol.network import Array
 
-VQPK_H, VUNP_H = 11, 13
-"""Their function codes."""
+VQPK_H, VUNP_H = (BY_NAME[name].fns[0] for name in ("vqpk.h", "vunp.h"))
 SCALED_MOST = 20_000
 """What sums may reach when they are shifted; what is added to them needs the rest of a lane."""
 ROW = 16

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from sysmol.isa import Capabilities
+from sysmol.grid import PRECISIONS
+from sysmol.isa import BY_NAME, Capabilities
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pack import MOST_SHIFT
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, lanes, plus
@@ -22,8 +23,9 @@ from sysmol.network import INT32_MAX, Array
 HALF_BITS = 64
 LANES = 4
 """Codes that one ``vqpk.s`` moves into each half: those of a group."""
-FORMS = {4: 0, 2: 1, 1: 2}
-"""Bits [5:4] of the selector of ``vqpk.s``, by precision."""
+FORMS = {p: form for form, p in enumerate(PRECISIONS)}
+"""Bits [5:4] of the selectors of ``vqpk.s``, ``vqpk.h`` and ``vunp.h``, by precision."""
+VQPK_S = BY_NAME["vqpk.s"].fns[0]
 
 
 def can_pair(epilogue: Epilogue, tiles: Sequence[Tile], has: Capabilities) -> bool:
@@ -36,7 +38,7 @@ def can_pair(epilogue: Epilogue, tiles: Sequence[Tile], has: Capabilities) -> bo
     return (
         shift <= MOST_SHIFT
         and all(LANES * block.precision * len(block.groups) == block.bits for block in epilogue.blocks)
-        and all(has.executes(12, FORMS[p] << 4 | shift // 2) for p in precisions)
+        and all(has.executes(VQPK_S, FORMS[p] << 4 | shift // 2) for p in precisions)
         and all(epilogue.side_by_side(tile) for tile in tiles)
         and all(HALF_BITS % bits == 0 or bits % HALF_BITS == 0 for bits in words)
     )
@@ -163,8 +165,7 @@ class Pairs(ABC):
     @staticmethod
     def pixel(place: Place, tile: Tile, number: int) -> int:
         """Bytes from the tile's corner to a pixel of it."""
-        row, column = tile.pixels[number]
-        return row * place.row_bytes + column * place.pixel_bytes
+        return place.bytes_to(*tile.pixels[number])
 
     def _words(self, em: Emitter, register: str, base: str, places: Sequence[Sequence[int]], width: int) -> None:
         """Store a register: each half holds a word of ``width`` bits for every place, the last one at its top."""

@@ -326,7 +326,7 @@ class Epilogue:
         base = plus(f"y{i}", self.block_at(place, tile, blocks[0]))
         size = form_bits(form) // 8
         pieces = [
-            PieceAddress(base, self._pixel(place, *pixel) + n * size)
+            PieceAddress(base, place.bytes_to(*pixel) + n * size)
             for pixel in tile.pixels
             for n in range(len(blocks) * block.bits // 8 // size)
         ]
@@ -402,10 +402,6 @@ class Epilogue:
                 numbers = list(range(len(tile.pixels)))[first : first + size]
                 self._pixels(em, tile, k, order, numbers, accumulators, packers, together)
 
-    @staticmethod
-    def _pixel(place: Place, row: int, column: int) -> int:
-        return row * place.row_bytes + column * place.pixel_bytes
-
     def _pixels(
         self,
         em: Emitter,
@@ -446,7 +442,7 @@ class Epilogue:
                     self._put(packers[i], block, lanes_of_pixel)
             elif not together:
                 base = plus(f"y{i}", self.block_at(self.targets[i], tile, k))
-                at = [plus(base, self._pixel(self.targets[i], *tile.pixels[p])) for p in numbers]
+                at = [plus(base, self.targets[i].bytes_to(*tile.pixels[p])) for p in numbers]
                 if self._narrows(em, i, block):
                     self._narrow(em, i, at, names)
                 else:
@@ -478,13 +474,13 @@ class Epilogue:
         assert self.residual is not None
         if self.one_for_all:
             for p in numbers:
-                at_pixel = plus("rp", self._pixel(self.residual, *tile.pixels[p]))
+                at_pixel = plus("rp", self.residual.bytes_to(*tile.pixels[p]))
                 em.line(f"const vec x{p}_0 = v_dup((uint32_t)m_get_s16({at_pixel}, 0));")
                 for g in range(1, len(block.groups)):
                     em.line(f"const vec x{p}_{g} = x{p}_0;")
             return
         base = plus("rp", self.block_at(self.residual, tile, k))
-        at = [plus(base, self._pixel(self.residual, *tile.pixels[p])) for p in numbers]
+        at = [plus(base, self.residual.bytes_to(*tile.pixels[p])) for p in numbers]
         expand(em, self.residual, at, block, [f"x{p}_" for p in numbers], self.natural_residual)
 
     def _plus_residual(self, i: int, g: int, y: str, x: str) -> str:
@@ -568,7 +564,7 @@ class Epilogue:
             em.line("const int i = c / 4 + lane;", scalar=2)
             r = "0"
             if self.residual is not None:
-                at = plus("rp", self._pixel(self.residual, *pixel))
+                at = plus("rp", self.residual.bytes_to(*pixel))
                 r = self._get(self.residual, at)
             for i, out in enumerate(self.layer.outputs):
                 if self.fast[i]:
@@ -588,7 +584,7 @@ class Epilogue:
                         f"const int32_t y = m_requantise({acc}, {m}, m_get_s32({name}_b{border}, i), {own}, {rm}, "
                         f"{out.shift}, {int(out.lo)}, m_get_s32({name}_hi, i));"
                     )
-                    at = plus(f"y{i}", self._pixel(place, *pixel))
+                    at = plus(f"y{i}", place.bytes_to(*pixel))
                     if place.tensor.format == "smol":
                         em.line(f"m_put_code({at}, m_get_s32({name}_at, i), m_get_s32({name}_p, i), y);")
                     else:

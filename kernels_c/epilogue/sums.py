@@ -24,5 +24,5 @@ class Sums(Epilogue):
         for k, block in enumerate(accumulators):
             for at, groups in zip(tile.pixels, block, strict=True):
                 for g, acc in enumerate(groups):
-                    where = plus("y0", self.block_at(place, tile, k), self._pixel(place, *at), 16 * g)
+                    where = plus("y0", self.block_at(place, tile, k), place.bytes_to(*at), 16 * g)
                     em.line(f"v_store({where}, {acc});")

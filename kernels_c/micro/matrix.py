@@ -10,7 +10,7 @@ from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.requantise import plus
 from sysmol.kernels_c.micro.base import MicroKernel
 from sysmol.kernels_c.plan.heuristic import CORE, Core
-from sysmol.kernels_c.plan.lanes16 import Sums
+from sysmol.kernels_c.plan.lanes16 import LANE_MOST, Sums
 from sysmol.kernels_c.plan.layout import Block, Place
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
@@ -21,8 +21,6 @@ from sysmol.schedule import Schedule
 HALF, WORD = REGISTER_BYTES // 2, REGISTER_BYTES // 4
 CHUNK_BYTES = CHUNK_BITS // 8
 PIECE_IDS = {piece.chunks: number for number, piece in enumerate(PIECES) if not piece.shift}
-
-
 FORM_IDS = {
     (p, unit): FORMS.index(Form((p,) * (WORD // CHUNK_BYTES), unit))
     for p in (4, 2, 1)
@@ -30,7 +28,6 @@ FORM_IDS = {
     if unit >= p
 }
 """Forms of words of one precision, by that and their unit. In that of the codes, sums count products as they are."""
-LANE_MOST = (1 << 15) - 1
 FINE_MOST = LANE_MOST * 3 // 4
 """Sums in a finer unit may reach this much of a lane: what the epilogue adds to them needs the rest."""
 
@@ -57,11 +54,15 @@ def side_by_side(pairs: Sequence[tuple[int, int]], columns: int) -> bool:
     return len({b - a for a, b in pairs}) == 1 and all(a < b and a // columns == b // columns for a, b in pairs)
 
 
+def chunks(source: Place) -> list[int]:
+    """The precision of every chunk of a pixel's registers."""
+    return [p for number in source.tensor.patterns for p in chunk_precisions(number)]
+
+
 def row_pieces(layer: Layer, source: Place) -> list[int]:
     """Piece pattern of every 8 bytes of a kernel row, which lies in memory as one run of pixels; the last may hold less
     than 8 bytes of the row, and its pattern leaves the others out."""
-    per_pixel = [p for number in source.tensor.patterns for p in chunk_precisions(number)]
-    run = per_pixel[: source.pixel_bytes // CHUNK_BYTES] * layer.kernel[1]
+    run = chunks(source)[: source.pixel_bytes // CHUNK_BYTES] * layer.kernel[1]
     per_half = HALF // CHUNK_BYTES
     return [PIECE_IDS[tuple(run[at : at + per_half])] for at in range(0, len(run), per_half)]
 
@@ -91,8 +92,7 @@ class SmolMatrix(MicroKernel):
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
         if source.tensor.format != "smol" or layer.groups > 1 or layer.dilation != (1, 1):
             return False
-        per_pixel = [p for number in source.tensor.patterns for p in chunk_precisions(number)]
-        return bool(source.narrow) or len(per_pixel) * CHUNK_BYTES == source.pixel_bytes
+        return bool(source.narrow) or len(chunks(source)) * CHUNK_BYTES == source.pixel_bytes
 
     @classmethod
     def words(cls, layer: Layer, source: Place) -> list[tuple[str, int]]:
@@ -217,7 +217,7 @@ def largest_sum(layer: Layer, source: Place) -> int:
 
 def own_precision(source: Place) -> int:
     """The precision of a tensor's codes, 0 where it has several."""
-    found = {p for number in source.tensor.patterns for p in chunk_precisions(number)}
+    found = set(chunks(source))
     return found.pop() if len(found) == 1 else 0
 
 

@@ -305,7 +305,7 @@ class Single(LoopNest):
 
     def input_at(self, y: int, x: int, vector: int) -> int:
         """Byte offset of a register of activations from another, ``y`` input rows and ``x`` columns away."""
-        return y * self.source.row_bytes + x * self.source.pixel_bytes + REGISTER_BYTES * vector
+        return self.source.bytes_to(y, x) + REGISTER_BYTES * vector
 
     @staticmethod
     def columns(em: Emitter, count: int, unroll: int, steps: dict[str, int], body: Callable[[int], None]) -> None:

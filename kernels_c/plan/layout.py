@@ -94,7 +94,11 @@ class Place:
 
     def start(self, pads: Sequence[int] = (0, 0)) -> int:
         """Byte offset, in the buffer, of the pixel ``pads`` rows above and columns left of the first real one."""
-        return (self.pads[0] - pads[0]) * self.row_bytes + (self.pads[1] - pads[1]) * self.pixel_bytes
+        return self.bytes_to(self.pads[0] - pads[0], self.pads[1] - pads[1])
+
+    def bytes_to(self, rows: int, columns: int) -> int:
+        """Bytes from a pixel to the one so many rows below and columns right of it."""
+        return rows * self.row_bytes + columns * self.pixel_bytes
 
     def block_elements(self, block: Block) -> int:
         """Elements that a block takes in a tensor of plain numbers; 16-bit blocks interleave two groups."""
@@ -135,7 +139,7 @@ class Place:
         channels = np.array(self.positions())
         for y in range(t.height):
             for x in range(t.width):
-                pixel = (self.start() + y * self.row_bytes + x * self.pixel_bytes) // size
+                pixel = (self.start() + self.bytes_to(y, x)) // size
                 buffer[pixel + channels] = t.data[y, x]
         return buffer.view(np.uint8)
 

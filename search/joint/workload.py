@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,7 +43,7 @@ def parts_of(space: Space, point: Point, channels: int, classes: int) -> list[Pa
     module = build(space, point, channels, classes).eval()
     found: list[Part] = []
 
-    def before(name: str):  # type: ignore[no-untyped-def]
+    def before(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         def hook(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             weight = layer.weight
             assert isinstance(weight, torch.Tensor)

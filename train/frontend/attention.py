@@ -173,10 +173,8 @@ class Attention(Convolutions, Normalisations):
         sources = [given.get(name) for name in names[:3]]
         tokens = [self.tokens(node, each, module.batch_first) for each in sources]
         value = self.multihead_of(node, module, str(node.target), *tokens)
-        channels, height, width = self.unit(value).shape
         assert isinstance(sources[0], fx.Node)
-        order = torch.arange(channels * height * width).reshape(channels, -1).T
-        self.pieces[node] = (value,), (order.reshape(sources[0].meta["shape"]), None)
+        self.pieces[node] = (value,), (self.order_of_channels_last(value, sources[0].meta["shape"]), None)
 
     def _check_masks(self, node: fx.Node, given: dict[str, Any]) -> None:
         """Refuse a mask among the arguments of a call."""

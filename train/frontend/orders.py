@@ -160,9 +160,12 @@ class Orders(Nodes):
 
     def set_channels_last(self, node: fx.Node, value: Value) -> None:
         """Say that a node's result has the channels of a value on its last axis, and the pixels on the others."""
+        self.set_order(node, self.order_of_channels_last(value, node.meta["shape"]))
+
+    def order_of_channels_last(self, value: Value, shape: torch.Size) -> torch.Tensor:
+        """The order of a tensor of that shape with the channels of a value on its last axis."""
         channels, height, width = self.unit(value).shape
-        order = torch.arange(channels * height * width).reshape(channels, -1).T
-        self.set_order(node, order.reshape(node.meta["shape"]))
+        return torch.arange(channels * height * width).reshape(channels, -1).T.reshape(shape)
 
     def over_elements(self, node: fx.Node, index: int, number: float | torch.Tensor) -> list[torch.Tensor]:
         """A constant that a node combines with an argument, as it meets every element: float32 ``[C, H, W]`` for each
