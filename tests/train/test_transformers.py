@@ -10,12 +10,14 @@ from sysmol.errors import SysmolError
 from sysmol.network import Network
 from sysmol.network.operations.softmax import weights
 from sysmol.train import prepare
-from sysmol.train.frontend.data import to_real
+from sysmol.train.frontend.data import load, to_real
+from sysmol.train.frontend.models import build
 from sysmol.train.frontend.policy import Policy
 from sysmol.train.quantise import integer
 from sysmol.train.quantise.export import _Exporter, export
 from sysmol.train.quantise.heads import heads_cover, rounded_weights
 from sysmol.train.quantise.prepared import Prepared
+from sysmol.train.quantise.trainer import Phase, Trainer, accuracy
 
 X = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(5))
 
@@ -178,3 +180,26 @@ def test_full_precision_has_no_file() -> None:
     prepared = prepare(Around(by_hand), X, "fp32")
     with pytest.raises(SysmolError, match="attention in integers only"):
         export(prepared, "transformer", X)
+
+
+def test_a_toy_learns_the_digits() -> None:
+    """Full precision, then everything in 4 bits, without training and after an epoch. Images stay where they are:
+    one pixel of translation, the default, is half a token of these 8x8 images, and a network that has not learned it
+    forgets the digits over it."""
+    data = load("digits")
+    images, labels, still = data.test_images, data.test_labels, {"shift": 0}
+    torch.manual_seed(0)
+    module, trainer = build("digits_cct", 1, 10), Trainer(data, quiet=True)
+    trainer.fit(module, Phase("fp32", epochs=10, lr=6e-3, **still))
+    real = accuracy(module, images, labels)
+    assert real > 0.88
+    few = to_real(data.train_images[:128])
+    prepared = prepare(module, few[:8], "w4")
+    prepared.freeze()
+    prepared.calibrate(few)
+    assert accuracy(prepared, images, labels) > real - 0.05
+    trainer.fit(prepared, Phase("w4", epochs=1, lr=5e-4, **still))
+    rounded = accuracy(prepared, images, labels)
+    assert rounded > real - 0.05
+    network = export(prepared.eval(), "digits", few)
+    assert abs(integer.accuracy(network, images, labels) - rounded) < 0.03
