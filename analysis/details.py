@@ -85,7 +85,10 @@ def totals_table(results: Results) -> Table:
     rows = []
     for row in table.to_dict("records"):
         peers = table[(table[same] == pd.Series({key: row[key] for key in same})).all(axis=1)].set_index("variant")
-        ratios = [peers["cycles"].get(base, math.nan) / row["cycles"] for base in BASELINES]
+        ratios = [
+            peers["cycles"].get(base, math.nan) / row["cycles"] if results.ratios_to(base, row["isa"]) else math.nan
+            for base in BASELINES
+        ]
         cells = [isa_name(row["isa"]), row["variant"], row["source"], row["machine"], row["images"] or None]
         cells += [row[key] for key in ("cycles", "cycles_cold", "macs_per_cycle", "ipc")]
         found = energies[tuple(str(row[key]) for key in KEYS)]

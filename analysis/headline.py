@@ -68,7 +68,7 @@ def tiles(results: Results, facts: Mapping[str, Any]) -> list[Tile]:
     for rows in panels(results.cycles()):
         cycles = totals(rows)
         if facts["network"] in cycles:
-            found.append(_cycles(rows, cycles, facts["network"]))
+            found.append(_cycles(results, rows, cycles, facts["network"]))
             found += _energy(results, rows, facts["network"])
     checks = facts["agreement"]
     if checks:
@@ -94,7 +94,7 @@ def _size(main: Design, own: float, others: Sequence[Design]) -> Tile:
     return Tile("Size of the file", size(own), [_together(line) for line in lines])
 
 
-def _cycles(rows: pd.DataFrame, cycles: Mapping[str, Quantity], main: str) -> Tile:
+def _cycles(results: Results, rows: pd.DataFrame, cycles: Mapping[str, Quantity], main: str) -> Tile:
     own, machine = cycles[main], rows["machine"].iloc[0]
     about = "" if own.kind is Kind.MEASURED else "≈ "
     lines = [f"{own.source}, machine {machine}"]
@@ -103,8 +103,10 @@ def _cycles(rows: pd.DataFrame, cycles: Mapping[str, Quantity], main: str) -> Ti
         lines = [f"{own.kind}, not simulated{between}; machine {machine}"]
     for name in BASELINES:
         if name in cycles and name != main:
-            more = times(cycles[name].value / own.value)
-            lines.append(f"{name}: {about}{thousands(cycles[name].value)}, {more} as many")
+            more = f"{times(cycles[name].value / own.value)} as many"
+            if not results.ratios_to(name, rows["isa"].iloc[0]):
+                more = "no measure: its compiler set vtype in the kernels"
+            lines.append(f"{name}: {about}{thousands(cycles[name].value)}, {more}")
     title = f"Cycles per image, {isa_name(rows['isa'].iloc[0])}"
     return Tile(title, _together(f"{about}{thousands(own.value)}"), [_together(line) for line in lines])
 

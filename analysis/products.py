@@ -28,7 +28,7 @@ from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
 from sysmol.isas import ISAS
 from sysmol.machine import load_machine, parse_machine
-from sysmol.manifest import load_manifest
+from sysmol.manifest import load_manifest, measures_compiler
 from sysmol.network import Network, load
 
 SUFFIX = ".network.safetensors"
@@ -62,6 +62,11 @@ class Results:
     def metrics(self) -> dict[str, dict[str, Any]]:
         """Each network's own figures (accuracy, size), by variant."""
         return {variant: dict(self.networks[variant].metrics) for variant in self.variants}
+
+    def ratios_to(self, variant: str, isa: str) -> bool:
+        """Whether ratios to the cycles of a program mean something (:func:`sysmol.manifest.measures_compiler`)."""
+        own = [each for each in self.manifests if (each["variant"], each["isa"]) == (variant, isa)]
+        return not any(map(measures_compiler, own))
 
     def energies(self) -> dict[Key, Energies | Absent]:
         """Energies of every network on every ISA and machine, by source of its events."""

@@ -59,8 +59,9 @@ def compile_(
     from sysmol.kernels_c.plan.heuristic import core_of
     from sysmol.kernels_c.plan.options import Options, parse_schedules, parse_styles
     from sysmol.kernels_c.plan.schedule_file import stored
-    from sysmol.kernels_c.toolchain import first_build
+    from sysmol.kernels_c.toolchain import KEEPS_VTYPE, first_build
     from sysmol.machine import load_machine
+    from sysmol.manifest import load_manifest, measures_compiler
     from sysmol.network import load
 
     name = name or network.name.removesuffix(".safetensors").removesuffix(".network")
@@ -77,6 +78,11 @@ def compile_(
         options = Options(schedules_of, parse_styles(style or []), pack=pack, core=core_of(described), has=has)
         manifest = compile_network(network, target, out, variant=name, cc=cc or None, options=options, mode=mode)
         say(f"compiled {name} for {target} in {time.perf_counter() - begin:.1f} s")
+        if measures_compiler(load_manifest(manifest)):
+            say(
+                "this compiler sets vtype in the kernels, which gem5 v24.0 mispredicts: results are right, cycles no "
+                f"measure; take clang {KEEPS_VTYPE} or newer, or leave --cc and SYSMOL_CC_RISCV out"
+            )
         show_regions(manifest, None if target == "host" else estimate(manifest, described), machine)
         say(str(manifest))
 

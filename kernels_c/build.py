@@ -36,7 +36,7 @@ from sysmol.kernels_c.plan.options import DEFAULT, Options
 from sysmol.kernels_c.program import Program, generate
 from sysmol.kernels_c.targets import TARGETS, Target
 from sysmol.kernels_c.toolchain import PLACE, Compiler, compile_c, find_compiler
-from sysmol.manifest import FLOATS, HEADER, INTEGERS, beside, load_runnable
+from sysmol.manifest import FLOATS, HEADER, INTEGERS, SETS_VTYPE, beside, load_runnable
 from sysmol.network import Network, load
 
 TILE_HEADERS = PACKAGE / "cim" / "include"
@@ -76,7 +76,7 @@ def compile_program(
         extra = [*linked.flags, *extra]
         command = compile_c(compiler, target, sources, include, Path(temporary), extra)
         if target.vector_type and elf_file.foreign_vset(Path(temporary)):
-            extra = [*extra, "-DSMOL_SET_ALWAYS"]
+            extra = [*extra, SETS_VTYPE]
             command = compile_c(compiler, target, sources, include, Path(temporary), extra)
         os.chmod(temporary, 0o755)  # a temporary file is its owner's alone
         os.replace(temporary, folder / stem)

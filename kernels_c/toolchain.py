@@ -6,6 +6,7 @@ The host's: the ``cc`` argument, ``SYSMOL_CC_HOST``, ``cc``, ``gcc``, ``clang``.
 """
 
 import importlib.util
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,6 +24,11 @@ COMMON = ("-std=gnu11", "-O2", "-ffp-contract=off", "-fno-math-errno")
 # The kernels are vectorised by hand and set vtype themselves; a compiler that adds vector code of its own would set
 # it behind their back. clang in the zig driver adds checks that trap, unless told not to.
 CLANG = ("-fno-vectorize", "-fno-slp-vectorize", "-fno-sanitize=all")
+# clang sets vtype before it copies a register group, lest an earlier setting be illegal. The kernels' own is legal, and
+# another one would change what their next instructions do.
+KEEP_VTYPE = ("-mllvm", "-riscv-insert-vsetvli-whole-vector-register-move-valid-vtype=false")
+KEEPS_VTYPE = 20
+"""The first version of clang that knows this."""
 PLACE, CLANG_PLACE = "-ffile-prefix-map=", "-fdebug-compilation-dir=."
 """Options by which a program does not hold the place of its source: wherever it is compiled, it is the same."""
 
@@ -101,7 +107,15 @@ def flags(target: Target, compiler: Compiler) -> list[str]:
     else:
         result += [] if target.is_host else ["-fno-tree-vectorize"]
     result += target.zig_flags if zig else target.flags
+    if target.vector_type and (clang_version(compiler) or 0) >= KEEPS_VTYPE:
+        result += KEEP_VTYPE
     return result
+
+
+def clang_version(compiler: Compiler) -> int | None:
+    """The major version of a clang; None for other compilers."""
+    found = re.search(r"clang version (\d+)", compiler.version)
+    return int(found.group(1)) if found else None
 
 
 def compile_c(

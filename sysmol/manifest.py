@@ -5,6 +5,7 @@ in the manifest's own folder, and every file has the SHA-256 that stands there. 
 Python imports this.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,16 @@ def load_manifest(path: str | Path) -> dict[str, Any]:
     """The manifest at ``path``; :class:`SysmolError` where it cannot be read, is of another format or version, or a
     field is not what belongs there."""
     return read_json(path, FORMAT, VERSION, _FIELDS)
+
+
+SETS_VTYPE = "-DSMOL_SET_ALWAYS"
+"""What makes a RISC-V program right whose compiler sets vtype in the kernels: every operation sets its own."""
+
+
+def measures_compiler(manifest: Mapping[str, Any]) -> bool:
+    """Whether the cycles of a program say more of its compiler than of its kernels: every operation sets vtype, each
+    of which gem5 v24.0 mispredicts. Ratios to such cycles mean nothing."""
+    return SETS_VTYPE in manifest["compiler"]["command"]
 
 
 def load_counted(path: str | Path, *, mix: bool = False) -> dict[str, Any]:

@@ -154,10 +154,10 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def version_of(distribution: str) -> str | None:
-    """Version of an installed distribution, or of Python; None where there is none."""
+    """Version of an installed distribution, or of Python; None where there is none of this name."""
     if distribution == "python":
         return platform.python_version()
     try:
         return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
+    except (importlib.metadata.PackageNotFoundError, ValueError):  # the latter for an empty name
         return None

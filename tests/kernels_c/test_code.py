@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from kernel_networks import all_networks, float_network, int8_network
 
+from sysmol.analysis.products import collect
+from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
 from sysmol.isa import decode, mnemonic
 from sysmol.isas import ISAS
+from sysmol.kernels_c import toolchain
 from sysmol.kernels_c.elf import foreign_vset, is_vset, kernels, riscv_words
 from sysmol.kernels_c.micro import RvvInt8
 from sysmol.kernels_c.plan.heuristic import choose
@@ -16,7 +19,7 @@ from sysmol.kernels_c.plan.layout import plan
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import compile_c, find_compiler
-from sysmol.network import Network
+from sysmol.network import Network, save
 from sysmol.network.builder import Builder, random_network
 from sysmol.pattern import REGISTER_BYTES, pattern_id
 from sysmol.schedule import Schedule
@@ -63,6 +66,35 @@ def test_depthwise_copies_no_registers(program):
         if "depthwise" in name:
             words = riscv_words(code)
             assert sum(map(is_vset, words)) == 1 and not any(map(is_vector_move, words)), name
+
+
+def int8_pointwise() -> Network:
+    """1x1 of int8 on 7x14 pixels: an odd height and an even width that four does not divide."""
+    b = Builder(np.random.default_rng(1), 7, 14, 512, "pointwise")
+    (x,) = b.layer("rescale", "image", ["s8"])
+    (x,) = b.layer("conv2d", x, ["s8"], 64, (1, 1))
+    (x,) = b.layer("avgpool", x, ["s8"], kernel=(7, 14))
+    b.classifier(x)
+    return b.finish(1)
+
+
+def test_wide_int8_kernels_keep_their_registers(program):
+    """A tile that needs more registers than there are made the compiler set vtype, and every operation with it."""
+    path = program(int8_pointwise(), "riscv")
+    assert not foreign_vset(path)
+    for name, code in kernels(path).items():
+        assert not any(map(is_vector_move, riscv_words(code))), name
+
+
+def test_a_compiler_that_sets_vtype_measures_nothing(tmp_path, monkeypatch, capsys):
+    """Where a compiler must set vtype to copy registers: right all the same, and said; no ratio to such cycles."""
+    save(tmp_path / "int8.network.safetensors", int8_pointwise())
+    monkeypatch.setattr(toolchain, "KEEPS_VTYPE", 1000)
+    words = ["compile", str(tmp_path / "int8.network.safetensors"), "--isa", "riscv", "--out", str(tmp_path / "bin")]
+    assert run_command_line([*words, "--schedule", "conv2d1=os-32x1x2-mac"]) == 0
+    assert "cycles no measure" in capsys.readouterr().out
+    results = collect(tmp_path)
+    assert not results.ratios_to("int8", "riscv") and results.ratios_to("int8", "arm")
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -31,6 +31,8 @@ def test_what_is_another_today_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     inputs["code"]["kernels_c/gone.py"] = "0" * 16
     inputs["packages"]["numpy"] = "1.0"
     assert provenance.changed(inputs) == ["code: kernels_c/build.py", "code: kernels_c/gone.py", "packages: numpy"]
+    inputs["packages"][""] = "1.0"  # no distribution has an empty name
+    assert provenance.changed(inputs)[2:] == ["packages: numpy"]
     monkeypatch.setenv("SYSMOL_CC_ARM", "another")
     assert "variables: SYSMOL_CC_ARM" in provenance.changed(inputs)
 

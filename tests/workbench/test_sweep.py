@@ -93,6 +93,15 @@ def test_every_point_once_and_then_nothing(folder: Path, capfd: pytest.CaptureFi
     assert len(starts(folder)) == 12
     table = pd.read_csv(folder / "out" / "ledger.csv")
     assert list(table.columns) == list(COLUMNS) and len(table) == 12 and set(table["status"]) == {"ok"}
+    # Another spec in the same folder: its points alone, from what ran before.
+    write_spec(folder, patterns="machine", images=[1], machines="two.json")
+    assert run_command_line(sweep(folder)) == 0
+    assert len(starts(folder)) == 12
+    other = pd.read_csv(folder / "out" / "ledger.csv")
+    assert len(other) == 2 and set(other["machine"]) == {"two"} and set(other["images"]) == {1}
+    write_spec(folder, patterns="machine", images=[1, 2])
+    assert run_command_line(sweep(folder)) == 0
+    assert len(starts(folder)) == 12 and len(pd.read_csv(folder / "out" / "ledger.csv")) == 12
     # The cold image is left out where there are two.
     assert (table.groupby("images")["cycles"].nunique() == 1).all()
     layers = load_layers(folder / "out")

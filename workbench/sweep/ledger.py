@@ -5,7 +5,7 @@ written anew after each. What is known already decides the store, not the ledger
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,12 @@ class Ledger:
     def add(self, key: str, record: Mapping[str, Any]) -> None:
         """Keep a record; a later one of the same key replaces it."""
         atomic_write_json(self.path(key), {"format": RECORD_FORMAT, "version": RECORD_VERSION, "key": key, **record})
+
+    def keep(self, keys: Container[str]) -> None:
+        """Take away the records of other points: another spec asked for them. What ran stays in the store."""
+        for path in self.records.glob("*.json"):
+            if path.stem not in keys:
+                path.unlink()
 
     def frame(self) -> pd.DataFrame:
         """All records, a row each, sorted by what they are about."""

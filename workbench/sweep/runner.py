@@ -106,14 +106,17 @@ class Sweep:
             jobs = self._jobs(points, regions, executor, retry, progress)
             distinct = {job.key: job for job in jobs.values()}
             todo = {key: job for key, job in distinct.items() if not self._stands(job, retry)}
+            whole = self.spec.points() if singles else []
+            sums = {point: self._sum_key(point, singles[point.network], jobs) for point in whole}
+            self.ledger.keep({*distinct, *sums.values()})
             tally = Tally(len(points), len(distinct) - len(todo), len(todo))
             progress.planned(tally)
             for key, job in distinct.items():
                 if key not in todo and self.ledger.find(key) is None:  # known from another spec, or a kill came first
                     self._write(job, self._outcome(job))
             self._run(list(todo.values()), executor, tally, progress)
-            for point in self.spec.points() if singles else []:
-                self._add_up(point, singles[point.network], jobs)
+            for point, key in sums.items():
+                self._add_up(key, point, singles[point.network], jobs)
             self.ledger.write_table()
         return tally
 
@@ -199,13 +202,20 @@ class Sweep:
         ]
         return list(dict.fromkeys(points))
 
-    def _add_up(self, point: Point, singles: list[Single], jobs: dict[Point, Job]) -> None:
+    def _parts(self, point: Point, singles: list[Single], jobs: dict[Point, Job]) -> list[tuple[Job, int]]:
+        """The different layers of a point's network, and how many there are of each."""
+        return [(jobs[replace(point, network=self._layer_file(single))], single.count) for single in singles]
+
+    def _sum_key(self, point: Point, singles: list[Single], jobs: dict[Point, Job]) -> str:
+        parts = [(job.key, count) for job, count in self._parts(point, singles, jobs)]
+        return point_key({"sum of": parts, "network": digest(point.network)})
+
+    def _add_up(self, key: str, point: Point, singles: list[Single], jobs: dict[Point, Job]) -> None:
         """The record of a network: each different layer's figures times the number of such layers."""
-        parts = [(jobs[replace(point, network=self._layer_file(single))], single.count) for single in singles]
+        parts = self._parts(point, singles, jobs)
         records = [(self.ledger.find(job.key) or {}, count) for job, count in parts]
         bad = [record for record, _ in records if record.get("status") != OK]
         net = load(point.network)
-        inputs = {"sum of": [(job.key, count) for job, count in parts], "network": digest(point.network)}
         figures: dict[str, Any] = {"status": OK, "error": ""}
         if bad:
             figures = {"status": FAILED, "error": f"{bad[0].get('variant')}: {bad[0].get('error')}"}
@@ -218,7 +228,7 @@ class Sweep:
                 figures[name] = figures[over] / figures["cycles"] if figures["cycles"] else None
         alike = {name: records[0][0].get(name) for name in ("machine", "area", "gem5", "gem5_sha256", "machine_sha256")}
         self.ledger.add(
-            point_key(inputs),
+            key,
             {
                 "kind": SUM,
                 "network": net.name,
@@ -231,7 +241,7 @@ class Sweep:
                 "accuracy_integer": net.metrics.get("accuracy_integer"),
                 "test_images": net.metrics.get("test_images"),
                 "bits_per_parameter": net.metrics.get("bits_per_parameter"),
-                "network_sha256": inputs["network"],
+                "network_sha256": digest(point.network),
                 "layers": sum(count for _, count in parts),
                 "layers_simulated": len(parts),
                 "time_limit": self.spec.time_limit,
