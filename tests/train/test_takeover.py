@@ -176,7 +176,7 @@ def test_a_spec_starts_from_a_file(tmp_path: Path, seed: int, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("weights", "why"),
-    [("absent.onnx", "there is no file"), ("own.npz", "holds no weights of this module"), ("$NOWHERE/a.pt", "no file")],
+    [("absent.onnx", "there is no file"), ("own.npz", "is no file of weights"), ("$NOWHERE/a.pt", "no file")],
 )
 def test_bad_weights_end_in_one_line(weights: str, why: str, tmp_path: Path, run: Run) -> None:
     data = arrays(tmp_path, 0)

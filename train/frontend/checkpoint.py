@@ -87,19 +87,38 @@ def start_from(module: nn.Module, path: Path, data: Dataset, stated: Normalisati
 
 def load_weights(module: nn.Module, path: Path) -> None:
     """Load a state dictionary into a module; :class:`SysmolError` where it is damaged or another module's."""
+    state = _read_state(path)
+    # Trainings often save the state beside others' under this name.
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise SysmolError(f"{path} holds a {type(state).__name__}, not the weights of a module: save its state_dict()")
+    try:
+        found = module.load_state_dict(state, strict=False)
+    except (RuntimeError, TypeError, AttributeError) as error:  # sizes, or no tensors
+        what = " ".join(str(error).split(":", 1)[-1].split())[:160]
+        raise SysmolError(f"{path} holds no weights of this module: {what}") from None
+    if found.missing_keys or found.unexpected_keys:
+        lacks, has = _first(found.missing_keys), _first(found.unexpected_keys)
+        what = f"it lacks {lacks}" if lacks else f"it has {has}, which the module lacks"
+        raise SysmolError(f"{path} holds no weights of this module: {what}")
+
+
+def _first(names: list[str]) -> str:
+    return " and ".join([*names[:1], *([f"{len(names) - 1} more"] if names[1:] else [])])
+
+
+def _read_state(path: Path) -> Any:
     check_file(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            # Trainings often save the state beside others' under this name.
-            state = state.get("state_dict", state) if isinstance(state, dict) else state
-        module.load_state_dict(state)
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise SysmolError(f"cannot read {path}: {error.strerror or error}") from None
-    except Exception as error:  # torch.load, safetensors and load_state_dict raise many kinds
-        what = " ".join(str(error).split())[:160]
-        raise SysmolError(f"{path} holds no weights of this module: {what}") from None
+    except Exception:  # both raise many kinds, and the pickle's say little
+        raise SysmolError(
+            f"{path} is no file of weights, or damaged, or holds more than tensors: save the module's state_dict() "
+            "by torch.save, or as .safetensors"
+        ) from None
