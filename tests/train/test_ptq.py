@@ -19,6 +19,7 @@ from sysmol.train.quantise.allocate import stored_bits
 from sysmol.train.quantise.prepared import Prepared
 from sysmol.train.quantise.ptq.layers import reconstruct_layers
 from sysmol.train.quantise.ptq.moments import Moments
+from sysmol.train.quantise.ptq.precisions import by_channel, noise_losses
 from sysmol.train.quantise.ptq.refit import Refit, absolute, relative
 from sysmol.train.quantise.ptq.rounding import WeightGrid, descend, reconstruct
 from sysmol.train.quantise.quantiser import codes, smol_levels
@@ -135,6 +136,72 @@ def test_places_follow_their_scale(trained, digits):
         assert torch.equal(
             codes(moved, scale, torch.zeros(()), levels), codes(before, scale / np.exp(0.1), torch.zeros(()), levels)
         )
+
+
+# --- precisions ------------------------------------------------------------------------------------------------------
+
+
+def noisy(module: nn.Module, images: torch.Tensor) -> Prepared:
+    prepared = prepare(module, images[:8], "mixed", "P45").eval()
+    prepared.calibrate(images)
+    prepared.start_noise()
+    return prepared
+
+
+def chain() -> nn.Module:
+    """Layers of two learned domains, the second read by depthwise and other layers."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8),
+                         nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Flatten(), nn.Linear(32, 10)).eval()  # fmt: skip
+
+
+def test_precisions_know_what_noise_costs(digits):
+    """What noise in one domain alone really adds to the cross entropy. Always the same numbers."""
+    images = to_real(digits.train_images[:192])
+    prepared = noisy(chain(), images)
+    domains = prepared.learned_domains()
+    noise = {name: each.s.detach().clone() for name, each in domains.items()}
+
+    @torch.no_grad()
+    def says() -> torch.Tensor:
+        return prepared(images).double().log_softmax(1)
+
+    with torch.no_grad():
+        for each in domains.values():
+            each.s.fill_(-30)  # no noise
+    exact, predicted = says(), noise_losses(prepared, images)
+    assert len(domains) > 1
+    for name, each in domains.items():
+        with torch.no_grad():
+            each.s.copy_(noise[name])
+        torch.manual_seed(0)
+        added = torch.stack([(exact.exp() * (exact - says())).sum(1).mean() for _ in range(50)]).mean()
+        assert float(predicted[name].sum()) == pytest.approx(float(added), rel=0.3)
+        with torch.no_grad():
+            each.s.fill_(-30)
+
+
+def test_precisions_hardly_depend_on_the_draw(trained, digits):
+    """Always the same numbers: a bound that holds for them."""
+    prepared = noisy(trained, to_real(digits.train_images[:192]))
+    one, other = (noise_losses(prepared, to_real(digits.train_images[:192]), seed) for seed in (1, 2))
+    for name, each in one.items():
+        assert float(np.corrcoef(each.log(), other[name].log())[0, 1]) > 0.9
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_weights_belong_to_the_channel_they_read(groups, seed):
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 12, 3, groups=groups), nn.ReLU(),
+                           nn.Flatten(), nn.Linear(12, 3)).eval()  # fmt: skip
+    prepared = noisy(module, torch.rand(16, 1, 5, 5))
+    unit = next(each for each in prepared.smol_convolutions() if each.groups == groups and each.shape[0] == 12)
+    weight, channels = torch.randn(12, 6 // groups, 3, 3).double(), torch.randn(6).double()
+    there = (weight * prepared.input_channels(unit, channels)).sum()
+    assert float((by_channel(unit, weight) * channels).sum()) == pytest.approx(float(there), rel=1e-9, abs=1e-9)
+
+
+# --- whole networks --------------------------------------------------------------------------------------------------
 
 
 def off(prepared: Prepared, exact: Prepared, images: torch.Tensor) -> float:

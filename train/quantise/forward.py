@@ -23,12 +23,14 @@ class ForwardPass(Structure):
         results = self.results(x)
         return results[self.graph.output.unit].flatten(1)
 
-    def results(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def results(
+        self, x: torch.Tensor, stored: dict[tuple[Value, str], torch.Tensor] | None = None
+    ) -> dict[str, torch.Tensor]:
         """The real-valued result of every unit, before activation functions; what moves stored numbers has none of its
-        own. ``x [n, C, H, W]``, or lines ``[n, C, L]``."""
+        own. ``x [n, C, H, W]``, or lines ``[n, C, L]``; ``stored`` is filled with what is read, by its form."""
         x = x.unsqueeze(2) if x.dim() == 3 else x
         results: dict[str, torch.Tensor] = {}
-        stored: dict[tuple[Value, str], torch.Tensor] = {}
+        stored = {} if stored is None else stored
         for unit in self.graph.units.values():
             if unit.name in self.constants:
                 results[unit.name] = self.constants[unit.name][None]
