@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from sysmol.files import atomic_write_text
-from sysmol.interchange import qonnx_in, qonnx_layers
+from sysmol.interchange import qonnx_in
 from sysmol.interchange.onnx_out import EXACT_FLOAT
 from sysmol.train.frontend import accepted
 from sysmol.train.frontend.readers import limits, onnx_graph, tflite, tflite_integers
@@ -28,7 +28,7 @@ def formats() -> str:
         ("TensorFlow Lite, int8", "in", "a network file with the same sums, or a module", f"{computed}; no dilation"),
         ("ONNX, float32", "in", "a module", f"{len(onnx_graph.OPERATORS)} operators; {sizes}"),
         ("QONNX", "in", "a network file, exact", "activations and weights of at most 8 bits, of at most 4 as codes; "
-         f"{power(qonnx_layers.MOST_SUMS)} sums per layer"),
+         f"sums up to {power(EXACT_FLOAT)}"),
         ("module, ONNX or TensorFlow Lite with images", "in", "a network file of 4 bits, mixed or 8, without training",
          "what a module may have"),
         ("ONNX", "out", "every network file, exact", "full precision to 10^-4"),

@@ -1,8 +1,8 @@
 """Layers of the network file from QONNX's integers.
 
 A *sum* is a whole number s that a layer accumulates, times a scale per channel a real number; elementwise nodes and a
-Quant node make an *activation* of it, integers on a grid. The function from s to the activation's codes is run for
-every s that can occur, and integers M, B and a shift are found that give the same codes
+Quant node make an *activation* of it, integers on a grid. The activation's codes rise or fall with s: the function is
+run to find where each begins, and integers M, B and a shift are found that give the same codes
 (:mod:`sysmol.interchange.thresholds`).
 
 Activations of n levels take the codes 0 .. n - 1 of 1, 2 or 4 bits, or bytes where those are too few. Weights on codes
@@ -20,6 +20,7 @@ import numpy as np
 
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS, PRODUCT_SHIFT
+from sysmol.interchange.onnx_out import EXACT_FLOAT
 from sysmol.interchange.qonnx_nodes import Grid, run_nodes
 from sysmol.interchange.thresholds import Steps, requantisation, steps_of
 from sysmol.network import (
@@ -40,8 +41,6 @@ from sysmol.packing import assign_slots, filler_codes, free_cover, pack
 
 PIXEL = 1 / 255
 """Real value of one step of a pixel: models take images of 0 .. 1."""
-MOST_SUMS = 1 << 24
-"""Sums times outputs that a layer may have: each is looked at."""
 BYTE = 8
 
 
@@ -216,9 +215,10 @@ class Layers:
         count = maker.shape[0]
         if maker.moved.shape[1] != count:
             maker.moved = np.zeros((1, count), dtype=np.int64)
-        if int((maker.high - maker.low).max()) * count > MOST_SUMS:
-            most = int((maker.high - maker.low).max())
-            raise SysmolError(f"layer {maker.layer.name}: {count} sums of {most:,} values, too many to look at each")
+        if max(-int(maker.low.min()), int(maker.high.max())) > EXACT_FLOAT:
+            raise SysmolError(
+                f"layer {maker.layer.name}: its sums leave the whole numbers that the model's floats hold"
+            )
         return maker
 
     # --- weights -----------------------------------------------------------------------------------------------------
@@ -305,21 +305,15 @@ class Layers:
     def _steps(self, x: Activation) -> list[Steps]:
         """Where the codes of every channel change, in accumulators but for what is moved."""
         assert x.sum is not None
-        maker = x.sum.maker
-        sums = np.arange(int(maker.low.min()), int(maker.high.max()) + 1)
-        codes = x.grid.codes(self.values(x.sum, sums))
-        top = x.grid.levels - 1
-        return [
-            steps_of(maker.unit * sums[own], codes[own, k], top)
-            for k, own in enumerate(
-                (sums >= low) & (sums <= high) for low, high in zip(maker.low, maker.high, strict=True)
-            )
-        ]
+        found, maker = x.sum, x.sum.maker
+        return steps_of(
+            lambda sums: x.grid.codes(self.values(found, sums)), maker.low, maker.high, x.grid.levels - 1, maker.unit
+        )
 
     def values(self, found: Sum, sums: Array) -> Array:
-        """Real numbers float32 ``[n, K]`` that the model has for ``sums [n]`` of every channel."""
+        """Real numbers float32 ``[n, K]`` that the model has for ``sums [n, K]``, or ``[n, 1]`` of every channel."""
         maker = found.maker
-        real = (sums[:, None].astype(np.float64) * maker.scale).astype(np.float32)
+        real = (sums.astype(np.float64) * maker.scale).astype(np.float32)
         shaped = real if maker.flat else real[:, :, None, None]
         return run_nodes(list(found.chain), found.source, shaped, self.constants, self.opset).reshape(real.shape)
 
@@ -355,7 +349,7 @@ class Layers:
         """Slope and offset of the logits by s, float64 ``[K]``; refuses what is no line."""
         maker = found.maker
         ends = np.array([int(maker.low.min()), 0, int(maker.high.max())])
-        real = self.values(found, ends).astype(np.float64)
+        real = self.values(found, ends[:, None]).astype(np.float64)
         slope = (real[2] - real[0]) / max(int(ends[2] - ends[0]), 1)
         if np.abs(real[0] + slope * (0 - ends[0]) - real[1]).max() > 1e-5 * np.abs(real).max():
             raise SysmolError("what follows the last layer is no factor and addend per class")

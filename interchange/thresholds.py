@@ -11,6 +11,7 @@ whole numbers, and for every M in it there is one of B.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from sysmol.network import HIGH, HIGH_FACTOR, HIGH_SHIFT, INT32_MAX, LOW, Array
 
 MOST_SHIFT = 24
 """Largest shift of low products that is tried."""
+CHECKED = 1 << 8
+"""Sums of a channel, evenly apart, whose codes are compared with what the steps say."""
 NO_INTEGERS = (
     "no integers give the codes of a layer: it is not monotone, its steps differ too much, or some sums lie in the "
     "middle of two codes, which the model rounds to even ones"
@@ -62,24 +65,34 @@ class Steps:
         return int(low.max()), int(high.min())
 
 
-def steps_of(sums: Array, codes: Array, top: int) -> Steps:
-    """The steps of one channel: ``sums`` int64 ``[n]`` ascending, ``codes`` ``[n]``.
+def steps_of(codes: Callable[[Array], Array], low: Array, high: Array, top: int, unit: int = 1) -> list[Steps]:
+    """The steps of every channel, whose sums are ``unit`` times ``low .. high``, int64 ``[K]`` each.
 
-    Raises :class:`SysmolError` where codes rise and fall.
+    ``codes`` are those of whole numbers ``[n, K]``, by which they rise or fall: steps are found by halving intervals.
+    Raises :class:`SysmolError` where codes of numbers in between show that they rise and fall.
     """
-    moves = np.diff(codes)
-    sign = -1 if (moves < 0).any() else 1
-    if sign < 0:
-        sums, codes, moves = -sums[::-1], codes[::-1], -moves[::-1]
-    if (moves < 0).any():
+    count = high - low
+    ends = codes(np.stack([low, high]))
+    sign = np.where(ends[1] < ends[0], -1, 1)
+    start = np.where(sign < 0, high, low)
+    wanted = np.arange(1, top + 1)[:, None]
+    # The first number, counted from the end where codes are least, whose code is at least that; one too many: none.
+    first, stop = np.zeros((top, len(low)), dtype=np.int64), np.tile(count + 1, (top, 1))
+    while (open_ := first < stop).any():
+        middle = (first + stop) // 2
+        reached = codes(start + sign * np.minimum(middle, count)) >= wanted
+        stop = np.where(open_ & reached, middle, stop)
+        first = np.where(open_ & ~reached, middle + 1, first)
+    between = np.linspace(0, count, CHECKED).astype(np.int64)
+    if not np.array_equal(codes(start + sign * between), (between >= first[:, None]).sum(0)):
         raise SysmolError(NO_INTEGERS)
-    wanted = np.arange(1, top + 1)
-    first = np.searchsorted(codes, wanted)  # the first sum whose code is at least that
-    has_at, has_under = first < len(codes), first > 0
-    return Steps(
-        sums[first[has_at]].astype(np.int64), wanted[has_at], sums[first[has_under] - 1].astype(np.int64),
-        wanted[has_under], sign,
-    )  # fmt: skip
+    found = []
+    for at, most, way, begin in zip(first.T, count, sign, start, strict=True):
+        sums, reached, missed = way * begin + at, at <= most, at > 0
+        found.append(
+            Steps(unit * sums[reached], wanted[reached, 0], unit * (sums[missed] - 1), wanted[missed, 0], int(way))
+        )
+    return found
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,19 @@ def conv(inputs: int, outputs: int, bits: int, kernel: int = 3, **options: int) 
     )
 
 
+def norm(channels: int) -> nn.Module:
+    """The mean of all that it has seen: with the usual running statistics of a few images, layers die."""
+    return nn.BatchNorm2d(channels, momentum=None)
+
+
 class Residual(nn.Module):
     """Weights of 2, 3 and 4 bits, activations of 2, 4 and 8; a residual sum of two activations on one grid."""
 
     def __init__(self) -> None:
         super().__init__()
         self.image = qnn.QuantIdentity(bit_width=8, act_quant=Uint8ActPerTensorFloat)
-        self.stem = nn.Sequential(conv(3, 8, 4, padding=1, bias=False), nn.BatchNorm2d(8), qnn.QuantReLU(bit_width=4))
-        self.left = nn.Sequential(conv(8, 12, 3, padding=1, stride=2, bias=False), nn.BatchNorm2d(12))
+        self.stem = nn.Sequential(conv(3, 8, 4, padding=1, bias=False), norm(8), qnn.QuantReLU(bit_width=4))
+        self.left = nn.Sequential(conv(8, 12, 3, padding=1, stride=2, bias=False), norm(12))
         self.right = conv(8, 12, 2, kernel=1, stride=2)
         self.stream = qnn.QuantIdentity(bit_width=4)
         self.sum = qnn.QuantReLU(bit_width=2)
@@ -80,7 +85,7 @@ def test_logits_are_brevitas_own(exported, seed):
     found = logits * net.provenance["logit_scale"] + net.provenance["logit_offset"]
     with torch.no_grad():
         wanted = module(real(images)).numpy()
-    assert np.ptp(wanted) > 0.1
+    assert np.ptp(wanted, axis=0).max() > 0.1  # images differ
     for other in (wanted, executed(path.read_bytes(), images)):
         assert np.abs(found - other).max() < 1e-4 * np.abs(wanted).max()
     read = [net.tensors[each.input] for each in net.layers if each.weight is not None]

@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import pytest
 from kernel_networks import all_networks
 
 from sysmol.errors import SysmolError
+from sysmol.files import PACKAGE
 from sysmol.interchange import evaluation, extras
 from sysmol.interchange.onnx_out import FLOAT_TOLERANCE, LAYERS, to_onnx
 from sysmol.interchange.onnx_sequences import SEQUENCES
@@ -22,6 +24,9 @@ from sysmol.network.reference import evaluate
 NAMES = list(all_networks(0))
 COUNT = int(os.environ.get("SYSMOL_TEST_NETWORKS", "20"))
 """Random networks: `make test-onnx` takes more."""
+
+COMMITTED = sorted((PACKAGE.parent / "results" / "networks").rglob("*.safetensors"))
+"""Trained networks, as far as there are any."""
 
 
 def networks(seed: int, count: int) -> Iterator[tuple[str, Network]]:
@@ -55,6 +60,20 @@ def test_networks_of_all_layer_kinds(seed):
         products |= {out.multiply for layer in net.layers for out in layer.outputs}
         assert differences(net, to_onnx(net)) == 0, name
     assert operations >= OPERATIONS.keys() - {"flatten", *SEQUENCES} and products == set(MULTIPLIES)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
+def test_committed_networks(path: Path, seed: int):
+    """On one random image, which the reference takes seconds for, and on those of the file."""
+    net = load(path)
+    image = np.random.default_rng(seed).integers(0, 256, (1, *net.tensors[net.input].shape)).astype(np.uint8)
+    found, wanted = evaluation.evaluate(net, image), evaluate(net, image)
+    assert (
+        np.allclose(found, wanted, atol=FLOAT_TOLERANCE * np.abs(wanted).max())
+        if net.is_float
+        else (found == wanted).all()
+    )
+    assert net.samples is None or differences(net, to_onnx(net)) == 0
 
 
 def test_flatten_and_high_products(seed):
