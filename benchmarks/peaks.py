@@ -9,6 +9,7 @@ style      instruction                                                          
 vdot vmac  SMOL                                                                  slots of a vector: 32, 64 or 128; the
 run                                                                              mean over a layer's vectors
 depthwise  SMOL ``vmul``, ``vmla``                                               8 (4 bits) or 16
+vdw        SMOL, depthwise                                                       24
 dot sdot   ``sdot`` (AArch64)                                                    16
 mmla       ``smmla`` (AArch64)                                                   32
 mac        RVV multiply-accumulate on 16-bit lanes; widening is extra            8
@@ -24,6 +25,7 @@ from typing import Any
 
 from sysmol import schedule as schedules
 from sysmol.errors import SysmolError
+from sysmol.isa.selectors import TAP_PRODUCTS
 from sysmol.machine import Machine
 from sysmol.network import Layer, Network, operation
 from sysmol.pattern import capacity
@@ -44,6 +46,8 @@ def peak(net: Network, layer: Layer, style: str, isa: str, machine: Machine) -> 
     """
     x = net.tensors[layer.input]
     kind = operation(layer)
+    if style == "vdw":
+        return TAP_PRODUCTS * machine.smol_count
     if kind.has_weights and not kind.mixes_channels and x.format == "smol":
         lanes = [LANES[int(p)] for p in x.precisions]
         return machine.smol_count * len(lanes) / sum(1 / n for n in lanes)

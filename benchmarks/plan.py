@@ -67,6 +67,7 @@ MATRIX: tuple[tuple[str, tuple[Variant, ...]], ...] = (
     ("resnet20", _matrix("w2")),
     ("resnet8", (*_matrix("w4"), *_matrix("w2"))),
     ("resnet8_large", (*_matrix("w2"), *_matrix("mixP4"))),
+    ("mobilenetv2_small", _matrix("w4")),
     ("mobilenetv2_stem2", _matrix("w4")),
 )
 """Shape files of ``matrix`` with the variants that use the second page of instructions."""

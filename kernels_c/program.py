@@ -13,6 +13,7 @@ from sysmol.kernels_c.plan.constants import array_text, comment_text, identifier
 from sysmol.kernels_c.plan.layout import SLACK, Place, plan
 from sysmol.kernels_c.plan.names import distinct
 from sysmol.kernels_c.plan.options import DEFAULT, Options
+from sysmol.kernels_c.plan.planes import in_planes
 from sysmol.kernels_c.plan.schedule_file import convolutions
 from sysmol.kernels_c.shared import functions, share
 from sysmol.kernels_c.targets import Target
@@ -60,7 +61,7 @@ def _region(net: Network, layer: Layer, made: Kernel, em: Emitter, places: dict[
 
     def size(name: str) -> int:
         t = net.tensors[name]
-        return places[name].pixel_bytes * t.height * t.width
+        return places[name].pixel_bytes * max(1, places[name].planes) * t.height * t.width
 
     return Region(
         name=layer.name,
@@ -116,7 +117,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
     _check_options(net, options)
     target = target.on(options.has)
     net, options = distinct(net, options)
-    places = plan(net, kept_wide(net, options))
+    places = plan(net, kept_wide(net, options), in_planes(net, options))
     kernels = kernels_of(net, places, target, options)
     written = {name for made in kernels for name in made.written}
     memory = allocate(net, places, options.shared_memory, written)

@@ -23,7 +23,8 @@ class Style:
     ``rates``: by ISA, of the other instructions. ``several``: a multiply-accumulate takes several kinds of vector
     instructions, and the rate is that of all of them together. ``accumulators``: vector registers of a tile, where one
     output has a register to itself, its lanes summed at the end (else 0). ``group``: output channels in the accumulator
-    of a single-accumulator kernel. ``pixels``: output pixels whose sums are in one register of a tile.
+    of a single-accumulator kernel. ``pixels``: output pixels whose sums of four channels are in one register of a tile;
+    of eight channels half as many.
     """
 
     name: str
@@ -51,6 +52,7 @@ _ALL = (
         pixels=2,
     ),
     Style("vmm", "two pixels x two channels, half a register each", smol="vmm.w", times=2),
+    Style("vdw", "depthwise: three taps of eight channels, 16-bit lanes", smol="vdw", pixels=2),
     Style("run", "vdot over runs of narrow pixels", smol="vdot"),
     Style("vdot", "all chunks into one lane", smol="vdot", group=4),
     Style("dot", "sdot by element", rates={"arm": Rate("SimdAlu", 16)}, group=4),

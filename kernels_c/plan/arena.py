@@ -10,7 +10,7 @@ writes over two images.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -116,8 +116,10 @@ def _lifetimes(net: Network) -> dict[str, tuple[int, int]]:
 
 
 def _filled(place: Place) -> Array:
-    """bool ``[pixel_bytes, 8]``: the bits of a pixel that hold channels."""
+    """bool ``[pixel_bytes, 8]``: the bits of a pixel that hold channels; of planes all: nothing else is used."""
     t = place.tensor
+    if place.planes:
+        return np.ones((place.pixel_bytes, 8), dtype=bool)
     bits = np.zeros(8 * place.pixel_bytes, dtype=bool)
     element = 8 * ELEMENT_BYTES.get(t.format, 0)
     widths = t.precisions if t.format == "smol" else [element] * t.channels
@@ -143,7 +145,7 @@ def _image(place: Place, border: bool, pixel: Array) -> Array:
     shape = (t.height + pads[0] + pads[2], t.width + pads[1] + pads[3], place.pixel_bytes)
     result = np.full(shape, border)
     result[pads[0] : pads[0] + t.height, pads[1] : pads[1] + t.width] = pixel
-    return result.reshape(-1)
+    return np.tile(result.reshape(-1), max(1, place.planes))
 
 
 def _cleared(net: Network, places: dict[str, Place], arena: int, written: Collection[str]) -> dict[str, list[str]]:
@@ -242,8 +244,10 @@ def runs(place: Place, written: bool = False) -> list[Run]:
             result.append(Run(start, t.width * pixel, (t.height,), (row,)))
         else:
             result.append(Run(start, length, (t.height, t.width), (row, pixel)))
+    if place.planes:
+        result = [replace(r, counts=(place.planes, *r.counts), steps=(place.plane_bytes, *r.steps)) for r in result]
     result = [run for run in result if run.length and all(run.counts)]
-    whole = Run(0, row * (t.height + pads[0] + pads[2]))
+    whole = Run(0, place.plane_bytes * max(1, place.planes))
     return [whole] if sum(run.stores for run in result) >= whole.stores else result
 
 

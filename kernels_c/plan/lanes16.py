@@ -22,8 +22,10 @@ LARGEST_FACTOR = (1 << 14) - 1
 LANE_MOST = (1 << 15) - 1
 SHIFTS = tuple(range(14, -1, -2))
 """What the instruction can shift by, the most first."""
-NEIGHBOURS = 96
-"""Factors that are tried on either side of the exact quotient."""
+NEIGHBOURS, FEW = 96, 4
+"""Factors that are tried on either side of the exact quotient; first, where there are other ways."""
+TRIED_FACTORS = 12
+"""Of sums, the largest first."""
 FAR = 1 << 40
 """Beyond all sums and all starts."""
 
@@ -59,27 +61,67 @@ def lane_constants(M: Array, B: Array, shift: int, top: int, sums: Sums) -> Lane
     """
     if (M == 0).any():
         return None
-    size = np.abs(M)
-    # Of sign(M) * x, which has to reach them; moved up to the next sum.
-    k = np.arange(1, top + 1, dtype=np.int64)[:, None, None]
-    wanted = ceil_div((k << shift) - B, size)
-    wanted += (np.sign(M) * sums.first - wanted) % sums.grid
-    steps = 2.0**shift / size
+    wanted, steps = _thresholds(M, B, shift, top, sums)
     for s in SHIFTS:
         near = np.round(2.0 ** (PRODUCT_SHIFT + s) / steps).astype(np.int64)
         if near.max() <= LARGEST_FACTOR:
-            found = _search(wanted, near, s, sums)
-            return None if found is None else Lanes(np.sign(M) * found[0], np.sign(M) * found[1], s)
+            m, b = _search(wanted, near, s, sums)
+            return Lanes(np.sign(M) * m, np.sign(M) * b, s) if m.all() else None
     return None
 
 
-def _search(wanted: Array, near: Array, s: int, sums: Sums) -> tuple[Array, Array] | None:
-    """Factors and starts with the ``wanted`` thresholds, of each channel the factor closest to ``near``."""
+@dataclass(frozen=True)
+class ScaledLanes:
+    """:class:`Lanes` of sums that are multiplied by ``factor`` first, int64 ``[C]``."""
+
+    lanes: Lanes
+    factor: Array
+
+
+def scaled_constants(M: Array, B: Array, shift: int, top: int, sums: Sums) -> ScaledLanes | None:
+    """As :func:`lane_constants`, with sums multiplied by as much as each channel's starts leave room for: between two
+    sums then lie more starts."""
+    if (M == 0).any():
+        return None
+    wanted, steps = _thresholds(M, B, shift, top, sums)
+    room = sums.reach + np.abs(B // M).max(axis=0)
+    most = np.minimum(LANE_MOST // room + 2, LANE_MOST // sums.reach)
+    tried = [(most - less, neighbours) for neighbours in (FEW, NEIGHBOURS) for less in range(TRIED_FACTORS)]
+    for s in SHIFTS:
+        if (2.0 ** (PRODUCT_SHIFT + s) / (steps * most)).max() > LARGEST_FACTOR:
+            continue
+        m, b, chosen = np.zeros_like(M), np.zeros_like(B), np.zeros_like(M)
+        for factor, neighbours in tried:
+            near = np.round(2.0 ** (PRODUCT_SHIFT + s) / (steps * np.maximum(factor, 1))).astype(np.int64)
+            own = np.flatnonzero((m == 0) & (factor > 0) & (near >= 1) & (near <= LARGEST_FACTOR))
+            if len(own):
+                f = factor[own]
+                scaled = Sums(*(each[own] * f for each in (sums.reach, sums.grid, sums.first)))
+                m[own], b[:, own] = _search(wanted[..., own] * f, near[own], s, scaled, neighbours)
+                chosen[own] = f
+        # A smaller shift leaves smaller factors, which are less exact.
+        return ScaledLanes(Lanes(np.sign(M) * m, np.sign(M) * b, s), chosen) if m.all() else None
+    return None
+
+
+def _thresholds(M: Array, B: Array, shift: int, top: int, sums: Sums) -> tuple[Array, Array]:
+    """The least of ``sign(M) * x`` with each code but the first, int64 ``[top, classes, C]``, moved up to the next sum,
+    and the distance of such thresholds, ``[C]``."""
+    size = np.abs(M)
+    k = np.arange(1, top + 1, dtype=np.int64)[:, None, None]
+    wanted = ceil_div((k << shift) - B, size)
+    wanted += (np.sign(M) * sums.first - wanted) % sums.grid
+    return wanted, 2.0**shift / size
+
+
+def _search(wanted: Array, near: Array, s: int, sums: Sums, neighbours: int = NEIGHBOURS) -> tuple[Array, Array]:
+    """Factors and starts with the ``wanted`` thresholds, of each channel the factor closest to ``near``; 0 where there
+    is none."""
     top, classes, count = wanted.shape
     k = np.arange(1, top + 1, dtype=np.int64)[:, None]
     chosen, starts = np.zeros(count, dtype=np.int64), np.zeros((classes, count), dtype=np.int64)
     left = np.arange(count)
-    for offset in sorted(range(-NEIGHBOURS, NEIGHBOURS + 1), key=abs):
+    for offset in sorted(range(-neighbours, neighbours + 1), key=abs):
         m = near[left] + offset
         tried = left[(m >= 1) & (m <= LARGEST_FACTOR)]
         own = ceil_div(k << (PRODUCT_SHIFT + s), near[tried] + offset)
@@ -89,8 +131,8 @@ def _search(wanted: Array, near: Array, s: int, sums: Sums) -> tuple[Array, Arra
         chosen[done], starts[:, done] = near[done] + offset, (low + high)[:, good] // 2
         left = np.setdiff1d(left, done)
         if not len(left):
-            return chosen, starts
-    return None
+            break
+    return chosen, starts
 
 
 def _starts(wanted: Array, own: Array, reach: Array, grid: Array) -> tuple[Array, Array]:

@@ -9,10 +9,13 @@ of the group take the same channel order, so that no kernel ever permutes channe
 A SMOL tensor of one precision whose channels fill at most half of a vector can be *narrow*: its pixels take 2, 4 or 8
 bytes instead of 16, so that a row of kernel taps is a run of bytes and one register holds several taps
 (:mod:`sysmol.kernels_c.micro.smol_run`).
+
+A SMOL tensor can lie in *planes*: 32 bits of all pixels, then the next 32, so that a register holds four neighbouring
+pixels (:mod:`sysmol.kernels_c.plan.planes`).
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TypeVar
 
@@ -24,6 +27,8 @@ from sysmol.register_parts import words
 
 ELEMENT_BYTES = {"u8": 1, "s8": 1, "s16": 2, "s32": 4, "f32": 4}
 ALIGNMENT = 64
+PLANE_BYTES = 4
+"""Of a pixel of a tensor in planes."""
 SLACK = 64
 """Bytes behind the last buffer that loads of whole registers may read."""
 
@@ -61,13 +66,17 @@ class Block:
 class Place:
     """Memory of one tensor: its blocks and the geometry of its padded buffer, in bytes.
 
-    ``narrow``: bytes of a pixel of a narrow tensor, 0 in all others.
+    ``narrow``: bytes of a pixel of a narrow tensor, 0 in all others. ``planes``: how many a tensor in planes has, 0 in
+    all others; its geometry is that of a plane, and its blocks' offsets are those of planes. ``side_by_side``: its
+    blocks as they are in a pixel.
     """
 
     tensor: Tensor
     blocks: tuple[Block, ...]
     flat: bool = False
     narrow: int = 0
+    planes: int = 0
+    side_by_side: tuple[Block, ...] = ()
     pads: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     offset: int = 0
 
@@ -75,6 +84,8 @@ class Place:
     def pixel_bytes(self) -> int:
         """Bytes from a pixel to its right neighbour."""
         t = self.tensor
+        if self.planes:
+            return PLANE_BYTES
         if t.format == "smol":
             return self.narrow or REGISTER_BYTES * len(t.patterns)
         if self.flat:
@@ -87,10 +98,24 @@ class Place:
         return self.pixel_bytes * (self.tensor.width + self.pads[1] + self.pads[3])
 
     @property
+    def plane_bytes(self) -> int:
+        """Bytes of all rows with their borders; of one plane where there are several."""
+        return self.row_bytes * (self.tensor.height + self.pads[0] + self.pads[2])
+
+    @property
     def bytes(self) -> int:
         """Size of the buffer with its borders."""
-        size = self.row_bytes * (self.tensor.height + self.pads[0] + self.pads[2])
+        size = self.plane_bytes * max(1, self.planes)
         return -(-size // ALIGNMENT) * ALIGNMENT
+
+    def into_planes(self) -> None:
+        """Move the channels into planes, once the borders are known."""
+        self.side_by_side = self.blocks
+        self.planes = max(block.offset for block in self.blocks) // PLANE_BYTES + 1
+        self.blocks = tuple(
+            replace(block, offset=block.offset // PLANE_BYTES * self.plane_bytes + block.offset % PLANE_BYTES)
+            for block in self.blocks
+        )
 
     def start(self, pads: Sequence[int] = (0, 0)) -> int:
         """Byte offset, in the buffer, of the pixel ``pads`` rows above and columns left of the first real one."""
@@ -314,8 +339,9 @@ def _pads(net: Network, layer: Layer, place: Place) -> None:
     place.pads = [max(a, b) for a, b in zip(place.pads, (*layer.padding[:2], bottom, right), strict=True)]
 
 
-def plan(net: Network, wide: Collection[str] = ()) -> dict[str, Place]:
-    """Place of every tensor, without its offset in the arena; the tensors ``wide`` are not stored narrow."""
+def plan(net: Network, wide: Collection[str] = (), planes: Collection[str] = ()) -> dict[str, Place]:
+    """Place of every tensor, without its offset in the arena; the tensors ``wide`` are not stored narrow, those of
+    ``planes`` lie in planes."""
     places: dict[str, Place] = {net.input: Place(net.tensors[net.input], (), flat=True)}
     for names in _order_groups(net):
         narrow = _narrow(net, names, wide)
@@ -348,4 +374,6 @@ def plan(net: Network, wide: Collection[str] = ()) -> dict[str, Place]:
         if operation(layer).zeros_outside:
             for name in layer.inputs:
                 _pads(net, layer, places[name])
+    for name in planes:
+        places[name].into_planes()
     return places

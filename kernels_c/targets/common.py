@@ -20,7 +20,8 @@ COMMON = (
     | same("m_normalise", scalar=60)
     | same("v_mulh", simd=1)
     | same(
-        "v_dot v_mac v_mmw v_mmh v_vmul v_vmla v_qpk v_qpk_first v_qpks v_qpks_first v_qpkh v_qpkh_first v_unph", smol=1
+        "v_dot v_mac v_mmw v_mmh v_vmul v_vmla v_qpk v_qpk_first v_qpks v_qpks_first v_qpkh v_qpkh_first v_unph v_dw",
+        smol=1,
     )
     | same("v_add v_mul v_madd v_mla v_sra v_max v_at_least v_at_most v_or v_sll v_zero v_dup", simd=1)
     | same("v_and v_join v_mul8x16 v_mla8x16 v_twice16", simd=1)

@@ -37,6 +37,7 @@ static __attribute__((noinline, unused)) vec smol_emulate(unsigned fn, unsigned 
 #define v_qpks(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK_S, (pack), (d), (n), (m)))
 #define v_qpkh(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK_H, (pack), (d), (n), (m)))
 #define v_qpkh_first(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK_H, (pack), (n), (n), (m)))
+#define v_dw(taps, acc, x, w) ((acc) = smol_emulate(SMOL_FN_VDW, (taps), (acc), (x), (w)))
 #define v_unph(group, d, n) ((d) = smol_emulate(SMOL_FN_VUNP_H, (group), (n), (n), (n)))
 #define v_qpks_first(pack, d, n, m) ((d) = smol_emulate(SMOL_FN_VQPK_S, (pack), (n), (n), (m)))
 #else
@@ -63,6 +64,8 @@ __asm__(SMOL_ASM_SYMBOLS);
     __asm__ volatile(SMOL_ASM_WORD_SECOND(11, pack) : [d] "+w"(d_) : [n] "w"(n_), [m] "w"(m_))
 #define v_qpkh_first(pack, d_, n_, m_) \
     __asm__ volatile(SMOL_ASM_WORD_SECOND(11, pack) : [d] "=w"(d_) : [n] "0"(n_), [m] "w"(m_))
+#define v_dw(taps, acc_, x_, w_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(14, taps) : [d] "+w"(acc_) : [n] "w"(x_), [m] "w"(w_))
 #define v_unph(group, d_, n_) \
     __asm__ volatile(SMOL_ASM_WORD_SECOND(13, group) : [d] "=w"(d_) : [n] "w"(n_), [m] "w"(n_))
 #endif

@@ -87,6 +87,7 @@ SMOL_HOST vec v_dup(uint32_t a) { SMOL_LANES(a); }
 /* The same in lanes of 16 bits; and codes unpacked into them. */
 #define v_qpkh(pack, d, n, m) smol_call_vqpk_h(&(d), &(n), &(m), (pack))
 #define v_qpkh_first(pack, d, n, m) ((d) = (n), smol_call_vqpk_h(&(d), &(n), &(m), (pack)))
+#define v_dw(taps, acc, x, w) smol_call_vdw(&(acc), &(x), &(w), (taps))
 #define v_unph(group, d, n) smol_call_vunp_h(&(d), &(n), &(n), (group))
 
 /* Lanes of 32 bits. v_madd = a*m + b, where a may be overwritten; v_mla = b + a*m, where b may be overwritten. */

@@ -145,6 +145,7 @@ static __attribute__((noinline, unused)) void smol_emulate(unsigned fn, unsigned
         (d) = v_zero();                               \
         SMOL_EMULATED(SMOL_FN_VQPK_H, pack, d, n, m); \
     } while (0)
+#define v_dw(taps, acc, x, w) SMOL_EMULATED(SMOL_FN_VDW, taps, acc, x, w)
 #define v_unph(group, d, n)                            \
     do {                                               \
         (d) = v_zero();                                \
@@ -179,6 +180,8 @@ __asm__(SMOL_ASM_SYMBOLS);
     __asm__ volatile(SMOL_ASM_WORD_SECOND(11, pack) : [d] "+vr"(d_) : [n] "vr"(n_), [m] "vr"(m_))
 #define v_qpkh_first(pack, d_, n_, m_) \
     __asm__ volatile(SMOL_ASM_WORD_SECOND(11, pack) : [d] "=vr"(d_) : [n] "0"(n_), [m] "vr"(m_))
+#define v_dw(taps, acc_, x_, w_) \
+    __asm__ volatile(SMOL_ASM_WORD_SECOND(14, taps) : [d] "+vr"(acc_) : [n] "vr"(x_), [m] "vr"(w_))
 #define v_unph(group, d_, n_) \
     __asm__ volatile(SMOL_ASM_WORD_SECOND(13, group) : [d] "=vr"(d_) : [n] "vr"(n_), [m] "vr"(n_))
 #endif
@@ -220,9 +223,10 @@ static inline vec v_at_least(vec a, int32_t low) { SMOL_OP_AX("vmax.vx", a, low)
 static inline vec v_at_most(vec a, int32_t high) { SMOL_OP_AX("vmin.vx", a, high); }
 static inline vec v_or(vec a, vec b) { SMOL_OP_AV("vor.vv", a, b); }
 static inline vec v_and(vec a, vec b) { SMOL_OP_AV("vand.vv", a, b); }
+/* Not even where a and b are equal may they be one register. */
 static inline vec v_join(vec a, vec b)
 {
-    __asm__ volatile(SMOL_32 "vslideup.vi %0, %1, 2" : "+vr"(a) : "vr"(b));
+    __asm__ volatile(SMOL_32 "vslideup.vi %0, %1, 2" : "+&vr"(a) : "vr"(b));
     return a;
 }
 /* The lower halves of a and b; their upper halves, where b alone may be overwritten. */
@@ -395,7 +399,7 @@ static inline vec16 v_half8_high(vec a)
 /* As v_zip_low, and of 16-bit lanes in a register of the other type: under v_begin16(). */
 static inline vec v_zip16_low(vec a, vec b)
 {
-    __asm__ volatile(SMOL_16 "vslideup.vi %0, %1, 4" : "+vr"(a) : "vr"(b));
+    __asm__ volatile(SMOL_16 "vslideup.vi %0, %1, 4" : "+&vr"(a) : "vr"(b));
     return a;
 }
 static inline vec v_load_high16(const void *p)
