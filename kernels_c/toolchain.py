@@ -6,6 +6,7 @@ The host's: the ``cc`` argument, ``SYSMOL_CC_HOST``, ``cc``, ``gcc``, ``clang``.
 """
 
 import importlib.util
+import os
 import re
 import shlex
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from sysmol import environment
 from sysmol.errors import SysmolError
+from sysmol.files import temporary_folder
 from sysmol.kernels_c.targets import TARGETS, Target
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror=implicit-function-declaration")
@@ -143,7 +145,9 @@ def compile_c(
     ]
     # zig writes paths of its C library relative to a folder that holds it.
     folder = out.parent if is_zig(compiler) else None
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    with temporary_folder() as scratch:  # a killed compiler leaves its files there
+        environ = os.environ | {"TMPDIR": str(scratch)}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environ)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         first = next((line for line in lines if "error" in line), lines[-1] if lines else "no message")
