@@ -98,8 +98,10 @@ class Reader:
             raise SysmolError(f"{len(images)} inputs and {len(model.graph.output)} outputs; one of each is understood")
         self.image = images[0].name
         sides = [d.dim_value for d in images[0].type.tensor_type.shape.dim]
+        shown, self.is_vector = list(sides), len(sides) == 2
+        sides += [1, 1] if self.is_vector else []
         if len(sides) != 4 or min(sides[1:]) < 1 or max(sides[2:]) > MOST_PIXELS or sides[1] > MOST_CHANNELS:
-            raise SysmolError(f"its input has shape {sides}; only images [n, C, H, W] of a fixed size")
+            raise SysmolError(f"its input has shape {shown}; only [n, C, H, W] and [n, C] of a fixed size")
         shape = (sides[1], sides[2], sides[3])
         self.opset = next((o.version for o in model.opset_import if o.domain == ""), 13)
         self.layers = Layers(name, shape, self.constants, self.opset)
@@ -197,7 +199,7 @@ class Reader:
 
     def _value(self, name: str) -> Sum | Activation:
         if name == self.image and name not in self.values:
-            self.values[name] = self.layers.image(name, False)
+            self.values[name] = self.layers.image(name, self.is_vector)
         if name not in self.values:
             raise SysmolError(f"it reads '{name}', which is no activation")
         return self.values[name]

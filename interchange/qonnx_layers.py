@@ -12,7 +12,7 @@ row of sums is added (:func:`odd_parts`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS, PRODUCT_SHIFT
 from sysmol.interchange.onnx_out import EXACT_FLOAT
-from sysmol.interchange.qonnx_nodes import Grid, run_nodes
+from sysmol.interchange.qonnx_nodes import Grid, chain
 from sysmol.interchange.thresholds import Steps, requantisation, steps_of
 from sysmol.network import (
     INT32_MAX,
@@ -305,17 +305,20 @@ class Layers:
     def _steps(self, x: Activation) -> list[Steps]:
         """Where the codes of every channel change, in accumulators but for what is moved."""
         assert x.sum is not None
-        found, maker = x.sum, x.sum.maker
-        return steps_of(
-            lambda sums: x.grid.codes(self.values(found, sums)), maker.low, maker.high, x.grid.levels - 1, maker.unit
-        )
+        maker, values = x.sum.maker, self.values(x.sum)
+        return steps_of(lambda sums: x.grid.codes(values(sums)), maker.low, maker.high, x.grid.levels - 1, maker.unit)
 
-    def values(self, found: Sum, sums: Array) -> Array:
-        """Real numbers float32 ``[n, K]`` that the model has for ``sums [n, K]``, or ``[n, 1]`` of every channel."""
-        maker = found.maker
-        real = (sums.astype(np.float64) * maker.scale).astype(np.float32)
-        shaped = real if maker.flat else real[:, :, None, None]
-        return run_nodes(list(found.chain), found.source, shaped, self.constants, self.opset).reshape(real.shape)
+    def values(self, found: Sum) -> Callable[[Array], Array]:
+        """Real numbers float32 ``[n, K]`` that the model has for sums ``[n, K]``, or ``[n, 1]`` of every channel."""
+        maker, channels = found.maker, len(found.maker.scale)
+        shape = (channels,) if maker.flat else (channels, 1, 1)
+        run = chain(list(found.chain), found.source, shape, self.constants, self.opset)
+
+        def real(sums: Array) -> Array:
+            scaled = (sums.astype(np.float64) * maker.scale).astype(np.float32)
+            return run(scaled.reshape(-1, *shape)).reshape(scaled.shape)
+
+        return real
 
     # --- logits ------------------------------------------------------------------------------------------------------
 
@@ -349,7 +352,7 @@ class Layers:
         """Slope and offset of the logits by s, float64 ``[K]``; refuses what is no line."""
         maker = found.maker
         ends = np.array([int(maker.low.min()), 0, int(maker.high.max())])
-        real = self.values(found, ends[:, None]).astype(np.float64)
+        real = self.values(found)(ends[:, None]).astype(np.float64)
         slope = (real[2] - real[0]) / max(int(ends[2] - ends[0]), 1)
         if np.abs(real[0] + slope * (0 - ends[0]) - real[1]).max() > 1e-5 * np.abs(real).max():
             raise SysmolError("what follows the last layer is no factor and addend per class")

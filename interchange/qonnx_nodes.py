@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,22 +84,28 @@ def quant(node: Any, constants: dict[str, Array]) -> tuple[Grid, Array]:
     return Grid(low, (1 << width) - narrow, 1.0), scale
 
 
-def run_nodes(nodes: list[Any], source: str, real: Array, constants: dict[str, Array], opset: int) -> Array:
-    """What a chain of elementwise nodes makes of real numbers float32 ``[n, K, ...]`` under the name ``source``, by
+def chain(
+    nodes: list[Any], source: str, shape: tuple[int, ...], constants: dict[str, Array], opset: int
+) -> Callable[[Array], Array]:
+    """What a chain of elementwise nodes makes of real numbers float32 ``[n, *shape]`` under the name ``source``, by
     onnxruntime."""
     if not nodes:
-        return real
+        return lambda real: real
     runtime = extra("onnxruntime", "reading QONNX models")
     needed = {name for node in nodes for name in node.input} & constants.keys()
     held = [onnx.numpy_helper.from_array(constants[name], name) for name in sorted(needed)]
-    kind, shape = onnx.TensorProto.FLOAT, list(real.shape)
-    ends = [onnx.helper.make_tensor_value_info(name, kind, shape) for name in (source, nodes[-1].output[0])]
+    kind, sides = onnx.TensorProto.FLOAT, ["n", *shape]
+    ends = [onnx.helper.make_tensor_value_info(name, kind, sides) for name in (source, nodes[-1].output[0])]
     graph = onnx.helper.make_graph(nodes, "chain", ends[:1], ends[1:], held)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=8)
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found = np.asarray(session.run(None, {source: real})[0])
-    if found.shape != real.shape or not np.isfinite(found).all():
-        raise SysmolError(f"what follows '{source}' mixes its channels, or gives no finite numbers")
-    return found
+
+    def run(real: Array) -> Array:
+        found = np.asarray(session.run(None, {source: real})[0])
+        if found.shape != real.shape or not np.isfinite(found).all():
+            raise SysmolError(f"what follows '{source}' mixes its channels, or gives no finite numbers")
+        return found
+
+    return run

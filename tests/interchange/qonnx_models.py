@@ -12,9 +12,10 @@ DOMAIN = "qonnx.custom_op.general"
 
 
 class Model:
-    """Nodes one behind another; ``x`` is the last one's result. Images have ``shape`` (channels, height, width)."""
+    """Nodes one behind another; ``x`` is the last one's result. ``shape`` is (channels, height, width) of images and
+    (channels,) of vectors."""
 
-    def __init__(self, seed: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, seed: int, shape: tuple[int, ...]) -> None:
         self.rng = np.random.default_rng(seed)
         self.shape = shape
         self.nodes: list[Any] = []
@@ -84,6 +85,17 @@ def linear_layers(seed: int) -> bytes:
     return m.bytes(6)
 
 
+def vectors(seed: int) -> bytes:
+    """Vectors of 12 numbers as bytes; so many sums in the first layer that not each can be looked at."""
+    m = Model(seed, (12,))
+    m.x = m.quant(m.x, 8, scale=2.0**-8, signed=0)
+    m.linear(12, 1500, 4, scale=0.25)
+    m.norm(1500, 1)
+    m.x = m.quant(m.node("Relu", [m.x]), 4, scale=0.25, signed=0)
+    m.linear(1500, 3, 3)
+    return m.bytes(3)
+
+
 def convolutions(seed: int) -> bytes:
     """Images of 9 x 8 x 3 as bytes; convolutions of 2 to 8 bits with borders and steps, one depthwise, one grouped; a
     maximum, a residual addition, an average, a vector, a linear layer."""
@@ -120,6 +132,7 @@ def executed(content: bytes, images: np.ndarray) -> np.ndarray:
         warnings.simplefilter("ignore")
         for image in images:
             x = image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
+            x = x.reshape(model.get_tensor_shape(model.graph.input[0].name))
             (logits,) = execute_onnx(model, {model.graph.input[0].name: x}).values()
             found.append(np.ravel(logits))
     return np.stack(found)

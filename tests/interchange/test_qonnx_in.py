@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 from damage import read_damaged
-from qonnx_models import Model, convolutions, executed, linear_layers
+from qonnx_models import Model, convolutions, executed, linear_layers, vectors
 
 from sysmol.errors import SysmolError
 from sysmol.interchange import evaluation
@@ -35,7 +35,9 @@ def real_logits(net: Network, images: np.ndarray) -> np.ndarray:
     return np.asarray(evaluation.evaluate(net, images) * scale + offset)
 
 
-@pytest.mark.parametrize(("make", "shape"), [(linear_layers, (4, 5, 1)), (convolutions, (9, 8, 3))])
+@pytest.mark.parametrize(
+    ("make", "shape"), [(linear_layers, (4, 5, 1)), (vectors, (1, 1, 12)), (convolutions, (9, 8, 3))]
+)
 def test_logits_are_the_executors(make, shape, tmp_path, seed):
     (tmp_path / "a.onnx").write_bytes(make(seed))
     net = read_qonnx(tmp_path / "a.onnx")

@@ -116,6 +116,29 @@ def test_a_model_by_hand(tmp_path, seed):
     assert {step.how for step in network.table() if step.operator in ("Add", "Sub", "Div")} == {"folded"}
 
 
+class Standardised(nn.Module):
+    """Of vectors, whose numbers have a mean and a scale each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.spread = nn.Parameter(torch.rand(9)), nn.Parameter(0.5 + torch.rand(9))
+        self.layers = nn.Sequential(nn.Linear(9, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers((x - self.mean) / self.spread)
+
+
+def test_vectors_are_images_of_one_pixel(tmp_path, seed):
+    module = trained_like(Standardised(), seed)
+    x = torch.rand(6, 9)
+    network = read_model(exported(module, x[:1], tmp_path / "a.onnx", **KEPT))
+    assert network.shape == (9, 1, 1)
+    assert network.normalisation.mean == pytest.approx(module.mean.tolist(), abs=1e-6)
+    with torch.no_grad():
+        found = network.module(network.normalised(x[..., None, None]))
+        assert torch.allclose(found, module(x), atol=1e-5, rtol=1e-5)
+
+
 def refusal(tmp_path: Path, content: bytes) -> str:
     (tmp_path / "a.onnx").write_bytes(content)
     with pytest.raises(SysmolError) as caught:
@@ -132,7 +155,7 @@ def test_what_is_not_understood_is_named(tmp_path):
 
     assert "Tanh 'y' is not supported: supported are Conv, Gemm" in one("Tanh")
     assert "org.strange.Quant 'y' is not supported" in one("Quant", domain="org.strange")
-    assert "only images [n, C, H, W] of a fixed size" in one("Relu", ("n", 2, "h", 4))
+    assert "only [n, C, H, W] and [n, C] of a fixed size" in one("Relu", ("n", 2, "h", 4))
     assert "axes [1]" in one("ReduceMean", axes=[1])
     assert "the divisor differs" in one("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
     assert "only to 0 .. 6 or from 0 on" in one("Clip", constants={"low": np.float32(-1), "high": np.float32(1)})

@@ -86,8 +86,10 @@ class Importer:
         At the head of the file this is no layer, but the input's mean and scale.
         """
         x = self.nodes[key]
-        if _is_flat_image(x) and np.ptp(factor) == np.ptp(offset) == 0:
-            channels = self.assembly.shape(x.all_input_nodes[0])[0]
+        channels, *pixels = self.assembly.shape(x.all_input_nodes[0]) if _is_flat_image(x) else (0,)
+        if pixels == [1, 1]:
+            pass
+        elif channels and np.ptp(factor) == np.ptp(offset) == 0:
             factor, offset = factor[:1].repeat(channels), offset[:1].repeat(channels)
         elif x.op != "placeholder":
             values = torch.from_numpy(factor.copy()), torch.from_numpy(offset.copy())

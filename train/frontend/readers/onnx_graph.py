@@ -101,21 +101,25 @@ class Reader(Importer):
                 f"{self.path} has {len(sources)} inputs and {len(self.file.output)} outputs, not one each"
             )
         image, output = sources[0], self.file.output[0].name
-        self.nodes[image.name] = self.assembly.input(self._image_shape(image))
+        channels, *pixels = self._input_shape(image)
+        height, width = pixels or (1, 1)
+        head = self.assembly.input((channels, height, width))
+        self.nodes[image.name] = head if pixels else self.assembly.flatten(head)
         self.readers.update(name for node in self.file.node for name in set(node.input))
         self.readers[output] += 1
         for node in self.file.node:
             self._operator(node)
         if output not in self.nodes:
             raise SysmolError(f"{self.path}: no operator makes its output '{printable(output)}'")
-        return self.imported(self.nodes[image.name], self.nodes[output])
+        return self.imported(head, self.nodes[output])
 
-    def _image_shape(self, image: Any) -> tuple[int, int, int]:
+    def _input_shape(self, image: Any) -> tuple[int, ...]:
+        """Channels, height and width; of a vector channels alone."""
         sides = [dimension.dim_value for dimension in image.type.tensor_type.shape.dim]
-        if len(sides) != 4 or min(sides[1:]) < 1:
+        if len(sides) not in (2, 4) or min(sides[1:]) < 1:
             shown = [side or "?" for side in sides]
-            raise SysmolError(f"{self.path}: its input has shape {shown}; only images [n, C, H, W] of a fixed size")
-        return sides[1], sides[2], sides[3]
+            raise SysmolError(f"{self.path}: its input has shape {shown}; only [n, C, H, W] and [n, C] of a fixed size")
+        return tuple(sides[1:])
 
     def _array(self, tensor: Any) -> np.ndarray:
         """A constant's values; its size is checked first."""

@@ -120,17 +120,18 @@ class Reader(Importer):
         if np.size(sources) != 1 or np.size(results) != 1:
             raise SysmolError(f"{self.path} has not one input and one output")
         image, output = self.tensors[int(sources[0])], self.tensors[int(results[0])]
-        if len(image.shape) != 4:
-            raise SysmolError(f"{self.path}: its input has shape {list(image.shape)}; only images [n, H, W, C]")
-        height, width, channels = image.shape[1:]
-        self.nodes[image.index] = self.assembly.input((channels, height, width))
+        if len(image.shape) not in (2, 4):
+            raise SysmolError(f"{self.path}: its input has shape {list(image.shape)}; only [n, H, W, C] and [n, C]")
+        height, width, channels = (1, 1, *image.shape[1:])[-3:]
+        head = self.assembly.input((channels, height, width))
+        self.nodes[image.index] = head if len(image.shape) == 4 else self.assembly.flatten(head)
         self.readers = self._readers(output.index)
         for number in range(self._count(self.file.OperatorsLength())):
             self._operator(self.file.Operators(number))
         if output.index not in self.nodes:
             raise SysmolError(f"{self.path}: no operator makes its output")
         return self.imported(
-            self.nodes[image.index],
+            head,
             self.nodes[output.index],
             integers=self.integers,
             input_grid=image.grid if image.type != 0 and len(image.scales) else None,
