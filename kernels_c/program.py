@@ -13,7 +13,7 @@ from sysmol.kernels_c.plan.constants import array_text, comment_text, identifier
 from sysmol.kernels_c.plan.layout import SLACK, Place, plan
 from sysmol.kernels_c.plan.names import distinct
 from sysmol.kernels_c.plan.options import DEFAULT, Options
-from sysmol.kernels_c.plan.planes import in_planes
+from sysmol.kernels_c.plan.planes import in_planes, reads_halves
 from sysmol.kernels_c.plan.schedule_file import convolutions
 from sysmol.kernels_c.shared import functions, share
 from sysmol.kernels_c.targets import Target
@@ -87,6 +87,11 @@ def kept_wide(net: Network, options: Options) -> set[str]:
     return vectors | wide
 
 
+def places_of(net: Network, options: Options) -> dict[str, Place]:
+    """Where every tensor lies, without its offset in the arena."""
+    return plan(net, kept_wide(net, options), in_planes(net, options), reads_halves(options))
+
+
 def _check_options(net: Network, options: Options) -> None:
     known = [layer.name for layer in convolutions(net)]
     for name in options.schedules:
@@ -117,7 +122,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
     _check_options(net, options)
     target = target.on(options.has)
     net, options = distinct(net, options)
-    places = plan(net, kept_wide(net, options), in_planes(net, options))
+    places = places_of(net, options)
     kernels = kernels_of(net, places, target, options)
     written = {name for made in kernels for name in made.written}
     memory = allocate(net, places, options.shared_memory, written)

@@ -18,10 +18,9 @@ from sysmol.kernels_c.nest import LoopNest
 from sysmol.kernels_c.operations import kernel
 from sysmol.kernels_c.plan import schedule_file as store
 from sysmol.kernels_c.plan.heuristic import LayerShape, yflows_schedules
-from sysmol.kernels_c.plan.layout import Place, plan
+from sysmol.kernels_c.plan.layout import Place
 from sysmol.kernels_c.plan.options import DEFAULT, Options
-from sysmol.kernels_c.plan.planes import in_planes
-from sysmol.kernels_c.program import kept_wide, region_of
+from sysmol.kernels_c.program import places_of, region_of
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network, load
 from sysmol.schedule import PER_OUTPUT, Schedule
@@ -184,7 +183,7 @@ def search(
     ``measure`` simulates one executable (it may answer from a finished run folder); without it the estimate decides.
     """
     net, target = load(Path(path)), target_named(isa)
-    places = plan(net, kept_wide(net, options), in_planes(net, options))
+    places = places_of(net, options)
     results: dict[str, Result] = {}
     for layer in store.convolutions(net):
         facts = store.description(net, layer, isa, machine)

@@ -13,7 +13,7 @@ import numpy as np
 
 from sysmol.isa import BY_NAME, Capabilities
 from sysmol.kernels_c.emitter import Emitter
-from sysmol.kernels_c.epilogue.pairs import FORMS, HALF_BITS, LANES, Pairs, tile_bits
+from sysmol.kernels_c.epilogue.pairs import FORMS, HALF_BITS, LANES, Pairs, fill_words
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, lanes, plus
 from sysmol.kernels_c.plan.constants import array_text
 from sysmol.kernels_c.plan.lanes16 import LANE_MOST, Lanes, Sums, lane_constants
@@ -47,13 +47,7 @@ def halves(epilogue: Epilogue, tiles: Sequence[Tile], has: Capabilities, sums: S
     (p,) = precisions
     top = (1 << p) - 1
     regular = all(len(block.groups) == 2 and block.bits == 2 * LANES * p for block in epilogue.blocks)
-    words = [tile_bits(epilogue, tile) for tile in tiles]
-    if (
-        not regular
-        or out.hi < top
-        or not all(epilogue.side_by_side(tile) for tile in tiles)
-        or not all(HALF_BITS % bits == 0 or bits % HALF_BITS == 0 for bits in words)
-    ):
+    if not regular or out.hi < top or not all(fill_words(epilogue, tile) for tile in tiles):
         return None
     assert constant.M is not None
     M, B, factors = constant.M.astype(np.int64), constant.B.astype(np.int64), None
@@ -164,7 +158,7 @@ class HalfEpilogue(Pairs):
                 em.line(f"const vec m = v_load_high16({self.name}_m + c + {ROW * g});")
                 for name in group:
                     em.line(f"{name} = v_mulh16({name}, m);")
-        self.store(em, tile, pairs, len(sums))
+        self.store(em, tile, pairs)
 
     def _add_residual(
         self, em: Emitter, tile: Tile, pairs: Sequence[tuple[int, int]], sums: Sequence[Sequence[str]]

@@ -34,19 +34,23 @@ def can_pair(epilogue: Epilogue, tiles: Sequence[Tile], has: Capabilities) -> bo
     precisions = {block.precision for block in epilogue.blocks}
     if len(epilogue.targets) != 1 or epilogue.residual is not None or not epilogue.packs[0] or not constant.is_low:
         return False
-    words = [tile_bits(epilogue, tile) for tile in tiles]
     return (
         shift <= MOST_SHIFT
         and all(LANES * block.precision * len(block.groups) == block.bits for block in epilogue.blocks)
         and all(has.executes(VQPK_S, FORMS[p] << 4 | shift // 2) for p in precisions)
-        and all(epilogue.side_by_side(tile) for tile in tiles)
-        and all(HALF_BITS % bits == 0 or bits % HALF_BITS == 0 for bits in words)
+        and all(fill_words(epilogue, tile) for tile in tiles)
     )
 
 
-def tile_bits(epilogue: Epilogue, tile: Tile) -> int:
-    """Bits of a pixel that a tile writes."""
-    blocks = epilogue.blocks[tile.first : tile.first + tile.count]
+def fill_words(epilogue: Epilogue, tile: Tile) -> bool:
+    """Whether all that a tile writes of a pixel are words that divide half a register, or are several."""
+    words = [word_bits(epilogue, tile, own) for own in epilogue.words(tile)]
+    return all(HALF_BITS % bits == 0 or bits % HALF_BITS == 0 for bits in words)
+
+
+def word_bits(epilogue: Epilogue, tile: Tile, own: range) -> int:
+    """Bits of a pixel that some blocks of a tile write."""
+    blocks = epilogue.blocks[tile.first + own.start : tile.first + own.stop]
     return sum(LANES * block.precision * len(block.groups) for block in blocks)
 
 
@@ -119,9 +123,10 @@ class Pairs(ABC):
 
     def offset_arrays(self) -> list[str]:
         offsets = ", ".join(str(block.offset) for block in self.own.blocks)
+        wide = 32 if max(block.offset for block in self.own.blocks) >> 16 else 16
         return [
             "/* First byte of every block in a pixel. */",
-            f"static const uint16_t {self.own.name}_at[] = {{{offsets}}};\n",
+            f"static const uint{wide}_t {self.own.name}_at[] = {{{offsets}}};\n",
         ]
 
     def borders(self, em: Emitter, tile: Tile, pairs: Sequence[tuple[int, int]]) -> None:
@@ -138,18 +143,27 @@ class Pairs(ABC):
         """C term: the offset of a pair's constants."""
         return "c" if self.one_class else f"border{q}"
 
-    def store(self, em: Emitter, tile: Tile, pairs: Sequence[tuple[int, int]], groups: int) -> None:
+    def store(self, em: Emitter, tile: Tile, pairs: Sequence[tuple[int, int]]) -> None:
         """Codes of as many pairs as a register takes; of pixels with more than half a register, of a part of them."""
-        precision, bits = self.own.blocks[tile.first].precision, tile_bits(self.own, tile)
+        number = group = 0
+        for own in self.own.words(tile):
+            count = sum(len(self.own.blocks[tile.first + k].groups) for k in own)
+            number = self._store_blocks(em, tile, pairs, own, range(group, group + count), number)
+            group += count
+
+    def _store_blocks(
+        self, em: Emitter, tile: Tile, pairs: Sequence[tuple[int, int]], own: range, groups: range, number: int
+    ) -> int:
+        """Codes of the tile's blocks ``own``, side by side in memory; ``number``: registers so far."""
+        precision, bits = self.own.blocks[tile.first].precision, word_bits(self.own, tile, own)
         chosen = self.selector(precision)
         parts = max(1, bits // HALF_BITS)
         per, width = max(1, HALF_BITS // bits), min(bits, HALF_BITS)
-        base = plus("y0", self.own.block_at(self.place, tile, 0))
-        number = 0
+        base = plus("y0", self.own.block_at(self.place, tile, own.start))
         for first in range(0, len(pairs), per):
             for part in range(parts):
                 own_pairs = list(range(first, min(first + per, len(pairs))))
-                own_groups = range(part * groups // parts, (part + 1) * groups // parts)
+                own_groups = groups[part * len(groups) // parts : (part + 1) * len(groups) // parts]
                 em.line(f"vec z{number};")
                 pieces = [piece for q in own_pairs for piece in self.pieces(q, own_groups)]
                 for at, (n, m) in enumerate(pieces):
@@ -161,6 +175,7 @@ class Pairs(ABC):
                 ]
                 self._words(em, f"z{number}", base, places, width)
                 number += 1
+        return number
 
     @staticmethod
     def pixel(place: Place, tile: Tile, number: int) -> int:
@@ -232,7 +247,7 @@ class PairEpilogue(Pairs):
                 em.comment(f"block {k} of the tile")
                 self._requantise(em, tile, k, groups, pairs, sums)
             group = groups.stop
-        self.store(em, tile, pairs, len(sums))
+        self.store(em, tile, pairs)
 
     @staticmethod
     def _lane(group: int, pair: int, register: int) -> str:

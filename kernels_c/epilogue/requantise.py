@@ -223,7 +223,8 @@ class Epilogue:
         offsets = ", ".join(str(block.offset) for block in self.blocks)
         if any(block.precision for block in self.blocks):
             text.append("/* First byte of every block in a pixel. */")
-            text.append(f"static const uint16_t {self.name}_at[] = {{{offsets}}};\n")
+            wide = 32 if max(block.offset for block in self.blocks) >> 16 else 16
+            text.append(f"static const uint{wide}_t {self.name}_at[] = {{{offsets}}};\n")
         for precision_form, shifts in self._shift_arrays().items():
             text.append(array_text(precision_form, shifts, "left shift of every lane's code in its memory word"))
         return text
@@ -314,9 +315,15 @@ class Epilogue:
 
     def side_by_side(self, tile: Tile) -> bool:
         """Whether the tile's blocks follow each other in memory, in every tile that this code handles."""
+        return len(self.words(tile)) == 1
+
+    def words(self, tile: Tile) -> list[range]:
+        """The tile's blocks, cut where one does not follow the last in memory, in any tile that this code handles."""
         size = self.blocks[tile.first].bits // 8
         rows = [self._offsets(tile, k) for k in range(tile.count)]
-        return all(b - a == size for low, high in pairwise(rows) for a, b in zip(low, high, strict=True))
+        apart = [[b - a for a, b in zip(low, high, strict=True)] for low, high in pairwise(rows)]
+        cuts = [k for k, steps in enumerate(apart, 1) if any(step != size for step in steps)]
+        return [range(a, b) for a, b in pairwise([0, *cuts, tile.count])]
 
     def _packer(self, em: Emitter, i: int, tile: Tile, blocks: Sequence[int]) -> Packer:
         """Packer of one output for ``blocks`` of the tile, side by side in memory, pixel by pixel."""

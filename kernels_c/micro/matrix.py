@@ -67,7 +67,26 @@ def row_pieces(layer: Layer, source: Place) -> list[int]:
     return [PIECE_IDS[tuple(run[at : at + per_half])] for at in range(0, len(run), per_half)]
 
 
-class SmolMatrix(MicroKernel):
+class PairedPixels(MicroKernel):
+    """Kernels whose registers hold sums of two pixels: ``pairs``, ``apart`` columns from each other; ``direct`` where
+    memory holds registers of a pair's activations."""
+
+    def __init__(
+        self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
+    ) -> None:
+        super().__init__(layer, source, blocks, schedule, limits)
+        self.apart = direct_distance(layer, source)
+        self.direct = self.apart > 0 and schedule.columns % (2 * self.apart) == 0
+        self.pairs = pixel_pairs(schedule, self.apart)
+
+    def pair_at(self, apart: int) -> None:
+        """Pair pixels that far apart, because the outputs lie so, where tiles have the columns for it."""
+        if self.schedule.columns % (2 * apart) == 0:
+            self.direct = self.direct and apart == self.apart
+            self.pairs = pixel_pairs(self.schedule, apart)
+
+
+class SmolMatrix(PairedPixels):
     """SMOL ``vmm.w``: a register of weights holds 8 bytes of a kernel row for each of two output channels, one of
     activations the same bytes of two pixels.
 
@@ -84,9 +103,6 @@ class SmolMatrix(MicroKernel):
     ) -> None:
         super().__init__(layer, source, blocks, schedule, limits)
         self.pieces = row_pieces(layer, source)
-        self.apart = direct_distance(layer, source)
-        self.direct = self.apart > 0 and schedule.columns % (2 * self.apart) == 0
-        self.pairs = pixel_pairs(schedule, self.apart)
 
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
@@ -232,7 +248,7 @@ def half_form(layer: Layer, source: Place) -> int | None:
     return None
 
 
-class SmolMatrixHalf(MicroKernel):
+class SmolMatrixHalf(PairedPixels):
     """SMOL ``vmm.h``: a register of weights holds 4 bytes of a kernel row for each of four output channels, one of
     activations 8 bytes of two pixels, of which field6 chooses 4.
 
@@ -247,9 +263,6 @@ class SmolMatrixHalf(MicroKernel):
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
     ) -> None:
         super().__init__(layer, source, blocks, schedule, limits)
-        apart = direct_distance(layer, source)
-        self.direct = apart > 0 and schedule.columns % (2 * apart) == 0
-        self.pairs = pixel_pairs(schedule, apart)
         self.units = source.pixel_bytes * layer.kernel[1] // WORD
         self.form = half_form(layer, source) or 0
         p = own_precision(source)

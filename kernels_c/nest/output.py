@@ -1,15 +1,17 @@
 """Register tiles: several output channels and pixels accumulate side by side."""
 
+from collections.abc import Sequence
+
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.halves import HalfEpilogue, halves
-from sysmol.kernels_c.epilogue.pairs import PairEpilogue, can_pair
+from sysmol.kernels_c.epilogue.pairs import HALF_BITS, PairEpilogue, can_pair
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
 from sysmol.kernels_c.micro import MicroKernel, SmolMatrix, SmolMatrixHalf, micro_class
-from sysmol.kernels_c.micro.matrix import side_by_side
+from sysmol.kernels_c.micro.matrix import PairedPixels, side_by_side
 from sysmol.kernels_c.nest.base import LoopNest
 from sysmol.kernels_c.plan.heuristic import choose, overlapped
-from sysmol.kernels_c.plan.layout import Place
+from sysmol.kernels_c.plan.layout import PLANE_BYTES, Block, Place
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network
@@ -26,9 +28,16 @@ class OutputStationary(LoopNest):
 
     def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
         super().__init__(net, layer, places, target, options)
+        self.in_planes = bool(places[layer.targets[0]].planes)
         self.shared = self._pairs()
         if isinstance(self.shared, HalfEpilogue) and self.layer.name not in options.schedules:
             self._enlarge()
+
+    def micro(self, blocks: Sequence[Block]) -> MicroKernel:
+        made = super().micro(blocks)
+        if self.in_planes and isinstance(made, PairedPixels):
+            made.pair_at(HALF_BITS // 8 // PLANE_BYTES)
+        return made
 
     def _enlarge(self) -> None:
         """A larger tile, as sums of 16 bits take half of the registers; the first where it cannot store like that."""

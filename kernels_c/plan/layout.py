@@ -309,8 +309,9 @@ def run_registers(kernel: tuple[int, int], pixel_bytes: int) -> tuple[int, int]:
     return height * full + pairs + single, pairs * (1 + (rest < REGISTER_BYTES // 2)) + single
 
 
-def _narrow(net: Network, names: Sequence[str], wide: Collection[str]) -> dict[str, int]:
-    """Bytes of a pixel of the SMOL tensors of an order group, where all can be narrow and that saves work."""
+def _narrow(net: Network, names: Sequence[str], wide: Collection[str], halves: bool) -> dict[str, int]:
+    """Bytes of a pixel of the SMOL tensors of an order group, where all can be narrow and that saves work; ``halves``:
+    kernels read half a register or less at no cost."""
     sizes = {name: narrow_size(net.tensors[name]) for name in names if net.tensors[name].format == "smol"}
     if not sizes or not all(sizes.values()) or set(sizes) & set(wide):
         return {}
@@ -326,7 +327,9 @@ def _narrow(net: Network, names: Sequence[str], wide: Collection[str]) -> dict[s
             target = net.tensors[layer.targets[0]]
             registers, operations = run_registers(layer.kernel, sizes[layer.input])
             each = 8 * (layer.kernel[0] * layer.kernel[1] - registers) - operations
-            saved += target.height * target.width * target.channels * each
+            saved += 1 if halves else target.height * target.width * target.channels * each
+        elif halves and lanewise and layer.input in sizes:
+            return {}
     return sizes if saved > 0 else {}
 
 
@@ -339,12 +342,14 @@ def _pads(net: Network, layer: Layer, place: Place) -> None:
     place.pads = [max(a, b) for a, b in zip(place.pads, (*layer.padding[:2], bottom, right), strict=True)]
 
 
-def plan(net: Network, wide: Collection[str] = (), planes: Collection[str] = ()) -> dict[str, Place]:
+def plan(
+    net: Network, wide: Collection[str] = (), planes: Collection[str] = (), halves: bool = False
+) -> dict[str, Place]:
     """Place of every tensor, without its offset in the arena; the tensors ``wide`` are not stored narrow, those of
-    ``planes`` lie in planes."""
+    ``planes`` lie in planes. ``halves``: kernels read narrow pixels at no cost."""
     places: dict[str, Place] = {net.input: Place(net.tensors[net.input], (), flat=True)}
     for names in _order_groups(net):
-        narrow = _narrow(net, names, wide)
+        narrow = _narrow(net, names, wide, halves)
         own = {n: smol_blocks(net.tensors[n], narrow.get(n, 0)) for n in names if net.tensors[n].format == "smol"}
         shared = next(iter(own.values())) if own else None
         ragged = any(blocks != shared for blocks in own.values())

@@ -79,6 +79,11 @@ def takes_vdw(net: Network, layer: Layer, options: Options) -> bool:
     return bool((products_reach(net, layer) + fillers(net, layer)).max() <= LANE_MOST)
 
 
+def reads_halves(options: Options) -> bool:
+    """Whether kernels read half a register of a pixel's codes, or less, by instructions that such codes fill."""
+    return options.has.has("vmm.w") and options.styles.get("smol", "") in STYLES
+
+
 def in_planes(net: Network, options: Options) -> set[str]:
     """Names of the tensors that lie in planes."""
     readers: dict[str, list[Layer]] = {}
