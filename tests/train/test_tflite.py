@@ -62,6 +62,20 @@ def test_every_operator(tmp_path, seed):
     assert network.graph().dropped == "softmax"
 
 
+def test_vectors_are_images_of_one_pixel(tmp_path, seed):
+    rng, f = np.random.default_rng(seed), File()
+    x = f.operator("MUL", [f.tensor((1, 7)), f.constant(rng.uniform(0.01, 0.02, 7))], (1, 7), "MulOptions")
+    for inputs, outputs in ((7, 9), (9, 4)):
+        operands = [x, f.constant(rng.normal(size=(outputs, inputs))), f.constant(rng.normal(size=outputs))]
+        x = f.operator("FULLY_CONNECTED", operands, (1, outputs), "FullyConnectedOptions")
+    (tmp_path / "a.tflite").write_bytes(content := f.bytes())
+    network, interpreter = read_model(tmp_path / "a.tflite"), LiteRT(content)
+    inputs = pixels(rng, network, 10)
+    assert network.shape == (7, 1, 1) and len(set(network.normalisation.scale)) == 7
+    wanted = np.stack([interpreter.run(x[0, 0]) for x in inputs])
+    assert np.abs(module_logits(network, inputs) - wanted).max() < 1e-4
+
+
 def test_the_module_learns(tmp_path, seed):
     (tmp_path / "all.tflite").write_bytes(everything(seed))
     network = read_model(tmp_path / "all.tflite")
