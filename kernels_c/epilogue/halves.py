@@ -2,8 +2,8 @@
 two pixels at a time.
 
 What a layer adds besides is in the lanes where they start (:mod:`sysmol.kernels_c.plan.lanes16`), or is added to the
-sums times a power of two where one more step has to lie between two sums. A residual of codes is added as its numbers
-times a factor of 16 bits, which is exact where R is a multiple of M.
+sums times a factor of each channel where more starts have to lie between two sums. A residual of codes is added as its
+numbers times a factor of 16 bits, which is exact where R is a multiple of M.
 """
 
 from collections.abc import Sequence
@@ -16,25 +16,23 @@ from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pairs import FORMS, HALF_BITS, LANES, Pairs, fill_words
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, lanes, plus
 from sysmol.kernels_c.plan.constants import array_text
-from sysmol.kernels_c.plan.lanes16 import LANE_MOST, Lanes, Sums, lane_constants
+from sysmol.kernels_c.plan.lanes16 import LANE_MOST, Lanes, Sums, lane_constants, scaled_constants
 from sysmol.kernels_c.plan.layout import Place
 from sysmol.network import Array
 
 VQPK_H, VUNP_H = (BY_NAME[name].fns[0] for name in ("vqpk.h", "vunp.h"))
-SCALED_MOST = 20_000
-"""What sums may reach when they are shifted; what is added to them needs the rest of a lane."""
 ROW = 16
 """Bytes of a register: eight lanes of a group."""
 
 
 @dataclass(frozen=True)
 class Halves:
-    """What the epilogue needs to know: the lanes' constants, the factors of a residual's numbers, ``[C]``, and the left
-    shift of sums and factors; without one the sums start from b."""
+    """What the epilogue needs to know: the lanes' constants, the factors of a residual's numbers, ``[C]``, and those of
+    the sums, ``[C]``; without the last the sums start from b."""
 
     constants: Lanes
     factors: Array | None
-    left: int
+    scale: Array | None
 
 
 def halves(epilogue: Epilogue, tiles: Sequence[Tile], has: Capabilities, sums: Sums) -> Halves | None:
@@ -60,14 +58,14 @@ def halves(epilogue: Epilogue, tiles: Sequence[Tile], has: Capabilities, sums: S
         # A residual's numbers are odd, too.
         grid = np.gcd(sums.grid, 2 * factors)
         sums = Sums(sums.reach + top * np.abs(factors), grid, (sums.first + factors) % grid)
-    for left in (0, SCALED_MOST // max(int(sums.reach.max()), 1)):
-        left = max(left.bit_length() - 1, 0)
-        scaled = Sums(*(each << left for each in (sums.reach, sums.grid, sums.first)))
-        fits = scaled.reach.max() <= LANE_MOST
-        made = lane_constants(M, B << left, epilogue.shifts[0] + left, top, scaled) if fits else None
-        if made is not None and has.executes(VQPK_H, selector(p, made.shift)):
-            return Halves(made, None if factors is None else factors << left, left)
-    return None
+    if sums.reach.max() > LANE_MOST:
+        return None
+    made, scale = lane_constants(M, B, epilogue.shifts[0], top, sums), None
+    if made is None and (scaled := scaled_constants(M, B, epilogue.shifts[0], top, sums)) is not None:
+        made, scale = scaled.lanes, scaled.factor
+    if made is None or not has.executes(VQPK_H, selector(p, made.shift)):
+        return None
+    return Halves(made, factors if factors is None or scale is None else factors * scale, scale)
 
 
 def selector(precision: int, shift: int) -> int:
@@ -116,9 +114,9 @@ class HalfEpilogue(Pairs):
         if self.how.factors is not None:
             r = self._lanes(self.how.factors).astype(np.int16)
             text.append(array_text(f"{self.name}_r", r, f"factors of the residual for {tensor}, twice"))
-        if self.how.left:
-            left = np.full(ROW // 2, 1 << self.how.left, dtype=np.int16)
-            text.append(array_text(f"{self.name}_left", left, f"factor of the sums for {tensor}"))
+        if self.how.scale is not None:
+            scale = self._lanes(self.how.scale).astype(np.int16)
+            text.append(array_text(f"{self.name}_scale", scale, f"factors of the sums for {tensor}, twice"))
         rows = self.by_class(lanes(self.own.blocks, made.b), self._beside).astype(np.int16)
         text.append(array_text(f"{self.name}_b", rows, f"starts of sums for {tensor}: border classes of two pixels"))
         return [*text, *self.class_arrays(), *self.offset_arrays()]
@@ -133,7 +131,7 @@ class HalfEpilogue(Pairs):
         self.borders(em, tile, pairs)
         for g, group in enumerate(sums):
             for q, name in enumerate(group):
-                em.line(f"vec {name} = {'v_clear()' if self.how.left else self._start(g, q)};")
+                em.line(f"vec {name} = {'v_clear()' if self.how.scale is not None else self._start(g, q)};")
 
     def _start(self, group: int, pair: int) -> str:
         return f"v_fresh({self.name}_b + {self.border(pair)} + {ROW * group})"
@@ -146,11 +144,11 @@ class HalfEpilogue(Pairs):
         """Write the tile: ``sums[group][pair]`` names the register of a group and a pair of pixels."""
         for name in (name for group in sums for name in group):
             em.line(f"v_settle({name});")
-        if self.how.left:
-            em.line(f"const vec left = v_load({self.name}_left);")
-            for g, group in enumerate(sums):
+        for g, group in enumerate(sums if self.how.scale is not None else ()):
+            with em.block():
+                em.line(f"const vec scale = v_load({self.name}_scale + c + {ROW * g});")
                 for q, name in enumerate(group):
-                    em.line(f"{name} = v_mac16({self._start(g, q)}, {name}, left);")
+                    em.line(f"{name} = v_mac16({self._start(g, q)}, {name}, scale);")
         if self.how.factors is not None:
             self._add_residual(em, tile, pairs, sums)
         for g, group in enumerate(sums):
