@@ -63,7 +63,7 @@ class Variant:
     name: str
     network: str
     styles: tuple[tuple[str, str], ...] = ()
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str | int], ...] = ()
     schedules: tuple[tuple[str, str], ...] = ()
 
     def generator_options(self) -> Options:

@@ -1,6 +1,7 @@
 """What the benchmarks measure: shapes, variants, ISAs and machines, as lists of jobs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sysmol.benchmarks.measure import Job, Variant
 from sysmol.benchmarks.networks import CODES, LEAN
@@ -18,12 +19,17 @@ FP32, INT8 = Variant("fp32", "fp32"), Variant("int8", "int8")
 MMLA = Variant("int8-mmla", "int8", styles=(("s8", "mmla"),))
 UNPACK = Variant("int8w4-unpack", "int8w4", styles=(("s8", "unpack"),))
 POP = Variant("w1-pop", "w1", styles=(("smol", "pop"),), options=(("pack", "simd"),))
+AHEAD = 4
+"""Steps by which the variants ``-prefetch`` ask for weights ahead of time."""
+PREFETCH = tuple(
+    replace(each, name=f"{each.name}-prefetch", options=(("prefetch", AHEAD),)) for each in (FP32, INT8, MMLA)
+)
 POSITIVE = Variant("int8-positive", "int8-positive")
 UNIFORM = tuple(Variant(name, name) for name in ("w4", "w2", "w1"))
 MIX = Variant("mixP4", "mixP4")
 VMAC = tuple(Variant(f"{name}-vmac", name, styles=(("smol", "vmac"),)) for name in ("w4", "mixP4"))
 SIMD_PACK = tuple(Variant(f"{name}-simdpack", name, options=(("pack", "simd"),)) for name in ("w4", "mixP4"))
-ONLY = {MMLA: "arm", POSITIVE: "riscv"}
+ONLY = {MMLA: "arm", POSITIVE: "riscv"} | dict.fromkeys(PREFETCH, "arm")
 """The ISA of variants that the other one lacks, or that say nothing new there."""
 MAIN = (*UNIFORM, MIX, FP32, INT8, MMLA)
 
@@ -63,6 +69,15 @@ def _matrix(name: str) -> tuple[Variant, ...]:
     return tuple(Variant(name + ending, name + ending) for ending in (LEAN, CODES, ""))
 
 
+def _ahead(variants: Sequence[Variant]) -> tuple[Variant, ...]:
+    """The variants whose network has no other one, with prefetches."""
+    return tuple(
+        replace(each, name=f"{each.name}-prefetch", options=(("prefetch", AHEAD),))
+        for each in variants
+        if not each.name.endswith((LEAN, CODES))
+    )
+
+
 MATRIX: tuple[tuple[str, tuple[Variant, ...]], ...] = (
     ("resnet20", _matrix("w2")),
     ("resnet8", (*_matrix("w4"), *_matrix("w2"))),
@@ -75,9 +90,13 @@ MATRIX: tuple[tuple[str, tuple[Variant, ...]], ...] = (
 
 def matrix_jobs() -> list[Job]:
     """The second page of instructions beside fp32 and the 8-bit baselines of the same core."""
-    baselines = (FP32, INT8, MMLA)
+    baselines = (FP32, INT8, MMLA, *PREFETCH)
     return [
         job
         for shapes, variants in MATRIX
-        for job in (*jobs_of(shapes, baselines), *jobs_of(shapes, variants, MATRIX_MACHINE))
+        for job in (
+            *jobs_of(shapes, baselines),
+            *jobs_of(shapes, variants, MATRIX_MACHINE),
+            *(job for job in jobs_of(shapes, _ahead(variants), MATRIX_MACHINE) if job.isa == "arm"),
+        )
     ]

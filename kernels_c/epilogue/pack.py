@@ -51,11 +51,15 @@ def groups_per_piece(form: int) -> int:
 class Packer:
     """Emits ``vqpk`` for pieces in a given order and stores a register as soon as it has its pieces.
 
-    ``name`` is a prefix of C variables; declare them with :meth:`declare` before the first :meth:`put`.
+    ``name`` is a prefix of C variables; declare them with :meth:`declare` before the first :meth:`put`. ``strided``:
+    whether stores at a stride do what they say (on RISC-V not in kernels of 16-bit lanes).
     """
 
-    def __init__(self, em: Emitter, name: str, form: int, shift: int, pieces: Sequence[PieceAddress]) -> None:
+    def __init__(
+        self, em: Emitter, name: str, form: int, shift: int, pieces: Sequence[PieceAddress], strided: bool = True
+    ) -> None:
         self.em = em
+        self.strided = strided
         self.name = name
         self.selector = form << 4 | shift // 2
         self.bits = form_bits(form)
@@ -111,7 +115,7 @@ class Packer:
             return
         stride = words[1][0].offset - words[0][0].offset if len(words) > 1 else 0
         expected = [PieceAddress(words[0][0].base, words[0][0].offset + n * stride) for n in range(len(words))]
-        if widths == [32] * 4 and [piece for piece, _, _ in words] == expected:
+        if self.strided and widths == [32] * 4 and [piece for piece, _, _ in words] == expected:
             em.line(f"v_store_strided({at[0]}, {stride}, {register});")
             return
         low = words[0][2] < 64

@@ -212,22 +212,32 @@ class Epilogue:
             if not self.fast[i] and place.tensor.format == "smol":
                 p = lanes(self.blocks, place.tensor.precisions, 1).astype(np.int32)
                 text.append(array_text(f"{self.name}_out{i}_p", p, "precisions"))
-        if self.classes > 1:
-            step = 16 * self.groups
-            for axis, index, factor in (("row", self.rows, self.column_classes), ("column", self.columns, 1)):
-                values = ", ".join(str(v * factor * step) for v in index)
-                text.append(
-                    f"/* Byte offset in B of the border class of every output {axis}. */\n"
-                    f"static const uint32_t {self.name}_{axis}[] = {{{values}}};\n"
-                )
-        offsets = ", ".join(str(block.offset) for block in self.blocks)
-        if any(block.precision for block in self.blocks):
-            text.append("/* First byte of every block in a pixel. */")
-            wide = 32 if max(block.offset for block in self.blocks) >> 16 else 16
-            text.append(f"static const uint{wide}_t {self.name}_at[] = {{{offsets}}};\n")
+        text += [*self.class_arrays(), *self.offset_arrays()]
         for precision_form, shifts in self._shift_arrays().items():
             text.append(array_text(precision_form, shifts, "left shift of every lane's code in its memory word"))
         return text
+
+    def class_arrays(self) -> list[str]:
+        """Text of the arrays that find a pixel's B by its row and its column."""
+        text, step = [], 16 * self.groups
+        for axis, index, factor in (("row", self.rows, self.column_classes), ("column", self.columns, 1)):
+            values = ", ".join(str(v * factor * step) for v in index)
+            text.append(
+                f"/* Byte offset in B of the border class of every output {axis}. */\n"
+                f"static const uint32_t {self.name}_{axis}[] = {{{values}}};\n"
+            )
+        return text if self.classes > 1 else []
+
+    def offset_arrays(self) -> list[str]:
+        """Text of the array of the blocks' places, where codes have them."""
+        offsets = ", ".join(str(block.offset) for block in self.blocks)
+        if not any(block.precision for block in self.blocks):
+            return []
+        wide = 32 if max(block.offset for block in self.blocks) >> 16 else 16
+        return [
+            "/* First byte of every block in a pixel. */",
+            f"static const uint{wide}_t {self.name}_at[] = {{{offsets}}};\n",
+        ]
 
     def _operand_arrays(self, prefix: str, operand: Operand | None, what: str) -> list[str]:
         """Factors and addends that make the operands of high products."""
@@ -340,6 +350,15 @@ class Epilogue:
         shift = self.shifts[i]
         return Packer(em, f"packed{i}_", form, shift - shift % 2, pieces)
 
+    def borders(self, em: Emitter, tile: Tile, at: str) -> None:
+        """Declare where each pixel's B lies, that of the tile from ``at`` on, where border classes differ."""
+        for number, (row, column) in enumerate(tile.pixels if self.classes > 1 else ()):
+            em.line(
+                f"const uint32_t border{number} = {self.name}_row[{plus('oy', row)}] + "
+                f"{self.name}_column[{plus('ox', column)}] + (uint32_t){at if at.isidentifier() else f'({at})'};",
+                scalar=4,
+            )
+
     @staticmethod
     def _put(packer: Packer, block: Block, names: Sequence[str]) -> None:
         """The pieces of one block and pixel from its groups of requantised lanes."""
@@ -385,13 +404,7 @@ class Epilogue:
                         em.line(f"const vec {prefix}f{i}{g} = v_load({array} + c + {16 * g});")
                 if self.classes == 1 and i == order[-1]:
                     em.line(f"const vec b{i}{g} = v_load({self.name}_out{i}_b + c + {16 * g});")
-        if self.classes > 1:
-            for number, (row, column) in enumerate(tile.pixels):
-                em.line(
-                    f"const uint32_t border{number} = {self.name}_row[{plus('oy', row)}] + "
-                    f"{self.name}_column[{plus('ox', column)}] + (uint32_t)c;",
-                    scalar=4,
-                )
+        self.borders(em, tile, "c")
         if not all(self.fast):
             for number in range(len(tile.pixels)):
                 with em.block():
@@ -627,6 +640,7 @@ def expand(
         for g in groups:
             for name in names:
                 half = f"v_low16({name}pair)" if natural and g == 0 else f"v_sext16({name}pair, {g})"
+                half = f"v_half16_{('low', 'high')[g]}({name}pair)" if place.split else half
                 em.line(f"const vec {name}{g} = {half};")
     else:
         load, width = (f"v_load_{form}", 4) if form in ("s8", "u8") else ("v_load", 16)
@@ -659,6 +673,7 @@ def store(
         for address, groups in zip(at, names, strict=True):
             em.line(f"m_store{block.bits}({address}, v_hsum({groups[0]}, zero));")
     elif form == "s16":
+        assert not place.split
         for address, groups in zip(at, names, strict=True):
             second = groups[1] if count == 2 else "v_zero()"  # in place, so not the register that stays zero
             em.line(f"v_store({address}, v_{'natural_' if natural else ''}halves({groups[0]}, {second}));")

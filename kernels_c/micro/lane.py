@@ -20,6 +20,7 @@ class LaneKernel(MicroKernel):
     """
 
     operation: str
+    prefetches = True
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
@@ -40,6 +41,7 @@ class LaneKernel(MicroKernel):
         operation = f"{self.operation}({{s}}, {{acc}}, {{w}}, {{x}})"
         if full:
             with em.loop("i", full):
+                self.prefetch(em, self.weight_bytes(4))
                 self._step(em, 4, operation)
                 self._advance(em, 16, self.weight_bytes(4))
         if rest:

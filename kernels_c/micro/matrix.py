@@ -1,6 +1,7 @@
 """SMOL matrix multiply-accumulates: two pixels x two output channels in one accumulator, or x four in 16-bit lanes."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -97,6 +98,7 @@ class SmolMatrix(PairedPixels):
     """
 
     style = "vmm"
+    prefetches = True
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
@@ -190,6 +192,7 @@ class SmolMatrix(PairedPixels):
             em.line(f"const vec y{s}_{q} = v_zip_{('low', 'high')[s]}(n{q}, m{q});")
 
     def _units(self, em: Emitter, units: Sequence[int], advance: bool) -> None:
+        self.prefetch(em, 2 * REGISTER_BYTES * self.groups * len(units))
         (self._loaded if self.direct else self._exchanged)(em, units)
         if advance:
             em.line(f"x += {HALF * len(units)};", scalar=1)
@@ -224,10 +227,17 @@ class SmolMatrix(PairedPixels):
 def largest_sum(layer: Layer, source: Place) -> int:
     """Bound on the sums of products of a tensor of one precision, as they are, over all taps and slots of a pixel."""
     assert layer.weight is not None
-    patterns = source.tensor.patterns
+    weight = layer.weight
+    return _largest_sum(weight.tobytes(), weight.shape, source.tensor.patterns, source.pixel_bytes)
+
+
+@lru_cache(maxsize=256)
+def _largest_sum(weight: bytes, shape: tuple[int, ...], patterns: tuple[int, ...], pixel_bytes: int) -> int:
+    """Of packed weights: a layer is asked for it each time that one of its tiles is considered."""
     precisions = slot_precisions(patterns)
-    read = np.cumsum(precisions) <= 8 * source.pixel_bytes
-    weights = np.abs(integer(unpack(layer.weight, patterns), precisions))[..., read]
+    read = np.cumsum(precisions) <= 8 * pixel_bytes
+    codes = unpack(np.frombuffer(weight, dtype=np.uint8).reshape(shape), patterns)
+    weights = np.abs(integer(codes, precisions))[..., read]
     return int((weights * ((1 << precisions[read]) - 1)).sum(axis=(1, 2, 3)).max())
 
 
@@ -241,8 +251,9 @@ def half_form(layer: Layer, source: Place) -> int | None:
     """The form of ``vmm.h`` with the finest unit in which a layer's sums fit 16 bits; None where they do in none."""
     p = own_precision(source)
     largest = largest_sum(layer, source) if p else 0
-    # A residual needs room in the lanes, too; with one the unit is that of the codes.
-    for unit in (u for u in (4, 2, 1) if p and (u == p or (u > p and not layer.residual))):
+    # A residual of codes needs room in the lanes, too: where there may be one, the unit is that of the codes.
+    alone = bool(layer.residual) and len(layer.targets) == 1
+    for unit in (u for u in (4, 2, 1) if p and (u == p or (u > p and not alone))):
         if largest << (ALIGN[p] - ALIGN[unit]) <= (LANE_MOST if unit == p else FINE_MOST):
             return FORM_IDS[p, unit]
     return None
@@ -258,6 +269,7 @@ class SmolMatrixHalf(PairedPixels):
     """
 
     style = "vmmh"
+    prefetches = True
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
@@ -330,6 +342,7 @@ class SmolMatrixHalf(PairedPixels):
 
     def row(self, em: Emitter) -> None:
         with em.block():
+            self.prefetch(em, REGISTER_BYTES * self.groups * self.units)
             (self._loaded if self.direct else self._exchanged)(em)
             em.line(f"w += {REGISTER_BYTES * self.groups * self.units};", scalar=1)
 

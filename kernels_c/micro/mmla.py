@@ -30,6 +30,7 @@ class MatrixDot(MicroKernel):
     """
 
     style = "mmla"
+    prefetches = True
 
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
@@ -85,6 +86,7 @@ class MatrixDot(MicroKernel):
 
     def _steps(self, em: Emitter, subs: int) -> None:
         """One or two times 8 elements."""
+        self.prefetch(em, 2 * REGISTER_BYTES * self.groups * subs)
         for p in range(len(self.pixels)):
             em.line(f"const vec x{p} = v_load({plus('x', self.at[p])});")
         for s, half in enumerate(("low", "high")[:subs]):
@@ -104,6 +106,7 @@ class MatrixDot(MicroKernel):
     def _shared_steps(self, em: Emitter) -> None:
         """16 elements of every tap of a kernel row: neighbouring taps share the pairs of pixels."""
         columns, width = self.schedule.columns, self.layer.kernel[1]
+        self.prefetch(em, 4 * REGISTER_BYTES * self.groups * width)
         for r in range(self.schedule.rows):
             for c in range(columns + width - 1):
                 at = self.at[r * columns] + c * self.source.pixel_bytes

@@ -15,6 +15,7 @@ from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pairs import Pairs
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
+from sysmol.kernels_c.epilogue.wide import WideEpilogue
 from sysmol.kernels_c.micro import STYLES, MicroKernel, micro_class, missing, styles
 from sysmol.kernels_c.nest.kernel import Kernel, parameters
 from sysmol.kernels_c.plan.constants import Held, activation_limits, array_text, held_registers, identifier
@@ -51,7 +52,7 @@ class LoopNest(Kernel):
         self.blocks = (smol or outputs)[0].blocks
         packed = self.source.tensor.format == "smol"
         held = held_registers(net, layer, self.source.pixel_bytes) if packed else None
-        if held is not None and (shift := self._unit_shift()):
+        if held is not None and (shift := self.unit_shift()):
             held = Held(held.factor << shift, held.excess)
         self.epilogue = Epilogue(net, layer, places, self.blocks, pack=options.pack, held=held)
         self.height, self.width = outputs[0].tensor.height, outputs[0].tensor.width
@@ -76,7 +77,7 @@ class LoopNest(Kernel):
         if kinds and all(lacking):
             raise SysmolError(f"layer {self.layer.name}: style {style} needs {lacking[0]}, which the hardware lacks")
 
-    def _unit_shift(self) -> int:
+    def unit_shift(self) -> int:
         """How far the kernel's sums are from the file's unit."""
         kinds = [kind for kind in STYLES.get(self.style(), ()) if kind.serves(self.layer, self.source, self.target)]
         return kinds[0].unit_shift(self.layer, self.source) if kinds else 0
@@ -87,7 +88,7 @@ class LoopNest(Kernel):
         return kind(self.layer, self.source, blocks, self.schedule, self.limits)
 
     @property
-    def finish(self) -> Epilogue | Pairs:
+    def finish(self) -> Epilogue | Pairs | WideEpilogue:
         """What makes outputs of a tile's sums."""
         return self.epilogue
 

@@ -20,7 +20,7 @@ from sysmol.kernels_c.nest.base import LoopNest
 from sysmol.kernels_c.nest.elementwise import Elementwise
 from sysmol.kernels_c.nest.kernel import Kernel, parameters
 from sysmol.kernels_c.operations import kernel
-from sysmol.kernels_c.plan.constants import held_registers, identifier
+from sysmol.kernels_c.plan.constants import Held, held_registers, identifier
 from sysmol.kernels_c.plan.layout import Block, Place
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.targets import Target
@@ -120,7 +120,8 @@ class SumsFirst(InParts):
         for number in range(len(layer.outputs)):
             part = self.single(number)
             more = ["residual"] if layer.residual else []
-            self.add(part.name, FromSums(net, part, places, self.sums, options), "scratch", *more, f"out{number}")
+            own = FromSums(net, part, places, self.sums, options, nest.unit_shift())
+            self.add(part.name, own, "scratch", *more, f"out{number}")
 
     @property
     def scratch(self) -> int:
@@ -149,9 +150,9 @@ def _sums(
 
 
 class FromSums(Elementwise):
-    """One output of a convolution, from its sums."""
+    """One output of a convolution, from its sums; ``shift``: how far these are from the file's unit."""
 
-    def __init__(self, net: Network, layer: Layer, places: Places, sums: Place, options: Options) -> None:
+    def __init__(self, net: Network, layer: Layer, places: Places, sums: Place, options: Options, shift: int) -> None:
         self.net, self.layer = net, layer
         self.name = identifier(layer.name)
         self.source, self.second = sums, None
@@ -159,6 +160,7 @@ class FromSums(Elementwise):
         self.height, self.width = sums.tensor.height, sums.tensor.width
         x = places[layer.input]
         held = held_registers(net, layer, x.pixel_bytes) if x.tensor.format == "smol" else None
+        held = held and Held(held.factor << shift, held.excess)
         self.epilogue = Epilogue(net, layer, places, self.blocks, pack=options.pack, held=held)
 
     def _gather(self, em: Emitter, tile: Tile) -> list[str]:

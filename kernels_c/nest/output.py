@@ -1,12 +1,14 @@
 """Register tiles: several output channels and pixels accumulate side by side."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.halves import HalfEpilogue, halves
 from sysmol.kernels_c.epilogue.pairs import HALF_BITS, PairEpilogue, can_pair
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
+from sysmol.kernels_c.epilogue.wide import WideEpilogue, wide
 from sysmol.kernels_c.micro import MicroKernel, SmolMatrix, SmolMatrixHalf, micro_class
 from sysmol.kernels_c.micro.matrix import PairedPixels, side_by_side
 from sysmol.kernels_c.nest.base import LoopNest
@@ -19,6 +21,12 @@ from sysmol.schedule import Schedule
 
 PAIRED = (SmolMatrix.style, SmolMatrixHalf.style)
 """Styles whose registers hold sums of two pixels."""
+Shared = PairEpilogue | HalfEpilogue | WideEpilogue
+"""Epilogues of such sums."""
+MANY_WEIGHTS = 1 << 15
+"""Bytes from which on weights leave no room in a first-level cache for those of the layers around them."""
+LANES16 = (HalfEpilogue, WideEpilogue)
+"""Those of sums of 16 bits."""
 
 
 class OutputStationary(LoopNest):
@@ -29,9 +37,12 @@ class OutputStationary(LoopNest):
     def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
         super().__init__(net, layer, places, target, options)
         self.in_planes = bool(places[layer.targets[0]].planes)
+        self.net = net
         self.shared = self._pairs()
-        if isinstance(self.shared, HalfEpilogue) and self.layer.name not in options.schedules:
+        if isinstance(self.shared, LANES16) and self.layer.name not in options.schedules:
             self._enlarge()
+        for place in self.epilogue.targets:
+            place.split = isinstance(self.shared, WideEpilogue)
 
     def micro(self, blocks: Sequence[Block]) -> MicroKernel:
         made = super().micro(blocks)
@@ -44,12 +55,13 @@ class OutputStationary(LoopNest):
         first = self.schedule, self.shared
         kind = micro_class(self.style(), self.layer, self.source, self.target)
         core = self.options.core
-        self.schedule = choose(self.height, self.width, len(self.blocks), self.style(), kind.work, core, halves=True)
+        chosen = choose(self.height, self.width, len(self.blocks), self.style(), kind.work, core, halves=True)
+        self.schedule = self._ahead(kind, chosen)
         self.shared = self._pairs()
-        if not isinstance(self.shared, HalfEpilogue):
+        if not isinstance(self.shared, LANES16):
             self.schedule, self.shared = first
 
-    def _pairs(self) -> PairEpilogue | HalfEpilogue | None:
+    def _pairs(self) -> Shared | None:
         """The epilogue of sums that two pixels share; None where the layer has the common one."""
         if self.schedule.style not in PAIRED:
             return None
@@ -58,7 +70,7 @@ class OutputStationary(LoopNest):
             return self._shared(micro)
         return None
 
-    def _shared(self, micro: SmolMatrix | SmolMatrixHalf) -> PairEpilogue | HalfEpilogue | None:
+    def _shared(self, micro: SmolMatrix | SmolMatrixHalf) -> Shared | None:
         """The epilogue of sums that two pixels share, where all tiles of the layer can use it."""
         first, second = micro.pairs[0]
         has = self.options.has
@@ -68,20 +80,31 @@ class OutputStationary(LoopNest):
         if self.target.accesses:  # its stores of whole registers depend on the lanes' width
             return None
         how = halves(self.epilogue, self.tiles(), has, micro.range)
-        return HalfEpilogue(self.epilogue, second - first, how) if how is not None else None
+        if how is not None:
+            return HalfEpilogue(self.epilogue, second - first, how)
+        reach, rounds = int(micro.range.reach[0]), self.target.narrowing_rounds
+        made = wide(self.net, self.epilogue, self.tiles(), reach, rounds)
+        return WideEpilogue(self.epilogue, made) if made is not None else None
 
     @property
-    def finish(self) -> Epilogue | PairEpilogue | HalfEpilogue:
+    def finish(self) -> Epilogue | Shared:
         return self.shared or self.epilogue
 
     def plan(self) -> Schedule:
         kind = micro_class(self.style(), self.layer, self.source, self.target)
         core = self.options.core
         schedule = choose(self.height, self.width, len(self.blocks), self.style(), kind.work, core)
-        if not kind.overlaps:
-            return schedule
-        micro = kind(self.layer, self.source, self.blocks[:1], schedule, self.limits)
-        return overlapped(schedule, micro.steps, self.layer.kernel[0], core)
+        if kind.overlaps:
+            micro = kind(self.layer, self.source, self.blocks[:1], schedule, self.limits)
+            schedule = overlapped(schedule, micro.steps, self.layer.kernel[0], core)
+        return self._ahead(kind, schedule)
+
+    def _ahead(self, kind: type[MicroKernel], schedule: Schedule) -> Schedule:
+        """With a prefetch, where the options want it and the layer's weights are many."""
+        assert self.layer.weight is not None
+        able = kind.prefetches and "m_prefetch" in self.target.costs
+        many = self.layer.weight.nbytes >= MANY_WEIGHTS
+        return replace(schedule, prefetch=self.options.prefetch) if able and many else schedule
 
     def describe(self) -> list[str]:
         s = self.schedule
@@ -109,16 +132,18 @@ class OutputStationary(LoopNest):
 
     def _begin(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
         """The sums, cleared or with what the epilogue wants in them."""
-        if isinstance(self.shared, HalfEpilogue):
+        if isinstance(self.shared, LANES16):
             assert isinstance(micro, SmolMatrixHalf)
             micro.zip = "v_zip16_low"
+        if isinstance(self.shared, HalfEpilogue):
+            assert isinstance(micro, SmolMatrixHalf)
             self.shared.start(em, tile, micro.pairs, micro.sums())
         else:
             micro.begin(em)
 
     def _end(self, em: Emitter, micro: MicroKernel, tile: Tile) -> None:
         """From the sums to stored outputs."""
-        if isinstance(self.shared, HalfEpilogue):
+        if isinstance(self.shared, LANES16):
             assert isinstance(micro, SmolMatrixHalf)
             self.shared.emit(em, tile, micro.pairs, micro.sums())
         elif isinstance(self.shared, PairEpilogue):

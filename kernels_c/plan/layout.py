@@ -68,7 +68,8 @@ class Place:
 
     ``narrow``: bytes of a pixel of a narrow tensor, 0 in all others. ``planes``: how many a tensor in planes has, 0 in
     all others; its geometry is that of a plane, and its blocks' offsets are those of planes. ``side_by_side``: its
-    blocks as they are in a pixel.
+    blocks as they are in a pixel. ``split``: 16-bit blocks have one group behind the
+    other instead of both interleaved; the kernel that writes the tensor decides that.
     """
 
     tensor: Tensor
@@ -77,6 +78,7 @@ class Place:
     narrow: int = 0
     planes: int = 0
     side_by_side: tuple[Block, ...] = ()
+    split: bool = False
     pads: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     offset: int = 0
 
@@ -126,7 +128,7 @@ class Place:
         return rows * self.row_bytes + columns * self.pixel_bytes
 
     def block_elements(self, block: Block) -> int:
-        """Elements that a block takes in a tensor of plain numbers; 16-bit blocks interleave two groups."""
+        """Elements that a block takes in a tensor of plain numbers; 16-bit blocks have two groups."""
         return 8 if self.tensor.format == "s16" else 4 * len(block.groups)
 
     def block_base(self, index: int) -> int:
@@ -150,7 +152,7 @@ class Place:
                     if t.format == "smol":
                         result[channel] = 8 * base + block.shifts[g][lane]
                     elif t.format == "s16":
-                        result[channel] = base // 2 + 2 * lane + g
+                        result[channel] = base // 2 + (4 * g + lane if self.split else 2 * lane + g)
                     else:
                         result[channel] = base // ELEMENT_BYTES[t.format] + 4 * g + lane
         return result

@@ -27,6 +27,8 @@ class Options:
     ``tile``: a compute-in-memory tile beside the core, and ``on_tile``, names of the layers that it computes;
     ``tile_reads``: bytes of memory that the core reads again and again while it waits for the tile, to measure how both
     compete for the bus.
+    ``prefetch``: steps ahead of which the heuristic's register tiles ask for weights, where a layer has many and the
+    target has the instruction; 0: never.
     """
 
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Options:
     on_tile: frozenset[str] = frozenset()
     tile_reads: int = 0
     has: Capabilities = STANDARD
+    prefetch: int = 0
 
     def __post_init__(self) -> None:
         if self.pack not in PACKS:

@@ -20,7 +20,7 @@ class Target:
     compiler changed it in are compiled again so that this cannot matter. ``machine``: the ELF header's, where a
     compiler could make another one. ``triple``: of cross compilers, none on the host. ``baremetal_flags``: for programs
     without an operating system. ``accesses``: other costs where the hardware has SMOL loads and stores. ``defines``:
-    macros that generated C defines for the header.
+    macros that generated C defines for the header. ``narrowing_rounds``: its narrowing shift rounds to the nearest.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Target:
     baremetal_flags: tuple[str, ...] = ()
     accesses: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     defines: tuple[str, ...] = ()
+    narrowing_rounds: bool = False
 
     def on(self, has: Capabilities) -> "Target":
         """The target with hardware of these SMOL instructions."""

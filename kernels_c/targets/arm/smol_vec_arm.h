@@ -336,6 +336,39 @@ static inline vec v_mac16(vec b, vec a, vec m)
     return vreinterpretq_s32_s16(
         vmlaq_s16(vreinterpretq_s16_s32(b), vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(m)));
 }
+#define v_begin_narrow() ((void)0)
+#define v_zip16_high(a, b) v_zip_high((a), (b))
+#define v_sll16(a, s) vreinterpretq_s32_s16(vshlq_n_s16(vreinterpretq_s16_s32(a), (s)))
+static const uint8_t smol_unzip16[16] __attribute__((aligned(16))) = {0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15};
+static inline vec v_unzip16(vec a, vec order)
+{
+    return vreinterpretq_s32_u8(vqtbl1q_u8(vreinterpretq_u8_s32(a), vreinterpretq_u8_s32(order)));
+}
+static inline vecpair v_fresh_pair(const uint8_t *p)
+{
+    vecpair d;
+    __asm__ volatile("ldp %q0, %q1, [%2]" : "=w"(d.val[0]), "=w"(d.val[1]) : "r"(p), "m"(*(const uint8_t(*)[32])p));
+    return d;
+}
+/* Assembly: compilers take upper halves out of their registers first. */
+#define v_widen_mla(acc_, x_, w_)                                                                            \
+    do {                                                                                                     \
+        __asm__("smlal %0.4s, %1.4h, %2.4h" : "+w"((acc_).val[0]) : "w"(x_), "w"(w_));                       \
+        __asm__("smlal2 %0.4s, %1.8h, %2.8h" : "+w"((acc_).val[1]) : "w"(x_), "w"(w_));                      \
+    } while (0)
+#define v_narrow_pair(s, lo, hi, a, none) \
+    smol_clamp16_(vqshrn_high_n_s32(vqshrn_n_s32((a).val[0], (s)), (a).val[1], (s)), (lo), (hi), (none))
+/* The zeros are loaded once: compilers make them again and again. */
+static inline vec smol_clamp16_(int16x8_t d, int lo, int hi, vec none)
+{
+    if (lo == 0)
+        d = vmaxq_s16(d, vreinterpretq_s16_s32(none));
+    else if (lo > -32768)
+        d = vmaxq_s16(d, vdupq_n_s16((int16_t)lo));
+    if (hi < 32767)
+        d = vminq_s16(d, vdupq_n_s16((int16_t)hi));
+    return vreinterpretq_s32_s16(d);
+}
 #define v_mmla(acc, x, w) ((acc) = vmmlaq_s32((acc), vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(w)))
 static inline vec v_nibbles_low(vec a) { return vreinterpretq_s32_s8(vshlq_n_s8(vreinterpretq_s8_s32(a), 4)); }
 static inline vec v_nibbles_high(vec a) { return vandq_s32(a, vdupq_n_s32((int32_t)0xf0f0f0f0u)); }

@@ -335,6 +335,28 @@ SMOL_HOST vec v_mac16(vec b, vec a, vec m)
     SMOL_LANES(smol_halves((int32_t)(b.l[i] + a.l[i] * m.l[i]),
                            (int32_t)((b.l[i] >> 16) + (a.l[i] >> 16) * (m.l[i] >> 16))));
 }
+/*
+ * v_zip_high; lanes << s; lanes 0, 2, .. before 1, 3, .. by an order that is loaded. Eight lanes of 32 bits of a pair of
+ * registers: as v_load_pair loads them; + x*w; >> s, clamped to lo .. hi, as lanes of 16 bits, where s is 1 .. 16 and none
+ * holds zeros. On some targets that shift rounds to the nearest.
+ */
+#define v_begin_narrow() v_begin16()
+#define v_zip16_high(a, b) v_zip_high((a), (b))
+SMOL_HOST vec v_sll16(vec a, int s) { SMOL_LANES(smol_halves((int32_t)(a.l[i] << s), (int32_t)((a.l[i] >> 16) << s))); }
+static const int32_t smol_unzip16[4] = {0, 0, 0, 0};
+SMOL_HOST vec v_unzip16(vec a, vec order)
+{
+    (void)order;
+    SMOL_LANES(smol_halves((int32_t)(a.l[i % 2 * 2] >> (i / 2 * 16)), (int32_t)(a.l[i % 2 * 2 + 1] >> (i / 2 * 16))));
+}
+#define v_fresh_pair(p) v_load_pair(p)
+#define v_widen_mla(acc, x, w) v_wide_mla((acc), v_as16(x), v_as16(w))
+SMOL_HOST vec v_narrow_pair(int s, int32_t lo, int32_t hi, vecpair a, vec none)
+{
+    (void)none;
+    const vec low = smol_clamp(a.low, s, lo, hi), high = smol_clamp(a.high, s, lo, hi);
+    SMOL_LANES(smol_halves((int32_t)(i < 2 ? low : high).l[i % 2 * 2], (int32_t)(i < 2 ? low : high).l[i % 2 * 2 + 1]));
+}
 /* lane32[2i + j] of acc += dot product of the eight signed bytes in half i of x with those in half j of w. */
 #define v_mmla(acc, x, w) ((acc) = smol_host_mmla((acc), (x), (w)))
 SMOL_HOST vec smol_host_mmla(vec acc, vec x, vec w)

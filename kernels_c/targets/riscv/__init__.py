@@ -31,6 +31,10 @@ COSTS = COMMON | {
     "v_load_u8": {"scalar": 1, "simd": 3},
     "v_store_s8": {"scalar": 1, "simd": 4},
     "v_begin16": {"scalar": 1},
+    "v_begin_narrow": {"scalar": 2},
+    "v_zip16_high": {"simd": 3},
+    "v_fresh_pair": {"vload": 2, "scalar": 1},
+    "v_narrow_pair": {"simd": 3},
     "v_load16": {"vload": 1, "scalar": 1},
     "v_load_s8x8": {"vload": 1, "scalar": 1, "simd": 1},
     "v_wide_mla": {"simd": 2},
@@ -79,4 +83,5 @@ TARGET = Target(
     # Memory lies beyond what 32-bit signed addresses, the default, reach.
     baremetal_flags=("-mcmodel=medany",),
     accesses=ACCESSES,
+    narrowing_rounds=True,
 )

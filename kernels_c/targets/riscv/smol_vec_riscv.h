@@ -418,6 +418,53 @@ static inline vec v_mac16(vec b, vec a, vec m)
     __asm__ volatile(SMOL_16 "vmacc.vv %0, %1, %2" : "+vr"(b) : "vr"(a), "vr"(m));
     return b;
 }
+static const uint16_t smol_unzip16[8] __attribute__((aligned(16))) = {0, 2, 4, 6, 1, 3, 5, 7};
+/* Narrowing shifts round to the nearest: gem5 v24.0 knows no other mode. Constants allow for it. */
+static inline void v_begin_narrow(void)
+{
+    __asm__ volatile("csrwi vxrm, 0");
+    v_begin16();
+}
+static inline vec v_zip16_high(vec a, vec b)
+{
+    vec d, e;
+    __asm__ volatile(SMOL_16 "vslidedown.vi %0, %1, 4" : "=&vr"(d) : "vr"(a));
+    __asm__ volatile(SMOL_16 "vslidedown.vi %0, %1, 4" : "=&vr"(e) : "vr"(b));
+    return v_zip16_low(d, e);
+}
+static inline vec v_sll16(vec a, long s)
+{
+    __asm__ volatile(SMOL_16 "vsll.vx %0, %0, %1" : "+vr"(a) : "r"(s));
+    return a;
+}
+static inline vec v_unzip16(vec a, vec order)
+{
+    vec d;
+    __asm__ volatile(SMOL_16 "vrgather.vv %0, %1, %2" : "=&vr"(d) : "vr"(a), "vr"(order));
+    return d;
+}
+static inline vecpair v_fresh_pair(const uint8_t *p)
+{
+    vecpair d;
+    __asm__ volatile("vl2re8.v %0, %1" : "=vr"(d) : "A"(*(const uint8_t(*)[32])p));
+    return d;
+}
+#define v_widen_mla(acc, x, w) v_wide_mla(acc, x, w)
+#define v_narrow_pair(s, lo, hi, a, none) smol_clamp16_(smol_narrow_((a), (s)), (lo), (hi))
+#define smol_narrow_(a_, s_) \
+    ({                                                                                       \
+        vec d_;                                                                              \
+        __asm__ volatile(SMOL_16 "vnclip.wi %0, %1, %2" : "=&vr"(d_) : "vr"(a_), "i"(s_));   \
+        d_;                                                                                  \
+    })
+static inline vec smol_clamp16_(vec a, long lo, long hi)
+{
+    if (lo > -32768)
+        __asm__ volatile(SMOL_16 "vmax.vx %0, %0, %1" : "+vr"(a) : "r"(lo));
+    if (hi < 32767)
+        __asm__ volatile(SMOL_16 "vmin.vx %0, %0, %1" : "+vr"(a) : "r"(hi));
+    return a;
+}
 static inline vecpair v_load_pair(const uint8_t *p)
 {
     vecpair d;
