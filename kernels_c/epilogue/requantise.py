@@ -404,6 +404,8 @@ class Epilogue:
                         em.line(f"const vec {prefix}f{i}{g} = v_load({array} + c + {16 * g});")
                 if self.classes == 1 and i == order[-1]:
                     em.line(f"const vec b{i}{g} = v_load({self.name}_out{i}_b + c + {16 * g});")
+            if self._by_eight(em):
+                em.line(f"const vec r{i}_ = v_pack16(r{i}0, r{i}1);")
         self.borders(em, tile, "c")
         if not all(self.fast):
             for number in range(len(tile.pixels)):
@@ -454,7 +456,10 @@ class Epilogue:
                     for g in groups:
                         for p in part:
                             y, x = lane_name(i, k, p, g), f"x{p}_{g}"
-                            em.line(f"{y} = {self._plus_residual(i, g, y, x)};")
+                            if self._by_eight(em):
+                                em.line(f"v_widen_{('low', 'high')[g]}({y}, x{p}_, r{i}_);")
+                            else:
+                                em.line(f"{y} = {self._plus_residual(i, g, y, x)};")
             names = [[lane_name(i, k, p, g) for g in groups] for p in numbers]
             self._finish(em, i, block, names)
             if i in packers:
@@ -485,7 +490,8 @@ class Epilogue:
                 for q in groups:
                     em.line(f"{q} = v_sra({q}, {out.shift - shift});")
             if wide:
-                em.line(f"v_store({address}, v_narrow16({how}, {a}, {b}));")
+                name = "v_narrow_halves" if self.targets[i].split else "v_narrow16"
+                em.line(f"v_store({address}, {name}({how}, {a}, {b}));")
             else:
                 em.line(f"v_store_narrow8({address}, {how}, {a}, {b}, zero);")
 
@@ -501,7 +507,19 @@ class Epilogue:
             return
         base = plus("rp", self.block_at(self.residual, tile, k))
         at = [plus(base, self.residual.bytes_to(*tile.pixels[p])) for p in numbers]
+        if self._by_eight(em):
+            for p, address in zip(numbers, at, strict=True):
+                em.line(f"const vec x{p}_ = v_load({address});")
+            return
         expand(em, self.residual, at, block, [f"x{p}_" for p in numbers], self.natural_residual)
+
+    def _by_eight(self, em: Emitter) -> bool:
+        """Whether there are operations that multiply elements of a 16-bit residual where they stand, and R fits."""
+        place, constants = self.residual, self.constants
+        if place is None or not place.split or self.one_for_all or "v_widen_low" not in em.costs:
+            return False
+        fits = all(each.is_low and each.R is not None and np.abs(each.R).max() < 1 << 15 for each in constants)
+        return fits and all(self.fast) and all(len(block.groups) == 2 for block in self.blocks)
 
     def _plus_residual(self, i: int, g: int, y: str, x: str) -> str:
         """C expression: lanes ``y`` of output ``i`` and the residual's raw elements ``x``, times R."""

@@ -41,8 +41,9 @@ class OutputStationary(LoopNest):
         self.shared = self._pairs()
         if isinstance(self.shared, LANES16) and self.layer.name not in options.schedules:
             self._enlarge()
+        alike = options.has.has("vmm.w") and "v_narrow_halves" in target.costs
         for place in self.epilogue.targets:
-            place.split = isinstance(self.shared, WideEpilogue)
+            place.split = alike or isinstance(self.shared, WideEpilogue)
 
     def micro(self, blocks: Sequence[Block]) -> MicroKernel:
         made = super().micro(blocks)

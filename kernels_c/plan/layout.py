@@ -68,8 +68,8 @@ class Place:
 
     ``narrow``: bytes of a pixel of a narrow tensor, 0 in all others. ``planes``: how many a tensor in planes has, 0 in
     all others; its geometry is that of a plane, and its blocks' offsets are those of planes. ``side_by_side``: its
-    blocks as they are in a pixel. ``split``: 16-bit blocks have one group behind the
-    other instead of both interleaved; the kernel that writes the tensor decides that.
+    blocks as they are in a pixel. ``split``: 16-bit blocks have one group behind the other instead of both interleaved;
+    the kernel that writes the tensor decides that.
     """
 
     tensor: Tensor

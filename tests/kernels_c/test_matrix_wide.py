@@ -50,8 +50,8 @@ def source(net: Network, target: str = "host") -> str:
 @pytest.mark.parametrize("bits", (4, 2, 1))
 def test_streams(bits, program, assert_answers, seed):
     net = streams_network(seed, bits)
-    text = source(net)
-    assert text.count(WIDE) >= 4 and "v_unzip16(" in text  # the first stream is of the common epilogue
+    assert source(net).count(WIDE) >= 4
+    assert "v_unzip16(" in source(net, "riscv")  # whose common epilogue interleaves groups
     assert_answers(net, [str(program(net, "host", "-O1", "-Werror", choices=EVERYTHING))])
 
 

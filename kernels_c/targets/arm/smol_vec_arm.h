@@ -356,6 +356,15 @@ static inline vecpair v_fresh_pair(const uint8_t *p)
         __asm__("smlal %0.4s, %1.4h, %2.4h" : "+w"((acc_).val[0]) : "w"(x_), "w"(w_));                       \
         __asm__("smlal2 %0.4s, %1.8h, %2.8h" : "+w"((acc_).val[1]) : "w"(x_), "w"(w_));                      \
     } while (0)
+#define v_widen_low(d_, x_, w_) __asm__("smlal %0.4s, %1.4h, %2.4h" : "+w"(d_) : "w"(x_), "w"(w_))
+#define v_widen_high(d_, x_, w_) __asm__("smlal2 %0.4s, %1.8h, %2.8h" : "+w"(d_) : "w"(x_), "w"(w_))
+static inline vec v_pack16(vec a, vec b)
+{
+    return vreinterpretq_s32_s16(vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b)));
+}
+#define v_narrow_halves(s, lo, hi, a, b)                                                                          \
+    smol_clamp16_((s) ? vqshrn_high_n_s32(vqshrn_n_s32((a), (s) ? (s) : 1), (b), (s) ? (s) : 1)                    \
+                      : vqmovn_high_s32(vqmovn_s32(a), (b)), (lo), (hi), vdupq_n_s32(0))
 #define v_narrow_pair(s, lo, hi, a, none) \
     smol_clamp16_(vqshrn_high_n_s32(vqshrn_n_s32((a).val[0], (s)), (a).val[1], (s)), (lo), (hi), (none))
 /* The zeros are loaded once: compilers make them again and again. */

@@ -349,6 +349,17 @@ SMOL_HOST vec v_unzip16(vec a, vec order)
     (void)order;
     SMOL_LANES(smol_halves((int32_t)(a.l[i % 2 * 2] >> (i / 2 * 16)), (int32_t)(a.l[i % 2 * 2 + 1] >> (i / 2 * 16))));
 }
+/*
+ * Of two registers: their lanes' lower halves, a's first; d += x*w of lanes 0..3 and of 4..7 of 16 bits; as v_narrow16,
+ * a's lanes first.
+ */
+SMOL_HOST vec v_pack16(vec a, vec b)
+{
+    SMOL_LANES(smol_halves((int32_t)(i < 2 ? a : b).l[i % 2 * 2], (int32_t)(i < 2 ? a : b).l[i % 2 * 2 + 1]));
+}
+#define v_widen_low(d, x, w) ((d) = v_mla((d), v_half16_low(x), v_half16_low(w)))
+#define v_widen_high(d, x, w) ((d) = v_mla((d), v_half16_high(x), v_half16_high(w)))
+#define v_narrow_halves(s, lo, hi, a, b) v_pack16(smol_clamp((a), (s), (lo), (hi)), smol_clamp((b), (s), (lo), (hi)))
 #define v_fresh_pair(p) v_load_pair(p)
 #define v_widen_mla(acc, x, w) v_wide_mla((acc), v_as16(x), v_as16(w))
 SMOL_HOST vec v_narrow_pair(int s, int32_t lo, int32_t hi, vecpair a, vec none)
