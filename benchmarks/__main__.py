@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.benchmarks.measure import Job, measure_all
-from sysmol.benchmarks.plan import kernel_jobs, latency_jobs, matrix_jobs
+from sysmol.benchmarks.plan import encoder_jobs, kernel_jobs, latency_jobs, matrix_jobs
 from sysmol.benchmarks.schedules import search_all, search_jobs
 from sysmol.benchmarks.yflows import jobs as yflows_jobs
 from sysmol.errors import SysmolError
@@ -19,6 +19,7 @@ BENCHES = {
     "kernels": kernel_jobs,
     "latencies": latency_jobs,
     "matrix": matrix_jobs,
+    "encoders": encoder_jobs,
     "yflows": yflows_jobs,
     "schedules": search_jobs,
 }

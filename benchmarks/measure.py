@@ -16,7 +16,7 @@ from sysmol.analysis.stats import SMOL_FUNCTIONS, block_counts, function_counts,
 from sysmol.benchmarks import steps
 from sysmol.benchmarks.networks import weight_bits
 from sysmol.benchmarks.peaks import peak, smol_counts, style_of
-from sysmol.benchmarks.shapes import NetworkShape
+from sysmol.benchmarks.shapes import EncoderShape, NetworkShape
 from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import (
@@ -240,7 +240,7 @@ def layer_rows(
     arena, unplanned = memory_of(manifest)
     total: dict[str, Any] = {column: sum(row[column] or 0 for row in rows) for column in SUMMED}
     total |= {"layer": TOTAL, "weight_bits": weight_bits(net), "arena_bytes": arena, "unplanned_bytes": unplanned}
-    if not job.shape.probes:
+    if not job.shape.probes or isinstance(job.shape, EncoderShape):
         rows.append(total | dict(made) | common)
     for row in rows:
         row["macs_per_cycle"] = row["macs"] / row["cycles"]

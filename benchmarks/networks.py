@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from sysmol.benchmarks.shapes import IMAGE, LayerShape, NetworkShape
+from sysmol.benchmarks.encoders import make_encoder
+from sysmol.benchmarks.shapes import IMAGE, EncoderShape, LayerShape, NetworkShape
 from sysmol.errors import SysmolError
 from sysmol.machine import PATTERN_SETS
 from sysmol.network import Array, Layer, Network, operation
@@ -231,7 +232,10 @@ def make_network(shape: NetworkShape, variant: str, seed: int = 0, samples: int 
     """
     if variant not in VARIANTS:
         raise SysmolError(f"there is no network variant {variant!r}: choose from {', '.join(VARIANTS)}")
-    net = _Maker(shape, variant, seed).build(samples)
+    if isinstance(shape, EncoderShape):
+        net = make_encoder(shape, variant, seed, samples)
+    else:
+        net = _Maker(shape, variant, seed).build(samples)
     net.description = f"{shape.name} in {variant}; random numbers of seed {seed}, no training"
     return net
 

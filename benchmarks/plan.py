@@ -88,6 +88,20 @@ MATRIX: tuple[tuple[str, tuple[Variant, ...]], ...] = (
 """Shape files of ``matrix`` with the variants that use the second page of instructions."""
 
 
+ENCODERS = ("encoder", "attention")
+"""Shape files of transformers."""
+
+
+def encoder_jobs() -> list[Job]:
+    """An encoder layer and a head of it: codes with both pages of instructions, and baselines."""
+    codes = UNIFORM[:2]
+    return [
+        job
+        for shapes in ENCODERS
+        for job in (*jobs_of(shapes, (FP32, INT8, *codes)), *jobs_of(shapes, codes, MATRIX_MACHINE))
+    ]
+
+
 def matrix_jobs() -> list[Job]:
     """The second page of instructions beside fp32 and the 8-bit baselines of the same core."""
     baselines = (FP32, INT8, MMLA, *PREFETCH)

@@ -12,6 +12,11 @@ Single layers, which share nothing but the file::
     layers
     NAME HEIGHTxWIDTH IN OUT KERNEL STRIDE PADDING GROUPS
 
+A layer of a transformer, or the attention in it alone (:class:`EncoderShape`)::
+
+    encoder HEIGHTxWIDTH CHANNELS HEADS EXPANSION
+    attention HEIGHTxWIDTH CHANNELS HEADS
+
 =========  ============================================================================================================
 NAME       letters, digits and ``_``
 OP         ``conv``, ``linear``, ``maxpool``, ``avgpool``
@@ -98,6 +103,22 @@ class NetworkShape:
         return result
 
 
+@dataclass(frozen=True)
+class EncoderShape(NetworkShape):
+    """An encoder layer over ``height * width`` tokens: normalisation, attention of ``heads``, projection,
+    normalisation, an MLP of ``expansion`` times the channels with GELU; with an expansion of 0, the products of
+    attention and its softmax alone. ``probes`` are what the tokens come from and where they go to."""
+
+    heads: int = 1
+    expansion: int = 0
+
+
+PROBES_OF_ENCODERS = frozenset(
+    {f"{IMAGE}_scaled", "stem", "rounded", "logits"},
+)
+PROBES_OF_ATTENTION = PROBES_OF_ENCODERS | {"queries", "keys", "values"}
+
+
 def list_shapes() -> list[str]:
     """Names of the shape files that come with the package."""
     return sorted(path.stem for path in FOLDER.glob("*.txt"))
@@ -138,9 +159,15 @@ def parse_shapes(text: str, name: str, where: str) -> list[NetworkShape]:
         return [parser.network(name, parser.numbers(words[1], 3, number), lines[1:])]
     if words == ["layers"]:
         return parser.single_layers(name, lines[1:])
-    raise SysmolError(f"{where}:{number}: begin with 'network HxWxC' or 'layers'")
+    if words[0] in ENCODERS and len(words) == ENCODERS[words[0]] and len(lines) == 1:
+        return [parser.encoder(name, words, number)]
+    raise SysmolError(
+        f"{where}:{number}: begin with 'network HxWxC', 'layers', or have a line 'encoder' or 'attention'"
+    )
 
 
+ENCODERS = {"encoder": 5, "attention": 4}
+"""Words of the statements of transformers."""
 Line = tuple[int, list[str]]
 
 
@@ -212,6 +239,14 @@ class _Parser:
             shape.sizes()[lines[-1][1][0]][:2] == (1, 1), lines[-1][0], "the last layer must give one pixel: logits"
         )
         return shape
+
+    def encoder(self, name: str, words: list[str], number: int) -> EncoderShape:
+        """A statement of a transformer's layer."""
+        height, width = self.numbers(words[1], 2, number)
+        channels, heads, *rest = (self.numbers(word, 1, number)[0] for word in words[2:])
+        self.need(channels % heads == 0, number, f"{heads} heads do not divide {channels} channels")
+        probes = PROBES_OF_ENCODERS if rest else PROBES_OF_ATTENTION
+        return EncoderShape(name, height, width, channels, (), probes, heads, rest[0] if rest else 0)
 
     def single_layers(self, name: str, lines: list[Line]) -> list[NetworkShape]:
         """One network per size of input: its layers side by side, each followed by a probe that reads all of its

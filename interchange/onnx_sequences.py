@@ -12,19 +12,25 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sysmol.errors import SysmolError
 from sysmol.grid import PRODUCT_SHIFT
 from sysmol.interchange.nodes import Nodes
 from sysmol.network import Array, Layer, Network, alignment
-from sysmol.network.operations.attend import DIVIDEND_BITS, MEAN_BITS, dividend
+from sysmol.network.operations.attend import (
+    BYTE_PRODUCT_BITS,
+    BYTE_SUM_BITS,
+    DIVIDEND_BITS,
+    MEAN_BITS,
+    dividend,
+)
 from sysmol.network.operations.heads import head_precisions, tokens
 from sysmol.network.operations.normalisation import (
+    EPSILON,
     INPUT_BITS,
     RECIPROCAL_ROOTS,
     fraction_bits,
     magnitude_bits,
 )
-from sysmol.network.operations.softmax import weight_table
+from sysmol.network.operations.softmax import weight_bits, weight_table
 
 
 class Writing(Protocol):
@@ -77,20 +83,30 @@ def _per_head(values: Array) -> Array:
     return values.reshape(1, -1, 1, 1)
 
 
-def _integers_only(writer: Writing, layer: Layer) -> None:
-    if writer.net.is_float:
-        raise SysmolError(f"layer {layer.name}: no ONNX is written for a {layer.op} of a full-precision network")
+def _products(steps: Steps, queries: str, keys: str) -> str:
+    """``[n, heads, keys, queries]`` of ``[n, heads, d, tokens]`` each."""
+    return steps("MatMul", steps("Transpose", keys, perm=[0, 1, 3, 2]), queries)
+
+
+def _real_scores(writer: Writing, layer: Layer) -> None:
+    net, steps = writer.net, Steps(writer, layer)
+    queries, keys = (net.tensors[name] for name in layer.inputs)
+    q, k = (_by_heads(steps, writer.form(t.name, "float32"), layer.groups, tokens(t)) for t in (queries, keys))
+    shape = layer.groups * tokens(keys), queries.height, queries.width
+    writer.requantise(layer, steps.reshape(_products(steps, q, k), 0, *shape))
 
 
 def _scores(writer: Writing, layer: Layer) -> None:
-    _integers_only(writer, layer)
+    if writer.net.is_float:
+        _real_scores(writer, layer)
+        return
     net, steps = writer.net, Steps(writer, layer)
     queries, keys = (net.tensors[name] for name in layer.inputs)
     q, k = (steps.cast(writer.form(name, "int32"), "float64") for name in layer.inputs)
     units = (1 << alignment(queries)).reshape(1, -1, 1, 1)
     q = _by_heads(steps, steps("Mul", q, steps.constant(units, np.float64)), layer.groups, tokens(queries))
     k = _by_heads(steps, k, layer.groups, tokens(keys))
-    products = steps("MatMul", steps("Transpose", k, perm=[0, 1, 3, 2]), q)
+    products = _products(steps, q, k)
     acc = steps.reshape(products, 0, layer.groups * tokens(keys), queries.height, queries.width)
     writer.requantise(layer, steps.cast(acc, "int32"))
 
@@ -98,7 +114,12 @@ def _scores(writer: Writing, layer: Layer) -> None:
 def _softmax(writer: Writing, layer: Layer) -> None:
     net, steps = writer.net, Steps(writer, layer)
     target = net.tensors[layer.output]
-    bits = [int(p) for p in head_precisions(layer, target)]
+    if net.is_float:
+        x = _by_heads(steps, writer.form(layer.input, "float32"), layer.groups, tokens(target))
+        shape = target.channels, target.height, target.width
+        writer.forms[layer.output, "float32"] = steps.reshape(steps("Softmax", x, axis=2), 0, *shape)
+        return
+    bits = [int(p) for p in weight_bits(layer, target)]
     tables = [weight_table(p) for p in bits]
     starts = np.cumsum([0, *(len(table) for table in tables[:-1])])
     last = np.array([len(table) - 1 for table in tables])
@@ -106,7 +127,8 @@ def _softmax(writer: Writing, layer: Layer) -> None:
     x = _by_heads(steps, x, layer.groups, tokens(target))
     below = steps("Sub", steps("ReduceMax", x, axes=[2], keepdims=1), x)
     index = steps("Add", steps("Min", below, steps.constant(_per_head(last))), steps.constant(_per_head(starts)))
-    values = np.concatenate([2 * table - ((1 << p) - 1) for table, p in zip(tables, bits, strict=True)])
+    odd = target.format == "smol"
+    values = np.concatenate([2 * u - ((1 << p) - 1) if odd else u for u, p in zip(tables, bits, strict=True)])
     found = steps("Gather", steps.constant(values, np.float32), index, axis=0)
     writer.forms[layer.output, "float32"] = steps.reshape(found, 0, target.channels, target.height, target.width)
 
@@ -114,6 +136,9 @@ def _softmax(writer: Writing, layer: Layer) -> None:
 def _attend(writer: Writing, layer: Layer) -> None:
     net, steps = writer.net, Steps(writer, layer)
     weights, values = (net.tensors[name] for name in layer.inputs)
+    if values.format != "smol":
+        _plain_attend(writer, layer)
+        return
     bits = head_precisions(layer, weights)
     g, v = (steps.cast(writer.form(name, "float32"), "float64") for name in layer.inputs)
     tops = steps.constant(_per_head((1 << bits) - 1), np.float64)
@@ -130,8 +155,61 @@ def _attend(writer: Writing, layer: Layer) -> None:
     writer.requantise(layer, steps.cast(acc, "int32"))
 
 
+def _plain_attend(writer: Writing, layer: Layer) -> None:
+    """Of bytes and floats."""
+    net, steps = writer.net, Steps(writer, layer)
+    weights, values = (net.tensors[name] for name in layer.inputs)
+    kind = "float32" if net.is_float else "float64"
+    u, v = (steps.cast(writer.form(name, "float32"), kind) for name in layer.inputs)
+    u, v = _by_heads(steps, u, layer.groups, tokens(weights)), _by_heads(steps, v, layer.groups, tokens(values))
+    acc = steps("MatMul", v, u)
+    if not net.is_float:
+        total = steps.cast(steps("ReduceSum", u, steps.constant([2]), keepdims=1), "int64")
+        powers = steps.constant((np.int64(1) << np.arange(BYTE_SUM_BITS, 31)).reshape(1, 1, -1, 1))
+        reached = steps.cast(steps("GreaterOrEqual", total, powers), "int64")
+        shift = steps("ReduceSum", reached, steps.constant([2]), keepdims=1)
+        one = steps("Gather", steps.constant(np.int64(1) << np.arange(31)), shift, axis=0)
+        share = steps("Div", steps("Mul", one, 1 << BYTE_PRODUCT_BITS - 7), total)
+        acc = steps.floor_divide(steps.cast(acc, "int64"), one, -(1 << 26))
+        acc = steps.floor_divide(steps("Mul", acc, share), 1 << BYTE_PRODUCT_BITS - MEAN_BITS, -(1 << MEAN_BITS + 1))
+    acc = steps.reshape(acc, 0, values.channels, weights.height, weights.width)
+    writer.requantise(layer, acc if net.is_float else steps.cast(acc, "int32"))
+
+
+def _gelu(steps: Steps, x: str) -> str:
+    half = steps("Mul", x, steps.constant(0.5, np.float32))
+    inner = steps("Erf", steps("Mul", x, steps.constant(np.sqrt(0.5), np.float32)))
+    return steps("Mul", half, steps("Add", inner, steps.constant(1.0, np.float32)))
+
+
+def _gelu_tanh(steps: Steps, x: str) -> str:
+    cube = steps("Mul", steps("Mul", x, x), steps("Mul", x, steps.constant(0.044715, np.float32)))
+    inner = steps("Tanh", steps("Mul", steps("Add", x, cube), steps.constant(np.sqrt(2 / np.pi), np.float32)))
+    half = steps("Mul", x, steps.constant(0.5, np.float32))
+    return steps("Mul", half, steps("Add", inner, steps.constant(1.0, np.float32)))
+
+
+def _ramp(steps: Steps, x: str) -> str:
+    return steps("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+
+
+FUNCTIONS: dict[str, Callable[[Steps, str], str]] = {
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "silu": lambda steps, x: steps("Mul", x, steps("Sigmoid", x)),
+    "hardswish": lambda steps, x: steps("Mul", x, _ramp(steps, x)),
+    "sigmoid": lambda steps, x: steps("Sigmoid", x),
+    "hardsigmoid": _ramp,
+    "tanh": lambda steps, x: steps("Tanh", x),
+}
+"""Of floats, by name."""
+
+
 def _lookup(writer: Writing, layer: Layer) -> None:
     steps = Steps(writer, layer)
+    if layer.function:
+        writer.requantise(layer, FUNCTIONS[layer.function](steps, writer.form(layer.input, "float32")))
+        return
     table = steps.constant(layer.table, np.int32)
     writer.requantise(layer, steps("Gather", table, writer.form(layer.input, "int32"), axis=0))
 
@@ -169,7 +247,9 @@ def _pad(writer: Writing, layer: Layer) -> None:
 
 def _normalised(writer: Writing, layer: Layer) -> None:
     """The formulas of docs/network-format.md, step by step."""
-    _integers_only(writer, layer)
+    if writer.net.is_float:
+        _really_normalised(writer, layer)
+        return
     steps, n = Steps(writer, layer), writer.net.tensors[layer.input].channels
     size, fraction = magnitude_bits(n), fraction_bits(n)
     x = steps.cast(writer.form(layer.input, "int32"), "int64")
@@ -199,6 +279,16 @@ def _normalised(writer: Writing, layer: Layer) -> None:
     product = steps("Add", steps("Mul", steps("Sub", c, h), rho), 1 << 14)
     acc = steps.floor_divide(product, 1 << 15, -(1 << 16))
     writer.requantise(layer, steps.cast(acc, "int32"))
+
+
+def _really_normalised(writer: Writing, layer: Layer) -> None:
+    steps, channel = Steps(writer, layer), [1]
+    x = writer.form(layer.input, "float32")
+    if layer.op == "layernorm":
+        x = steps("Sub", x, steps("ReduceMean", x, axes=channel, keepdims=1))
+    square = steps("ReduceMean", steps("Mul", x, x), axes=channel, keepdims=1)
+    root = steps("Sqrt", steps("Add", square, steps.constant(EPSILON, np.float32)))
+    writer.requantise(layer, steps("Div", x, root))
 
 
 MOST = 40

@@ -20,7 +20,7 @@ from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network, operation
 from sysmol.pattern import REGISTER_BYTES
 
-NORMALISATIONS = ("layernorm", "rmsnorm")
+PER_TOKEN = ("layernorm", "rmsnorm", "attend")
 """Operations whose functions call those of smol_sequence.h."""
 NARROW_STYLES = ("run", "vmm", "vmmh")
 """Styles that read narrow tensors."""
@@ -137,7 +137,7 @@ def generate(net: Network, target: Target, stem: str, command: str, options: Opt
         *(f"#define {name}" for name in target.defines),
         f'#include "{target.header}"',
         '#include "smol_net.h"',
-        *(['#include "smol_sequence.h"'] if any(layer.op in NORMALISATIONS for layer in net.layers) else []),
+        *(['#include "smol_sequence.h"'] if any(layer.op in PER_TOKEN for layer in net.layers) else []),
         '#include "smol_roi.h"',
         *([f"#define SMOL_TILE_READS {options.tile_reads}"] if options.tile_reads else []),
         *(['#include "smol_tile.h"'] if options.on_tile else []),

@@ -612,6 +612,13 @@ class Epilogue:
                 constant = self.constants[i]
                 m, rm = f"m_get_s32({name}_m, i)", f"m_get_s32({name}_r, i)" if out.R is not None else "0"
                 acc, own = "m_get_s32(acc, lane)", r
+                if place.tensor.format == "f32":
+                    factor = "" if constant.M is None else f" * m_get_f32({name}_m, i)"
+                    with em.block(f"if (m_get_s32({name}_at, i) >= 0)"):
+                        em.line(f"float y = m_get_f32(acc, lane){factor} + m_get_f32({name}_b, i) + {r};", scalar=3)
+                        clamp_float(em, "y", out)
+                        em.line(f"m_put_f32({plus(f'y{i}', place.bytes_to(*pixel))}, m_get_s32({name}_at, i), y);")
+                    continue
                 if constant.high is not None:
                     moved = constant.high.addend is not None and len(constant.high.addend) > 1
                     acc, m = high_scalar(constant.high, acc, m, f"{name}_", border if moved else ""), "1"

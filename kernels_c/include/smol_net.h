@@ -121,6 +121,13 @@ static inline float m_get_f32(const uint8_t *pixel, int index)
     return a;
 }
 
+static inline uint32_t m_bits(float a)
+{
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    return bits;
+}
+
 static inline void m_put_s8(uint8_t *pixel, int index, int32_t a)
 {
     pixel[index] = (uint8_t)a;

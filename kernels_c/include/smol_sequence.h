@@ -1,6 +1,6 @@
 /*
- * What normalisation over channels does once a pixel (docs/network-format.md): from the sums of n numbers and of their
- * squares to shifts, an addend and a factor. Divisions and right shifts round down.
+ * What operations over sequences do once a token (docs/network-format.md). Normalisation over channels: from the sums of
+ * n numbers and of their squares to shifts, an addend and a factor. Divisions and right shifts round down.
  */
 #ifndef SMOL_SEQUENCE_H
 #define SMOL_SEQUENCE_H
@@ -31,9 +31,7 @@ static inline m_normal m_normalise(int64_t sum, int64_t squares, int n, int size
 {
     m_normal result;
     const int64_t spread = n * squares - sum * sum + n;
-    int bits = 0;
-    while (spread >> bits > 1)
-        bits++;
+    const int bits = 63 - __builtin_clzll((uint64_t)spread);
     const int e = (int)smol_floor_shift(bits - 14, 1);
     const int64_t m = e >= 0 ? spread >> 2 * e : spread << -2 * e;
     const int64_t first = m_get_s32(roots, (int)(m >> 8) - 64);
@@ -48,6 +46,19 @@ static inline m_normal m_normalise(int64_t sum, int64_t squares, int n, int size
     result.addend = (uint32_t)(right / 2 - mean * left - rest * right);
     result.factor = (int32_t)(factor < 32767 ? factor : 32767);
     return result;
+}
+
+static inline float m_inverse_root(float mean_square)
+{
+    return 1.0f / __builtin_sqrtf(mean_square);
+}
+
+/* Of a sum of weights in bytes: how far right sums of products are shifted, and what they are multiplied with then. */
+static inline int64_t m_byte_share(uint32_t total, int32_t *shift)
+{
+    const int bits = 32 - __builtin_clz(total);
+    *shift = bits > 9 ? bits - 9 : 0;
+    return ((int64_t)1 << (22 + *shift)) / total;
 }
 
 #endif

@@ -37,6 +37,7 @@ class Elementwise(Kernel):
         with em.block(f"SMOL_KERNEL {self.name}({parameters(self.layer)})"):
             em.line("v_begin();")
             self.epilogue.begin(em)
+            self.begin(em)
             for first, count in segments(self.blocks):
                 tile = Tile(first, 1, "t", count, ((0, 0),))
                 with em.loop("t", count), em.loop("oy", self.height), em.loop("ox", self.width):
@@ -45,6 +46,9 @@ class Elementwise(Kernel):
                     self.epilogue.emit(em, tile, [[accumulators]])
         em.line()
         return self.epilogue.arrays()
+
+    def begin(self, em: Emitter) -> None:
+        """At the start of the kernel, before all loops."""
 
     def _gather(self, em: Emitter, tile: Tile) -> list[str]:
         block = self.blocks[tile.first]

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sysmol.errors import SysmolError
 from sysmol.grid import PRODUCT_SHIFT
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.nest.heads import LANES, HeadsKernel, as_offsets, pixel_offsets, squares
+from sysmol.kernels_c.nest.kernel import Kernel
+from sysmol.kernels_c.nest.plain_heads import PlainAttend
 from sysmol.kernels_c.operations.base import Places, generates
 from sysmol.kernels_c.plan.constants import array_text
 from sysmol.kernels_c.plan.layout import Group
@@ -90,16 +91,22 @@ class Attend(HeadsKernel):
         return f"rows + (t * {LANES * per} + {LANES * group + lane}) * {self.heads[head].bytes}"
 
     def _token_arrays(self, head: int) -> list[str]:
-        """For every place of a code of the head's precision in its vectors, the pixel of its token, -1 for none."""
+        """For every place of a code of the head's precision in its vectors, the pixel of its token, of any where it has
+        none; and, where there are slots of other precisions, ones in the bits of the head's own."""
         if head in self.packed:
             return []
         self.packed.add(head)
         pixels, own, p = pixel_offsets(self.second), self.heads[head], self.bits[head]
         bit = np.concatenate([[0], np.cumsum(own.precisions)])
-        table = np.full(8 * own.bytes // p, -1, dtype=np.int32)
+        table = np.full(8 * own.bytes // p, pixels[0], dtype=np.int32)
         for token, slot in enumerate(own.slots):
             table[bit[slot] // p] = pixels[token]
-        return [array_text(f"{self.name}_token{head}", table, f"pixels of the tokens in the slots of head {head}")]
+        text = [array_text(f"{self.name}_token{head}", table, f"pixels of the tokens in the slots of head {head}")]
+        if self._foreign(head):
+            bits = np.repeat(own.precisions == p, own.precisions)
+            words = np.packbits(bits, bitorder="little").view(np.int32)
+            text.append(array_text(f"{self.name}_own{head}", words, f"bits of slots of head {head}'s precision"))
+        return text
 
     def _memory_words(self, first: int, count: int) -> tuple[int, list[tuple[int, Group]]] | None:
         """Where the values hold the channels of every group of some blocks in one memory word, in the same lanes: the
@@ -130,12 +137,12 @@ class Attend(HeadsKernel):
             em.line(f"const vec from = v_load({shift} + {REGISTER_BYTES} * g);")
             with em.loop("i", 8 * size // WORD_BITS):
                 em.line("vec word = v_zero();")
-                with em.loop("k", per):
-                    em.line(f"const int token = m_get_s32({self.name}_token{head}, {per} * i + k);", scalar=2)
-                    with em.block("if (token >= 0)"):
-                        em.line(f"const vec codes = v_dup(m_load{bits}(values + token));", scalar=1)
-                        code = f"v_field(codes, from, {(1 << p) - 1})"
-                        em.line(f"word = v_or(word, v_sll({code}, v_dup((uint32_t)({p} * k))));", scalar=1)
+                for k in range(per):
+                    em.line(f"const int token{k} = m_get_s32({self.name}_token{head}, {per} * i + {k});")
+                    em.line(f"const vec codes{k} = v_dup(m_load{bits}(values + token{k}));", scalar=1)
+                    em.line(f"word = v_put_field(word, codes{k}, from, {p * k}, {(1 << p) - 1}u);")
+                if self._foreign(head):
+                    em.line(f"word = v_and(word, v_dup((uint32_t)m_get_s32({self.name}_own{head}, i)));")
                 em.line(f"v_store_strided(rows + g * {LANES * size} + 4 * i, {size}, word);", scalar=2)
         offsets, shifts = zip(*places, strict=True)
         return [
@@ -151,9 +158,10 @@ class Attend(HeadsKernel):
             em.line("uint32_t word = 0;")
             with em.loop("k", per):
                 em.line(f"const int token = m_get_s32({self.name}_token{head}, {per} * i + k);", scalar=2)
-                with em.block("if (token >= 0)"):
-                    code = f"m_get_code(second + token, m_get_s32({name}, n), {p})"
-                    em.line(f"word |= (uint32_t){code} << ({p} * k);", scalar=3)
+                code = f"m_get_code(second + token, m_get_s32({name}, n), {p})"
+                em.line(f"word |= (uint32_t){code} << ({p} * k);", scalar=3)
+            if self._foreign(head):
+                em.line(f"word &= (uint32_t)m_get_s32({self.name}_own{head}, i);", scalar=1)
             em.line(f"m_store32(rows + n * {size} + 4 * i, word);", scalar=2)
         return [
             array_text(name, as_offsets([places[c] for c in channels]), f"bits of head {head}'s channels in a pixel")
@@ -176,7 +184,7 @@ class Attend(HeadsKernel):
             em.line(f"v_store(firsts + {REGISTER_BYTES} * g, v_madd(sum, v_dup({top}), v_dup({constant})));")
 
     def first_sum(self, group: int, per: int) -> str:
-        return f"v_load(firsts + {REGISTER_BYTES} * (t * {per} + {group}))"
+        return f"v_fresh(firsts + {REGISTER_BYTES} * (t * {per} + {group}))"
 
     def finish(self, em: Emitter, head: int, pixel: int, names: Sequence[str]) -> None:
         at = f"(oy * {self.width} + ox + {pixel}) * {len(self.bits)} + {head}"
@@ -203,8 +211,8 @@ class Attend(HeadsKernel):
 
 
 @generates("attend")
-def attend(net: Network, layer: Layer, places: Places, target: Target, options: Options) -> Attend:
-    """Of SMOL tensors."""
+def attend(net: Network, layer: Layer, places: Places, target: Target, options: Options) -> Kernel:
+    """Of SMOL tensors; of bytes and floats."""
     if net.tensors[layer.input].format != "smol":
-        raise SysmolError(f"layer {layer.name}: code of attend is generated for SMOL tensors")
+        return PlainAttend(net, layer, places, target, options)
     return Attend(net, layer, places, options)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.nest.heads import LANES, Head, HeadsKernel, as_offsets, pixel_offsets, squares
+from sysmol.kernels_c.nest.kernel import Kernel
+from sysmol.kernels_c.nest.plain_heads import PlainScores
 from sysmol.kernels_c.operations.base import Places, generates
 from sysmol.kernels_c.plan.constants import Held, array_text
 from sysmol.kernels_c.plan.options import Options
@@ -28,11 +29,11 @@ class Scores(HeadsKernel):
 
 
 @generates("scores")
-def scores(net: Network, layer: Layer, places: Places, target: Target, options: Options) -> Scores:
-    """Of SMOL tensors: their unused slots hold code 0 on both sides."""
+def scores(net: Network, layer: Layer, places: Places, target: Target, options: Options) -> Kernel:
+    """Of SMOL tensors, whose unused slots hold code 0 on both sides; of bytes and floats."""
     queries = net.tensors[layer.input]
     if queries.format != "smol":
-        raise SysmolError(f"layer {layer.name}: code of scores is generated for SMOL tensors, not for {queries.format}")
+        return PlainScores(net, layer, places, target, options)
     heads = [Head(queries, layer.groups, h) for h in range(layer.groups)]
     known = [squares(head.precisions[head.unused]) for head in heads]
     excess = np.repeat(np.array(known, dtype=np.int64), tokens(net.tensors[layer.second]))

@@ -106,7 +106,7 @@ def check_geometry(net: Network, layer: Layer, known: set[str]) -> None:
         f"{where} has a bad kernel, stride, padding or dilation",
     )
     need(kind.has_begin or not layer.begin, f"{where}: a {kind.name} takes all channels, from 0 on")
-    need(kind.has_table or not layer.table, f"{where}: a {kind.name} has no table")
+    need(kind.has_table or not (layer.table or layer.function), f"{where}: a {kind.name} has no table")
     need(kind.has_weights or layer.dilation == (1, 1), f"{where}: only convolutions have a dilation")
     top, left, bottom, right = layer.padding
     need(

@@ -145,8 +145,9 @@ class Layer:
     count. ``dilation``, of convolutions, is how many pixels lie from one tap to the next.
 
     ``second`` is the second activation of operations that take two, ``begin`` the first channel that a ``slice`` takes,
-    ``table`` the values of a ``lookup``. Operations that requantise have ``outputs``, the
-    others their only result in ``output``. A linear layer is a ``conv2d`` whose kernel covers its whole input.
+    ``table`` the values of a ``lookup``, ``function`` its name in full precision. Operations that requantise have
+    ``outputs``, the others their only result in ``output``. A linear layer is a ``conv2d`` whose kernel covers its
+    whole input.
     """
 
     name: str
@@ -164,6 +165,7 @@ class Layer:
     dilation: tuple[int, int] = (1, 1)
     begin: int = 0
     table: tuple[int, ...] = ()
+    function: str = ""
 
     @property
     def reach(self) -> tuple[int, int]:

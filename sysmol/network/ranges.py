@@ -11,7 +11,7 @@ def limits(net: Network, name: str) -> tuple[int, int]:
     if t.data is not None:
         return int(np.min(t.data)), int(np.max(t.data))
     for layer in net.layers:
-        if layer.output == name:
+        if layer.output == name and t.format == net.tensors[layer.input].format:
             return limits(net, layer.input)
         for out in layer.outputs:
             if out.tensor == name:

@@ -1,27 +1,19 @@
 """Random networks with attention, by the same generator as all others (:mod:`sysmol.network.builder`)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from sysmol.network.builder import Builder, Format, random_precisions
 from sysmol.network.checks import CONSTANT_TYPES
 from sysmol.network.model import Array, Layer, Network, Output, Tensor
 from sysmol.network.operations import operation
+from sysmol.network.operations.functions import FUNCTIONS
 from sysmol.network.operations.heads import tokens
 from sysmol.network.operations.lookup import ENTRIES
 from sysmol.network.operations.normalisation import INPUT_BITS
 
 TABLES = ("gelu", "silu", "hardswish", "sigmoid", "tanh")
-FUNCTIONS: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]] = {
-    "gelu": lambda x: x * 0.5 * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3))),
-    "silu": lambda x: x / (1 + np.exp(-x)),
-    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "tanh": np.tanh,
-}
-"""Functions that are stored as tables, of NumPy arrays."""
 
 
 def table_of(name: str, low: float, high: float, scale: float) -> tuple[int, ...]:
@@ -74,14 +66,21 @@ class SequenceBuilder(Builder):
         half = 1 << INPUT_BITS - 1
         return self.narrowed(name, -half, half - 1)
 
-    def scores(self, queries: str, keys: str, heads: int, form: Format, apart: int = 1) -> str:
-        """Scores whose standard deviation is one of many, from nearly equal ones to those that differ by octaves."""
+    def scores(
+        self, queries: str, keys: str, heads: int, form: Format, apart: int = 1, spread: float | None = None
+    ) -> str:
+        """Scores whose standard deviation, about ``spread`` steps, is one of many, from nearly equal ones to those that
+        differ by octaves."""
         layer = Layer("", "scores", queries, second=keys, groups=heads)
         count = heads * tokens(self.net.tensors[keys])
         name = self.append(layer, form, count, apart)
+        q = self.net.tensors[queries]
+        depth = q.channels / heads
+        if form == "f32":
+            return self.scaled(name, (spread / 20 if spread else self.rng.choice([0.1, 1.0, 5.0])) / np.sqrt(depth))
         if form == "s16":
-            depth = self.net.tensors[queries].channels / heads
-            wanted = float(self.rng.choice([0.3, 4.0, 20.0, 60.0, 500.0])) / (80 * np.sqrt(depth))
+            typical = 80 if q.format == "smol" else 50**2
+            wanted = float(spread or self.rng.choice([0.3, 4.0, 20.0, 60.0, 500.0])) / (typical * np.sqrt(depth))
             out = layer.outputs[0]
             most = 2**31 / 4 / max(int(operation(layer).accumulator_bound(self.net, layer).max()), 1)
             out.shift = int(np.clip(np.floor(np.log2(most / wanted)), 0, 24))
@@ -90,11 +89,28 @@ class SequenceBuilder(Builder):
             out.multiply, out.pre = "low", 0
         return name
 
-    def softmax(self, scores: str, heads: int, bits: Array) -> str:
-        """Weights of so many bits for each head."""
+    def scaled(self, name: str, most: float) -> str:
+        """Floats that the last layer writes as ``name``, times factors up to ``most``, not clamped."""
+        (out,) = (out for out in self.net.layers[-1].outputs if out.tensor == name)
+        out.M = (most * self.rng.uniform(0.5, 1.0, self.net.tensors[name].channels)).astype(np.float32)
+        out.lo, out.hi = -np.inf, np.inf
+        return name
+
+    def softmax(self, scores: str, heads: int, bits: Array | str) -> str:
+        """Weights of so many bits for each head, or of that format."""
         channels = self.net.tensors[scores].channels
         layer = Layer("", "softmax", scores, groups=heads)
-        return self.append(layer, np.repeat(bits, channels // heads), channels, heads)
+        form = bits if isinstance(bits, str) else np.repeat(bits, channels // heads)
+        return self.append(layer, form, channels, heads)
+
+    def plain_attention(self, x: str, heads: int, depth: int, form: str, source: str = "") -> str:
+        """Heads over a sequence in ``s8`` or ``f32``; keys and values come from ``source`` where that is another."""
+        channels = heads * depth
+        q, k, v = (self.layer("conv2d", y, [form], channels)[0] for y in (x, source or x, source or x))
+        t = self.scores(q, k, heads, "f32" if form == "f32" else "s16")
+        layer = Layer("", "attend", self.softmax(t, heads, form), second=v, groups=heads)
+        name = self.append(layer, form, channels)
+        return self.scaled(name, 2.0) if form == "f32" else name
 
     def attention(self, x: str, heads: int, depth: int, form: Format, source: str = "") -> str:
         """Heads over a sequence of SMOL codes; their keys and values come from ``source`` where that is another one."""
@@ -109,17 +125,22 @@ class SequenceBuilder(Builder):
         layer = Layer("", "attend", weights, second=values, groups=heads)
         return self.append(layer, form, channels, heads if rng.random() < 0.5 else 1)
 
+    def function(self, x: str) -> str:
+        """One of the functions of :data:`FUNCTIONS` of floats."""
+        layer = Layer("", "lookup", x, function=str(self.rng.choice(list(FUNCTIONS))))
+        return self.scaled(self.append(layer, "f32", self.net.tensors[x].channels), 2.0)
+
     def lookup(self, x: str, form: Format) -> str:
         """One of the functions of :data:`FUNCTIONS` of bytes from 0 to 63."""
         low = -float(self.rng.uniform(1, 8))
         table = table_of(str(self.rng.choice(TABLES)), low, float(self.rng.uniform(1, 8)), 2.0**-10)
         name = self.append(Layer("", "lookup", x, table=table), form, self.net.tensors[x].channels)
         if self.rng.random() < 0.5:
-            self._same_for_all(self.net.layers[-1].outputs[0])
+            self.same_for_all(self.net.layers[-1].outputs[0])
         return name
 
     @staticmethod
-    def _same_for_all(out: Output) -> None:
+    def same_for_all(out: Output) -> None:
         """Give all channels the constants of the first."""
         assert out.M is not None
         out.M = np.full_like(out.M, out.M[0])
@@ -176,6 +197,45 @@ def any_transformer(seed: int) -> Network:
         pad = (0, 0, 1 - t.height, 1 - t.width)
         x = b.append(Layer("", "pad", stream, padding=pad), _precisions(rng, t.channels), t.channels)
     b.classifier(x)
+    return b.finish()
+
+
+def plain_transformer(seed: int, form: str) -> Network:
+    """A random network of one encoder layer, or two, in 8 bits (``s8``) or full precision (``f32``): self- or
+    cross-attention of 1 to 4 heads of 5 to 64 channels over 1 to 197 tokens, a normalisation in front of either part,
+    a function.
+
+    Two sample images with the reference's logits come with it.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = (int(v) for v in rng.integers(1, 7, 2))
+    if rng.random() < 0.1:
+        height, width = 14, 14
+    b = SequenceBuilder(rng, height, width, int(rng.integers(1, 4)), f"plain{seed}", float(rng.choice([0.0, 0.5])))
+    heads, depth = int(rng.integers(1, 5)), int(rng.choice([5, 8, 15, 16])) if height < 14 else 5
+    depth = 64 if heads == 1 and height < 14 else depth
+    wide = "f32" if form == "f32" else "s16"
+    channels = int(rng.choice([heads * depth, *rng.integers(3, 24, 2)]))
+    (x,) = b.layer("rescale", "image", [form])
+
+    def stream(x: str, residual: str = "") -> str:
+        (name,) = b.layer("conv2d", x, [wide], channels, residual=residual)
+        return b.stream(name) if wide == "s16" else b.scaled(name, 1.0)
+
+    def normal(x: str) -> str:
+        name = b.append(Layer("", str(rng.choice(["layernorm", "rmsnorm"])), x), form, channels)
+        return b.scaled(name, 2.0) if form == "f32" else name
+
+    main = stream(x, b.constant(height, width, channels, wide, 400 if wide == "s16" else 2))
+    for _ in range(1 + (rng.random() < 0.3)):
+        source = normal(main) if rng.random() < 0.3 else ""
+        main = stream(b.plain_attention(normal(main), heads, depth, form, source), main)
+        hidden = int(rng.integers(4, 24))
+        (y,) = b.layer("conv2d", normal(main), [form], hidden)
+        y = b.function(y) if form == "f32" else b.lookup(b.narrowed(y, 0, ENTRIES - 1), form)
+        main = stream(y, main)
+    (x,) = b.layer("avgpool", main, [form], kernel=(height, width))
+    b.classifier(b.scaled(x, 1.0) if form == "f32" else x)
     return b.finish()
 
 

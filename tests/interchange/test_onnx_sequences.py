@@ -10,7 +10,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'sysmol[onn
 
 from sysmol.interchange import onnx_out  # noqa: E402
 from sysmol.network import reference  # noqa: E402
-from sysmol.network.sequences import any_transformer  # noqa: E402
+from sysmol.network.sequences import any_transformer, plain_transformer  # noqa: E402
 
 COUNT = int(os.environ.get("SYSMOL_TEST_NETWORKS", "4"))
 
@@ -29,6 +29,15 @@ def test_onnxruntime_gives_the_reference_s_logits(number, seed):
     net = any_transformer(seed + number)
     found = in_onnxruntime(net)
     assert np.array_equal(found, net.samples.logits), f"SYSMOL_TEST_SEED={seed}, network {seed + number}"
+
+
+@pytest.mark.parametrize("form", ["s8", "f32"])
+@pytest.mark.parametrize("number", range(COUNT))
+def test_bytes_and_floats(number, form, seed):
+    net = plain_transformer(seed + number, form)
+    found, wanted = in_onnxruntime(net), net.samples.logits
+    near = 1e-4 * np.abs(wanted).max() if form == "f32" else 0
+    assert np.abs(found.astype(np.float64) - wanted).max() <= near, f"SYSMOL_TEST_SEED={seed}, network {seed + number}"
 
 
 def test_a_wrong_table_shows(seed):

@@ -11,6 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sysmol.benchmarks.networks import make_network
+from sysmol.benchmarks.shapes import load_network
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import SysmolError
@@ -20,7 +22,9 @@ from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import find_compiler
 from sysmol.network import reference, save
-from sysmol.network.sequences import any_gate, any_transformer
+from sysmol.network.model import Layer, Normalisation
+from sysmol.network.operations.functions import FUNCTIONS
+from sysmol.network.sequences import SequenceBuilder, any_gate, any_transformer, plain_transformer
 
 COUNT = int(os.environ.get("SYSMOL_TEST_NETWORKS", "3"))
 
@@ -44,6 +48,59 @@ def test_cross_compiled_code_gives_them_too(isa, program, emulator, assert_answe
     assert_answers(net, [*prefix, str(program(net, isa, "-O1", "-DSMOL_EMULATE", "-Werror"))])
 
 
+@pytest.mark.parametrize("form", ["s8", "f32"])
+@pytest.mark.parametrize("number", range(COUNT))
+def test_bytes_and_floats(number, form, program, assert_answers, seed):
+    """The baselines: encoder layers in 8 bits and in full precision."""
+    net = plain_transformer(seed + number, form)
+    net.name += form
+    assert_answers(net, [str(program(net, "host", "-O1", "-Werror"))])
+
+
+@pytest.mark.parametrize("form", ["s8", "f32"])
+@pytest.mark.parametrize("isa", ["arm", "riscv"])
+def test_bytes_and_floats_cross_compiled(isa, form, program, emulator, assert_answers, seed):
+    prefix = emulator(isa)
+    net = plain_transformer(seed, form)
+    net.name += form
+    assert_answers(net, [*prefix, str(program(net, isa, "-O1", "-Werror"))])
+
+
+@pytest.mark.parametrize("variant", ["w4", "int8", "fp32"])
+def test_the_compiler_sets_no_vector_type(variant, tmp_path):
+    """In none of attention's kernels on RISC-V: where it copies a register, all kernels set the type each time."""
+    net = make_network(load_network("attention"), variant)
+    target = TARGETS["riscv"]
+    made = generate(net, target, "net.riscv", "a test")
+    _, command = compile_program(made, "net.riscv", tmp_path, find_compiler(target), target)
+    assert "-DSMOL_SET_ALWAYS" not in command
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_functions_of_floats(function, tmp_path):
+    """From large negative to large positive arguments, within a few units of the last place of what is around."""
+    rng = np.random.default_rng(0)
+    builder = SequenceBuilder(rng, 16, 16, 1, function)
+    builder.net.normalisation = Normalisation((128.0,), (0.1,))
+    (x,) = builder.layer("rescale", "image", ["f32"])
+    builder.net.layers[-1].outputs[0].M = np.full(1, 0.1, dtype=np.float32)
+    builder.net.layers[-1].outputs[0].B = np.full((1, 1, 1), -12.8, dtype=np.float32)
+    builder.scaled(x, 0.2)
+    y = builder.append(Layer("", "lookup", x, function=function), "f32", 1)
+    builder.scaled(y, 1.0)
+    (builder.net.output,) = builder.flatten(y, ["f32"])
+    builder.scaled(builder.net.output, 1.0)
+    net = builder.finish(1)
+    net.samples.images[0] = np.arange(256).reshape(16, 16, 1)
+    net.samples.logits = reference.evaluate(net, net.samples.images)
+    made = generate(net, TARGETS["host"], "net.host", "a test")
+    target = TARGETS["host"]
+    executable = compile_program(made, "net.host", tmp_path, find_compiler(target), target, ["-O1"])[0]
+    got = run_executable([str(executable)], net.samples.images, net.classes, "float32")
+    wanted = net.samples.logits
+    assert np.abs(got - wanted).max() < 5e-7 * max(1.0, np.abs(wanted).max())
+
+
 CODES = [4] * 9 + [2] * 10
 
 
@@ -56,23 +113,24 @@ def test_gates(forms, program, assert_answers, seed):
 
 FAULTS = {
     "sums of the values": ("v_madd(sum, v_dup(", "v_madd(sum, v_dup(1 + "),
-    "order of the tokens": ("const int token = m_get_s32(", "const int token = m_get_s32(4 + "),
+    "order of the tokens": ("_token0, ", "_token0, 4 + "),
     "distances to the largest score": ("m_min(top - m_get_s16(at, 0),", "m_min(17 + top - m_get_s16(at, 0),"),
-    "the mean": ("v_dup(n.addend)", "v_dup(n.addend - 9000)"),
-    "the standard deviation": ("v_dup((uint32_t)n.factor)", "v_dup((uint32_t)n.factor / 2)"),
+    "the mean": ("v_dup16((int16_t)n.addend)", "v_dup16((int16_t)(n.addend - 9000))"),
+    "the standard deviation": ("v_dup16(n.factor)", "v_dup16(n.factor / 2)"),
     "the reciprocal": ("/ ((", "/ 2 / (("),
 }
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS))
 def test_a_wrong_step_shows(fault, tmp_path, seed):
-    """In one of eight networks: in others what the step changes is rounded away."""
+    """In one of twelve networks: in others what the step changes is rounded away."""
     right, wrong = FAULTS[fault]
     candidates = (n for n in map(any_transformer, range(seed, seed + 400)) if _shows(n))
-    for net in itertools.islice(candidates, 8):
+    for net in itertools.islice(candidates, 12):
         assert net.samples is not None
         made = generate(net, TARGETS["host"], "net.host", "a test")
-        assert right in made.source
+        if right not in made.source:  # scores of whole registers take another way
+            continue
         try:
             found = _answers(made, made.source.replace(right, wrong), net, tmp_path)
         except SysmolError:  # weights that are all 0 divide by 0

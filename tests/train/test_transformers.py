@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sysmol.errors import SysmolError
-from sysmol.network import Network
+from sysmol.network import Network, reference
 from sysmol.network.operations.softmax import weights
 from sysmol.train import prepare
 from sysmol.train.frontend.data import load, to_real
@@ -176,10 +176,18 @@ def test_values_need_patterns_of_one_precision() -> None:
         heads_cover(np.array([[4, 2]]), [1, 2], 1, 1)
 
 
-def test_full_precision_has_no_file() -> None:
-    prepared = prepare(Around(by_hand), X, "fp32")
-    with pytest.raises(SysmolError, match="attention in integers only"):
-        export(prepared, "transformer", X)
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "functional norm"])  # whose epsilon is its own
+def test_full_precision_in_a_file(way: str) -> None:
+    """The file's floats are the module's, as PyTorch and NumPy evaluate it."""
+    torch.manual_seed(3)
+    module = Around(WAYS[way]).eval()
+    network = export(prepare(module, X, "fp32").eval(), "transformer", X)
+    assert network.samples is not None
+    images = network.samples.images
+    with torch.no_grad():
+        real = module(to_real(images)).numpy()
+    for found in (network.samples.logits, reference.evaluate(network, images)):
+        assert np.abs(found - real).max() < 1e-4 * np.abs(real).max()
 
 
 def test_a_toy_learns_the_digits() -> None:

@@ -123,7 +123,6 @@ def export(
             "a network with precisions of their own for weights, or with activation functions on a symmetric grid, is "
             "for comparison only: no SMOL instruction computes it"
         )
-    check_operations(prepared)
     check_finite(prepared)
     net = _Exporter(prepared, name, calibration).build()
     net.description = description
@@ -144,14 +143,6 @@ def _samples(net: Network, images: torch.Tensor, labels: Sequence[int] | np.ndar
         raise SysmolError(f"{len(known)} labels for {len(pixels)} sample images")
     # Few at a time: all activations of a batch are held as 64-bit integers.
     return Samples(pixels, known.astype(np.int64), integer.evaluate(net, pixels, batch=2))
-
-
-def check_operations(prepared: Prepared) -> None:
-    """Refuse a network of full precision with layers that network files hold in integers only."""
-    found = [unit for unit in prepared.graph.units.values() if unit.op in ("attention", "lookup")]
-    if prepared.is_float and found:
-        kind = found[0].function or found[0].op
-        raise SysmolError(f"layer {found[0].path}: network files hold {kind} in integers only, not in full precision")
 
 
 def check_finite(prepared: Prepared) -> None:
@@ -301,8 +292,9 @@ class _Exporter:
         )
         layer.groups, layer.dilation = unit.groups if unit.operation.mixes_channels else 1, unit.dilation
         layer.begin, layer.table = unit.begin, self._table(unit)
+        layer.function = unit.function if self.prepared.is_float else ""
         if unit.op == "attention":
-            self._weights_of_values(unit, layer)
+            (self._real_weights if self.prepared.is_float else self._weights_of_values)(unit, layer)
         elif unit.second is not None:
             layer.second = self.tensor_name(unit.second, "f32" if self.prepared.is_float else "s16")
         if unit.residual is not None:
@@ -504,6 +496,22 @@ class _Exporter:
         first.outputs = [integers(wanted, f"layer {unit.path}")]
         self.net.layers.append(Layer(weights.name, "softmax", scores.name, output=weights.name, groups=unit.groups))
         layer.input, layer.second = weights.name, names[2]
+
+    def _real_weights(self, unit: Unit, layer: Layer) -> None:
+        """The same of floats: the factor of the scores is M."""
+        names = [self.tensor_name(value, "f32") for value, _ in self.prepared.reads(unit)[:3]]
+        queries, values = (self.net.tensors[name] for name in (names[0], names[2]))
+        count = unit.groups * values.height * values.width
+        layer.groups = unit.groups
+        for part in ("scores", "weights"):
+            name = f"{unit.name}.{part}"
+            self.net.tensors[name] = Tensor(name, queries.height, queries.width, count, "f32")
+        first = Layer(f"{unit.name}.scores", "scores", names[0], second=names[1], groups=unit.groups)
+        factor = np.full(count, unit.factor, dtype=np.float32)
+        first.outputs = [Output(first.name, np.zeros((1, 1, count), np.float32), -np.inf, np.inf, factor)]
+        layer.input, layer.second = f"{unit.name}.weights", names[2]
+        weights = Layer(layer.input, "softmax", first.name, output=layer.input, groups=unit.groups)
+        self.net.layers += [first, weights]
 
     def _score_steps(self, unit: Unit) -> Array:
         """Real value of a unit of the scores' sums in every head."""

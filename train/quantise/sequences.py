@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from sysmol.grid import PRODUCT_SHIFT
 from sysmol.network import Layer, alignment
-from sysmol.network.operations.attend import MEAN_BITS, dividend
+from sysmol.network.operations.attend import BYTE_PRODUCT_BITS, MEAN_BITS, byte_shares, dividend
 from sysmol.network.operations.heads import head_precisions
 from sysmol.network.operations.normalisation import (
     EPSILON,
@@ -20,7 +20,8 @@ from sysmol.network.operations.normalisation import (
     fraction_bits,
     magnitude_bits,
 )
-from sysmol.network.operations.softmax import weight_table
+from sysmol.network.operations.softmax import weight_bits, weight_table
+from sysmol.train.frontend.tables import TABLES
 from sysmol.train.quantise.accumulate import Evaluating, evaluates
 
 
@@ -47,17 +48,28 @@ def _scores(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> t
 def _softmax(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
     target = evaluator.net.tensors[layer.output]
     scores = _heads(x[0], layer.groups)
+    if target.format == "f32":
+        return _joined(scores.softmax(3), target.height, target.width)
     below = scores.amax(3, keepdim=True) - scores
     codes = []
-    for head, bits in enumerate(head_precisions(layer, target)):
+    for head, bits in enumerate(weight_bits(layer, target)):
         table = torch.as_tensor(weight_table(int(bits)))
-        codes.append(2 * table[below[:, head].clamp(max=len(table) - 1)] - ((1 << int(bits)) - 1))
+        table = 2 * table - ((1 << int(bits)) - 1) if target.format == "smol" else table
+        codes.append(table[below[:, head].clamp(max=len(table) - 1)])
     return _joined(torch.stack(codes, 1), target.height, target.width)
 
 
 @evaluates("attend")
 def _attend(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
     weights, values = (evaluator.net.tensors[name] for name in layer.inputs)
+    if values.format != "smol":
+        u, v = (_heads(each, layer.groups) for each in x)
+        if values.format == "f32":
+            return _joined(u @ v, weights.height, weights.width)
+        sums = (u.double() @ v.double()).to(torch.int64)
+        shift, share = (torch.as_tensor(each) for each in byte_shares(u.sum(3, keepdim=True).numpy()))
+        means = (sums >> shift) * share >> BYTE_PRODUCT_BITS - MEAN_BITS
+        return _joined(means, weights.height, weights.width)
     bits = torch.as_tensor(head_precisions(layer, values)).view(1, -1, 1, 1)
     u = (_heads(x[0], layer.groups) + (1 << bits) - 1) // 2
     acc = (u.double() @ _heads(x[1], layer.groups).double()).to(torch.int64)
@@ -74,7 +86,7 @@ def _gate(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> tor
 
 @evaluates("lookup")
 def _lookup(evaluator: Evaluating, layer: Layer, x: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.as_tensor(layer.table)[x[0]]
+    return TABLES[layer.function](x[0]) if layer.function else torch.as_tensor(layer.table)[x[0]]
 
 
 @evaluates("layernorm")

@@ -37,7 +37,7 @@ from sysmol.train.quantise.allocate import (
     stored_bits,
     uniform_cost,
 )
-from sysmol.train.quantise.export import check_operations, export, sizes
+from sysmol.train.quantise.export import export, sizes
 from sysmol.train.quantise.modes import OFFSET
 from sysmol.train.quantise.prepared import Prepared, prepare, resolve_patterns
 from sysmol.train.quantise.trainer import Phase, Trainer, accuracy, channels_last, settle_statistics
@@ -261,11 +261,6 @@ class Pipeline:
     def check(self, wanted: Iterable[Variant]) -> None:
         """Refuse variants whose limits no layout can meet, or that have nothing to learn, before any training."""
         for chosen in map(self.limited, wanted):
-            if chosen.policy == "fp32":
-                try:
-                    check_operations(self._prepare(self.module, "fp32"))
-                except SysmolError as error:
-                    raise SysmolError(f"variant {chosen.name}: {error}") from None
             if chosen.policy == "mixed" and not self.learns:
                 raise SysmolError(
                     f"variant {chosen.name}: the network has no layer whose precision could be learned "

@@ -64,6 +64,20 @@ COSTS = COMMON | {
     "v_nibbles_high": {"simd": 1},
     "v_pop4": {"simd": 12},
     "v_ffma_lane": {"simd": 1},
+    "v_faffine": {"vload": 1, "simd": 1},
+    "v_normal": {"simd": 4},
+    "v_put_field": {"simd": 2},
+    "v_load_table": {"vload": 4},
+    "v_lookup": {"simd": 1},
+    "v_lookup_next": {"simd": 2},
+    "v_dup16": {"simd": 1},
+    "v_max16": {"simd": 1},
+    "v_hmax16": {"simd": 2},
+    "v_below": {"simd": 8},
+    "v_store_codes4": {"simd": 3, "vstore": 1},
+    "v_store_codes2": {"simd": 7, "scalar": 1},
+    "v_store_codes1": {"simd": 11, "scalar": 1},
+    "m_interleave8": {"vload": 4, "vstore": 2, "simd": 4},
 }
 
 # No fullfp16, which a Neoverse N1 has and gem5 24.0 does not: clang makes 16-bit constants such as 0x8005 by a

@@ -151,6 +151,11 @@ static inline vec v_field(vec a, vec s, uint32_t mask)
     const uint32x4_t shifted = vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(s));
     return vreinterpretq_s32_u32(vandq_u32(shifted, vdupq_n_u32(mask)));
 }
+static inline vec v_put_field(vec word, vec codes, vec from, int left, uint32_t mask)
+{
+    const uint32x4_t moved = vshlq_u32(vreinterpretq_u32_s32(codes), vsubq_s32(vdupq_n_s32(left), from));
+    return vreinterpretq_s32_u32(vbslq_u32(vdupq_n_u32(mask << left), moved, vreinterpretq_u32_s32(word)));
+}
 static inline vec v_sext8(vec a, int byte)
 {
     return vshrq_n_s32(vshlq_s32(a, vdupq_n_s32(24 - 8 * byte)), 24);
@@ -300,9 +305,70 @@ static inline vecpair v_load_pair(const uint8_t *p)
 #define v_low(acc) ((acc).val[0])
 #define v_high(acc) ((acc).val[1])
 
+typedef uint8x16x4_t vectable;
+static inline vectable v_load_table(const uint8_t *p)
+{
+    const vectable d = {{vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(p + 32), vld1q_u8(p + 48)}};
+    return d;
+}
+static inline vec v_lookup(vectable t, vec index)
+{
+    return vreinterpretq_s32_u8(vqtbl4q_u8(t, vreinterpretq_u8_s32(index)));
+}
+static inline vec v_lookup_next(vec before, vectable t, vec index)
+{
+    const uint8x16_t own = vsubq_u8(vreinterpretq_u8_s32(index), vdupq_n_u8(64));
+    return vreinterpretq_s32_u8(vqtbx4q_u8(vreinterpretq_u8_s32(before), t, own));
+}
+static inline vec16 v_dup16(int a) { return vdupq_n_s16((int16_t)a); }
+static inline vec16 v_max16(vec16 a, vec16 b) { return vmaxq_s16(a, b); }
+static inline int v_hmax16(vec16 a) { return vmaxvq_s16(a); }
+static inline vec v_normal(vec16 x, vec16 left, vec16 addend, vec16 right, vec16 factor)
+{
+    const int16x8_t c = vshlq_s16(vaddq_s16(vshlq_s16(x, left), addend), right);
+    return vreinterpretq_s32_s16(vqrdmulhq_s16(c, factor));
+}
+static inline vec v_below(vec16 top, vec16 a, vec16 b)
+{
+    /* Even lanes of both, odd lanes of both: the blocks' first four channels, and the others. */
+    const int16x8_t even = vuzp1q_s16(a, b), odd = vuzp2q_s16(a, b);
+    const int32x4_t first = vreinterpretq_s32_u8(
+        vcombine_u8(vqmovun_s16(vqsubq_s16(top, even)), vqmovun_s16(vqsubq_s16(top, odd))));
+    /* Words 0, 2, 1, 3. */
+    return vzip1q_s32(first, vextq_s32(first, first, 2));
+}
+static inline uint8x8_t smol_fold_(uint16x8_t a, int bits)
+{
+    return vmovn_u16(vorrq_u16(a, vshlq_u16(a, vdupq_n_s16((int16_t)(bits - 8)))));
+}
+static inline void v_store_codes4(uint8_t *p, vec a) { vst1_u8(p, smol_fold_(vreinterpretq_u16_s32(a), 4)); }
+static inline uint8x8_t smol_codes2_(vec a)
+{
+    const uint8x8_t pairs = smol_fold_(vreinterpretq_u16_s32(a), 2);
+    return smol_fold_(vreinterpretq_u16_u8(vcombine_u8(pairs, pairs)), 4);
+}
+static inline void v_store_codes2(uint8_t *p, vec a)
+{
+    const uint32_t word = vget_lane_u32(vreinterpret_u32_u8(smol_codes2_(a)), 0);
+    memcpy(p, &word, sizeof word);
+}
+static inline void v_store_codes1(uint8_t *p, vec a)
+{
+    const uint8x8_t pairs = smol_fold_(vreinterpretq_u16_s32(a), 1);
+    const uint8x8_t fours = smol_fold_(vreinterpretq_u16_u8(vcombine_u8(pairs, pairs)), 2);
+    const uint8x8_t eights = smol_fold_(vreinterpretq_u16_u8(vcombine_u8(fours, fours)), 4);
+    const uint16_t half = vget_lane_u16(vreinterpret_u16_u8(eights), 0);
+    memcpy(p, &half, sizeof half);
+}
+
 #define v_sdot(lane, acc, w, x) \
     ((acc) = vdotq_laneq_s32((acc), vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(x), (lane)))
 
+static inline void m_interleave8(uint8_t *p, const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *e)
+{
+    const uint8x8x4_t rows = {{vld1_u8(a), vld1_u8(b), vld1_u8(c), vld1_u8(e)}};
+    vst4_u8(p, rows);
+}
 #define v_sdot4(acc, w, x) ((acc) = vdotq_s32((acc), vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(x)))
 static inline vec v_sum4(vec a, vec b, vec c, vec d, vec zero)
 {
@@ -400,6 +466,12 @@ static inline vec v_fmla(vec b, vec a, vec m) { return SMOL_S32(vfmaq_f32(SMOL_F
 static inline vec v_fmax(vec a, vec b) { return SMOL_S32(vmaxq_f32(SMOL_F32(a), SMOL_F32(b))); }
 static inline vec v_fat_least(vec a, float low) { return SMOL_S32(vmaxq_f32(SMOL_F32(a), vdupq_n_f32(low))); }
 static inline vec v_fat_most(vec a, float high) { return SMOL_S32(vminq_f32(SMOL_F32(a), vdupq_n_f32(high))); }
+static inline vec v_fdiv(vec a, vec b) { return SMOL_S32(vdivq_f32(SMOL_F32(a), SMOL_F32(b))); }
+static inline vec v_faffine(vec a, vec m, vec b, const uint8_t *p)
+{
+    (void)b;
+    return v_fmla(v_fresh(p), a, m);
+}
 static inline vec v_to_float(vec a) { return SMOL_S32(vcvtq_f32_s32(a)); }
 
 #endif

@@ -124,6 +124,12 @@ SMOL_HOST vec v_join(vec a, vec b) { SMOL_LANES(i < 2 ? a.l[i] : b.l[i - 2]); }
 SMOL_HOST vec v_sll(vec a, vec s) { SMOL_LANES(a.l[i] << (s.l[i] & 31)); }
 /* Bit field of every lane: (a >> s) & mask. */
 SMOL_HOST vec v_field(vec a, vec s, uint32_t mask) { SMOL_LANES(a.l[i] >> (s.l[i] & 31) & mask); }
+/* word, whose bits there are 0, with the field (codes >> from) & mask of every lane `left` bits up; word may be
+ * overwritten. */
+SMOL_HOST vec v_put_field(vec word, vec codes, vec from, int left, uint32_t mask)
+{
+    SMOL_LANES(word.l[i] | (codes.l[i] >> (from.l[i] & 31) & mask) << left);
+}
 /* The `byte`-th byte, or `half`-th half, of every lane, sign-extended. */
 SMOL_HOST vec v_sext8(vec a, int byte) { SMOL_LANES((int8_t)(a.l[i] >> (8 * byte) & 0xff)); }
 SMOL_HOST vec v_sext16(vec a, int half) { SMOL_LANES((int16_t)(a.l[i] >> (16 * half) & 0xffff)); }
@@ -271,6 +277,100 @@ SMOL_HOST vecpair v_load_pair(const uint8_t *p)
 #define v_low(acc) ((acc).low)
 #define v_high(acc) ((acc).high)
 
+/* Tables of 64 bytes, looked up by 16 indices at a time: 0 where an index is 64 or more; of v_lookup_next, whose indices
+ * 64 to 127 are those of the table, what is given there. */
+typedef struct {
+    uint8_t l[64];
+} vectable;
+SMOL_HOST vectable v_load_table(const uint8_t *p)
+{
+    vectable d;
+    memcpy(&d, p, sizeof d);
+    return d;
+}
+SMOL_HOST vec v_lookup_next(vec before, vectable t, vec index)
+{
+    uint8_t d[16], i[16];
+    memcpy(d, &before, sizeof d);
+    memcpy(i, &index, sizeof i);
+    for (int k = 0; k < 16; k++)
+        if (i[k] >= 64 && i[k] < 128)
+            d[k] = t.l[i[k] - 64];
+    memcpy(&before, d, sizeof d);
+    return before;
+}
+SMOL_HOST vec v_lookup(vectable t, vec index)
+{
+    uint8_t d[16];
+    memcpy(d, &index, sizeof d);
+    for (int k = 0; k < 16; k++)
+        d[k] = d[k] < 64 ? t.l[d[k]] : 0;
+    memcpy(&index, d, sizeof d);
+    return index;
+}
+/* Lanes of 16 bits, and the largest of them. */
+SMOL_HOST vec16 v_dup16(int a)
+{
+    vec16 d;
+    for (int i = 0; i < 8; i++)
+        d.l[i] = (int16_t)a;
+    return d;
+}
+SMOL_HOST vec16 v_max16(vec16 a, vec16 b)
+{
+    for (int i = 0; i < 8; i++)
+        a.l[i] = a.l[i] > b.l[i] ? a.l[i] : b.l[i];
+    return a;
+}
+SMOL_HOST int v_hmax16(vec16 a)
+{
+    int most = a.l[0];
+    for (int i = 1; i < 8; i++)
+        most = a.l[i] > most ? a.l[i] : most;
+    return most;
+}
+/* What a normalisation makes of a block of a 16-bit tensor (m_normal): ((((x << left) + addend) >> -right) * factor +
+ * 2^14) >> 15 of 16-bit lanes, sums modulo 2^16. */
+SMOL_HOST vec v_normal(vec16 x, vec16 left, vec16 addend, vec16 right, vec16 factor)
+{
+    vec d;
+    for (int i = 0; i < 8; i++) {
+        const uint32_t sum = ((uint32_t)(uint16_t)x.l[i] << left.l[i]) + (uint32_t)(uint16_t)addend.l[i];
+        const int32_t c = smol_sra((uint32_t)(int32_t)(int16_t)(uint16_t)sum, -right.l[i]);
+        x.l[i] = (int16_t)smol_sra((uint32_t)(c * factor.l[i] + (1 << 14)), 15);
+    }
+    memcpy(&d, &x, sizeof d);
+    return d;
+}
+/* How far the lanes of a and b, two blocks of a 16-bit tensor, lie below top, at most 255, as bytes in the order of the
+ * blocks' channels. */
+SMOL_HOST vec v_below(vec16 top, vec16 a, vec16 b)
+{
+    uint8_t bytes[16];
+    vec d;
+    for (int i = 0; i < 8; i++) {
+        const int first = top.l[0] - a.l[2 * (i % 4) + i / 4], second = top.l[0] - b.l[2 * (i % 4) + i / 4];
+        bytes[i] = (uint8_t)(first > 255 ? 255 : first);
+        bytes[8 + i] = (uint8_t)(second > 255 ? 255 : second);
+    }
+    memcpy(&d, bytes, sizeof d);
+    return d;
+}
+/* The 16 bytes, codes of so many bits, side by side. */
+SMOL_HOST void smol_store_codes(uint8_t *p, vec a, int bits)
+{
+    uint8_t codes[16];
+    memcpy(codes, &a, sizeof codes);
+    for (int byte = 0; byte < 2 * bits; byte++) {
+        p[byte] = 0;
+        for (int i = 0; i < 8 / bits; i++)
+            p[byte] = (uint8_t)(p[byte] | codes[byte * (8 / bits) + i] << (bits * i));
+    }
+}
+#define v_store_codes4(p, a) smol_store_codes((p), (a), 4)
+#define v_store_codes2(p, a) smol_store_codes((p), (a), 2)
+#define v_store_codes1(p, a) smol_store_codes((p), (a), 1)
+
 /* lane32[i] of acc += dot product of the signed bytes 4i .. 4i+3 of w with bytes 4*lane .. 4*lane+3 of x. */
 #define v_sdot(lane, acc, w, x) ((acc) = smol_host_sdot((acc), (w), (x), (lane)))
 SMOL_HOST vec smol_host_sdot(vec acc, vec w, vec x, int lane)
@@ -279,6 +379,15 @@ SMOL_HOST vec smol_host_sdot(vec acc, vec w, vec x, int lane)
         for (int k = 0; k < 4; k++)
             acc.l[i] += (uint32_t)((int8_t)(w.l[i] >> (8 * k) & 0xff) * (int8_t)(x.l[lane] >> (8 * k) & 0xff));
     return acc;
+}
+
+/* Eight bytes of each of four rows, the four of a column side by side: 32 bytes. */
+SMOL_HOST void m_interleave8(uint8_t *p, const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *e)
+{
+    for (int i = 0; i < 8; i++) {
+        const uint8_t column[4] = {a[i], b[i], c[i], e[i]};
+        memcpy(p + 4 * i, column, 4);
+    }
 }
 
 /* Kernels with one output in a register. Lane i of v_sum4 = sum of the lanes of the i-th operand, all of them used up. */
@@ -415,6 +524,9 @@ SMOL_HOST vec v_fat_most(vec a, float high)
 {
     SMOL_LANES(smol_as_float(a.l[i]) < high ? a.l[i] : smol_as_bits(high));
 }
+SMOL_HOST vec v_fdiv(vec a, vec b) { SMOL_LANES(smol_as_bits(smol_as_float(a.l[i]) / smol_as_float(b.l[i]))); }
+/* a*m + b with b = the 16 bytes at p, as v_affine. */
+#define v_faffine(a, m, b, p) v_fmla((b), (a), (m))
 SMOL_HOST vec v_to_float(vec a) { SMOL_LANES(smol_as_bits((float)(int32_t)a.l[i])); }
 
 #undef SMOL_LANES

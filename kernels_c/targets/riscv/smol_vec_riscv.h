@@ -259,6 +259,11 @@ static inline vec smol_and_(vec a, uint32_t mask) { SMOL_OP_AX("vand.vx", a, mas
 static inline vec smol_srl_(vec a, vec s) { SMOL_OP_VV("vsrl.vv", a, s); }
 static inline vec smol_sll_(vec a, int s) { SMOL_OP_VX("vsll.vx", a, s); }
 static inline vec v_field(vec a, vec s, uint32_t mask) { return smol_and_(smol_srl_(a, s), mask); }
+static inline vec smol_field_up_(vec a, int s) { SMOL_OP_AX("vsll.vx", a, s); }
+static inline vec v_put_field(vec word, vec codes, vec from, int left, uint32_t mask)
+{
+    return v_or(word, smol_field_up_(v_field(codes, from, mask), left));
+}
 static inline vec v_sext8(vec a, int byte) 
 {
     return byte == 3 ? smol_sra_new_(a, 24) : v_sra(smol_sll_(a, 24 - 8 * byte), 24);
@@ -346,15 +351,18 @@ static inline vec16 v_load_s8x8(const void *p)
 }
 #define v_wide_mla(acc_, x_, w_) __asm__ volatile(SMOL_16 "vwmacc.vv %0, %1, %2" : "+vr"(acc_) : "vr"(x_), "vr"(w_))
 /* d = w * x, d += w * x in 16 bits with a scalar x; acc += sign-extended a. */
+static inline void v_store16(void *p, vec16 a) { __asm__ volatile("vs1r.v %0, (%1)" : : "vr"(a), "r"(p) : "memory"); }
 #define v_mul16(d_, w_, x_) __asm__ volatile(SMOL_16 "vmul.vx %0, %1, %2" : "=vr"(d_) : "vr"(w_), "r"(x_))
 #define v_mla16(d_, w_, x_) __asm__ volatile(SMOL_16 "vmacc.vx %0, %2, %1" : "+vr"(d_) : "vr"(w_), "r"(x_))
 /*
+ * v_wide_mac: pair of registers += w * x with a scalar x.
  * d = acc + sign-extended a, d another pair of registers: gem5 v24.0 refuses vwadd.wv where the sum goes back to its own
  * registers, as RVV allows. v_widen_add does that by multiplying with one, which takes the slower pipe.
  */
 #define v_widen_into(d_, acc_, a_) \
     __asm__ volatile(SMOL_16 "vwadd.wv %0, %1, %2" : "=&vr"(d_) : "vr"(acc_), "vr"(a_))
 #define v_widen(d_, a_) __asm__ volatile(SMOL_16 "vwadd.vx %0, %1, zero" : "=&vr"(d_) : "vr"(a_))
+#define v_wide_mac(acc_, w_, x_) __asm__ volatile(SMOL_16 "vwmacc.vx %0, %2, %1" : "+vr"(acc_) : "vr"(w_), "r"(x_))
 #define v_widen_add(acc_, a_) __asm__ volatile(SMOL_16 "vwmacc.vx %0, %2, %1" : "+vr"(acc_) : "vr"(a_), "r"(1))
 /* Eight lanes of 32 bits, cleared: four and four, for v_zero() clears 128 bits under either setting. */
 static inline vecpair v_zero_pair(void)
@@ -537,6 +545,13 @@ static inline vec v_fmla(vec b, vec a, vec m)
 static inline vec v_fmax(vec a, vec b) { SMOL_OP_VV("vfmax.vv", a, b); }
 static inline vec v_fat_least(vec a, float low) { SMOL_OP_AF("vfmax.vf", a, low); }
 static inline vec v_fat_most(vec a, float high) { SMOL_OP_AF("vfmin.vf", a, high); }
+static inline vec v_fdiv(vec a, vec b) { SMOL_OP_VV("vfdiv.vv", a, b); }
+static inline vec smol_fmadd_(vec a, vec m, vec b)
+{
+    __asm__ volatile(SMOL_32 "vfmadd.vv %0, %1, %2" : "+vr"(a) : "vr"(m), "vr"(b));
+    return a;
+}
+#define v_faffine(a, m, b, p) smol_fmadd_((a), (m), (b))
 static inline vec v_to_float(vec a)
 {
     vec d;

@@ -82,6 +82,7 @@ def _layer(row: Description) -> Layer:
         int(row.get("begin", 0)),
         _of(str, row.get("second", "")),
     )
+    layer.function = _of(str, row.get("function", ""))
     layer.kernel, layer.stride, layer.dilation = (
         _pair(row.get(key, (1, 1))) for key in ("kernel", "stride", "dilation")
     )

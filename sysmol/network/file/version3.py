@@ -33,7 +33,7 @@ KNOWN = {
     "tensor": {"name", "shape", "format", "layout", "zero_point", "data"},
     "layer": {
         *("name", "op", "input", "residual", "output", "kernel", "stride", "padding", "dilation", "groups", "weight"),
-        *("outputs", "second", "begin", "table"),
+        *("outputs", "second", "begin", "table", "function"),
     },
     "output": {"tensor", "shift", "lo", "hi", "M", "R", "B", "table", *PRODUCTS},
 }
@@ -119,7 +119,7 @@ def _put_slots(slots: Array, writer: Writer) -> str:
 
 def _encode_layer(net: Network, layer: Layer, writers: dict[str, Writer], tables: list[tuple[int, ...]]) -> Description:
     row: Description = {"name": layer.name, "op": layer.op, "input": layer.input}
-    for key, usual in (("residual", ""), ("output", ""), ("groups", 1), ("second", ""), ("begin", 0)):
+    for key, usual in (("residual", ""), ("output", ""), ("groups", 1), ("second", ""), ("begin", 0), ("function", "")):
         if getattr(layer, key) != usual:
             row[key] = getattr(layer, key)
     for key, default in (("kernel", (1, 1)), ("stride", (1, 1)), ("padding", (0, 0, 0, 0)), ("dilation", (1, 1))):
