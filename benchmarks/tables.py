@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sysmol.benchmarks import hardware_tables, kernel_tables, quantised, training_tables
+from sysmol.benchmarks import encoder_tables, hardware_tables, kernel_tables, quantised, training_tables
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import PACKAGE, atomic_write_text, make_folder
 from sysmol.workbench.provenance import path_of
@@ -28,10 +28,12 @@ DOCUMENTS = tuple(
     CLONE / name
     for name in (
         "docs/results.md", "docs/trained.md", "docs/training.md", "docs/hardware-cost.md", "docs/energy.md",
-        "docs/interchange.md", "README.md"
+        "docs/interchange.md", "docs/transformers.md", "README.md"
     )
 )  # fmt: skip
-TABLES = kernel_tables.TABLES | training_tables.TABLES | hardware_tables.TABLES | quantised.TABLES
+TABLES = (
+    kernel_tables.TABLES | training_tables.TABLES | hardware_tables.TABLES | quantised.TABLES | encoder_tables.TABLES
+)
 """File and function of every table."""
 ELSEWHERE = ("formats", "layers", "tflite", "onnx", "qonnx")
 """Tables that docs/support_tables.py fills: what the code accepts."""
