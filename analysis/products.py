@@ -28,7 +28,7 @@ from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
 from sysmol.isas import ISAS
 from sysmol.machine import load_machine, parse_machine
-from sysmol.manifest import load_manifest, measures_compiler
+from sysmol.manifest import load_shown, measures_compiler
 from sysmol.network import Network, load
 
 SUFFIX = ".network.safetensors"
@@ -105,11 +105,11 @@ def collect(folder: str | Path, machine: str | None = None) -> Results:
     files = network_files(folder)
     hashes = {variant: sha256_file(path) for variant, path in files.items()}
     manifest_paths = sorted(folder.glob("bin/*.json"))
-    manifests = [load_manifest(path) for path in manifest_paths]
+    manifests = [load_shown(path) for path in manifest_paths]
     executables = {str(manifest["elf"]["sha256"]) for manifest in manifests}
     runs, tables, stale = [], [], []
     for path in sorted(folder.glob("runs/*/run.json")):
-        run = read_record(path, compared=True)
+        run = read_record(path, shown=True)
         if run["elf_sha256"] in executables:
             parse_machine(run["machine"], str(path))
             runs.append(run | {"folder": path.parent.name})

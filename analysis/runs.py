@@ -84,18 +84,21 @@ _FIELDS = table(
         "seed": whole(),
         "network_sha256": text,
         "mode": text,
+        "isa_fingerprint": text,
+        "command": many(text),
         "processes": many(entries(number())),
     },
 )
-_COMPARED = table({"logits_match": anything, "mismatches": anything})
+_SHOWN = table(dict.fromkeys(("logits_match", "mismatches", "seed", "isa_fingerprint", "command"), anything))
+"""What a report says of a run beside its figures."""
 
 
-def read_record(path: Path, *, compared: bool = False) -> dict[str, Any]:
-    """A ``run.json``; :class:`SysmolError` where it cannot be read or a field is not what belongs there. ``compared``:
-    it must also say whether the logits were the expected ones."""
+def read_record(path: Path, *, shown: bool = False) -> dict[str, Any]:
+    """A ``run.json``; :class:`SysmolError` where it cannot be read or a field is not what belongs there. ``shown``: it
+    must also say whether the logits were the expected ones, and how it was made."""
     found = read_json(path, RUN_FORMAT, RUN_VERSION, _FIELDS)
-    if compared:
-        check_fields(path, RUN_FORMAT, found, _COMPARED)
+    if shown:
+        check_fields(path, RUN_FORMAT, found, _SHOWN)
     return found
 
 

@@ -51,6 +51,13 @@ _FIELDS = table(
 _COUNTED = table({"regions": many(table({"op": text, **dict.fromkeys(_SIZES, whole())}), 1)})
 _MIXED = table({"regions": many(table({"schedule": text, "mix": table(dict.fromkeys(MIX, number(0)))}))})
 _RUNNABLE = table({"input": anything, "output": anything})
+_SHOWN = table(
+    {
+        "compiler": table({"command": text, "version": text}),
+        "dataflow": text,
+        "reference": or_null(table({"tolerance": anything})),
+    }
+)
 
 
 def load_manifest(path: str | Path) -> dict[str, Any]:
@@ -75,6 +82,13 @@ def load_counted(path: str | Path, *, mix: bool = False) -> dict[str, Any]:
     found = load_manifest(path)
     for fields in (_COUNTED, _MIXED) if mix else (_COUNTED,):
         check_fields(path, FORMAT, found, fields)
+    return found
+
+
+def load_shown(path: str | Path) -> dict[str, Any]:
+    """The manifest of a network's executable as reports show it: who compiled it how, what its logits are held to."""
+    found = load_manifest(path)
+    check_fields(path, FORMAT, found, _SHOWN)
     return found
 
 

@@ -186,6 +186,23 @@ def test_the_page_shows_names_as_text(products: Path) -> None:
     readers.read_page(products)
 
 
+@pytest.mark.parametrize(
+    ("name", "keys", "value"),
+    [
+        (readers.RUN_JSON, ("command",), [{}]),
+        (readers.RUN_JSON, ("seed",), "one"),
+        (readers.RUN_JSON, ("isa_fingerprint",), 1),
+        ("bin/mixed.arm.json", ("reference",), {"images": "i", "logits": "l"}),
+        ("bin/mixed.arm.json", ("compiler",), {}),
+        ("bin/mixed.arm.json", ("dataflow",), None),
+    ],
+)
+def test_what_a_page_says_of_a_run_is_checked(products: Path, name: str, keys: tuple[str, ...], value: Any) -> None:
+    readers.read_page(products)
+    change(products / name, *keys, to=value)
+    refused(lambda: readers.read_page(products), keys[-1])
+
+
 @pytest.mark.parametrize("variant", ("../x", "/tmp/x", ".hidden", ""))
 def test_no_name_leads_to_another_folder(products: Path, variant: str) -> None:
     """Run folders and checks are named by the variant."""
