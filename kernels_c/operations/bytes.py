@@ -22,8 +22,8 @@ def has_tables(costs: Costs) -> bool:
 
 
 def element_bits(place: Place, index: int) -> int:
-    """Bits of an element of block ``index``: of codes or bytes."""
-    return place.blocks[index].precision or 8
+    """Bits of an element of block ``index``: of codes or bytes. Bytes may lie in the blocks of codes, too."""
+    return place.blocks[index].precision if place.tensor.format == "smol" else 8
 
 
 def pairs(source: Place, target: Place, first: int, count: int) -> int:
@@ -41,7 +41,7 @@ def pairs(source: Place, target: Place, first: int, count: int) -> int:
         for i, block in enumerate(blocks)
     )
     codes = all(
-        not block.precision
+        target.tensor.format != "smol"
         or [shift for group in block.shifts for shift in group] == [bits * lane for lane in range(BLOCK)]
         for block in blocks
     )

@@ -45,7 +45,8 @@ class Lookup(Elementwise):
         """The different tables of codes of a block's channels."""
         out, table = self.layer.outputs[0], np.array(self.layer.table, dtype=np.int64)
         assert out.M is not None
-        high = min(int(out.hi), (1 << block.precision) - 1) if block.precision else int(out.hi)
+        codes = self.epilogue.targets[0].tensor.format == "smol"
+        high = min(int(out.hi), (1 << block.precision) - 1) if codes else int(out.hi)
         constants = {(int(out.M[c]), int(out.B[0, 0, c])) for group in block.groups for c in group if c >= 0}
         return [tuple(np.clip((table * m + b) >> out.shift, int(out.lo), high).tolist()) for m, b in constants]
 
@@ -85,11 +86,10 @@ class Lookup(Elementwise):
             *(array_text(f"{self.name}_{key}", np.array(at, dtype=np.int32), "places of blocks") for key, at in places),
         ]
 
-    @staticmethod
-    def _block_of_codes(em: Emitter, table: str, block: Block) -> None:
+    def _block_of_codes(self, em: Emitter, table: str, block: Block) -> None:
         """A block of codes at ``y`` from the indices at ``x``: put together, or byte by byte."""
         used = [(g, lane) for g, group in enumerate(block.groups) for lane, c in enumerate(group) if c >= 0]
-        if not block.precision:
+        if self.epilogue.targets[0].tensor.format != "smol":
             for g, lane in used:
                 em.line(f"m_store8(y + {4 * g + lane}, m_load8({table} + x[{4 * g + lane}]));", scalar=1)
             return

@@ -35,6 +35,12 @@ def test_c_gives_the_reference_s_logits(number, program, assert_answers, seed):
     assert_answers(net, [str(program(net, "host", "-O1", "-Werror"))])
 
 
+def test_bytes_of_a_table_in_the_order_of_codes(program, assert_answers):
+    """A table's bytes that a gate reads beside codes lie in the codes' blocks."""
+    net = any_transformer(13)
+    assert_answers(net, [str(program(net, "host", "-O1", "-Werror"))])
+
+
 @pytest.mark.parametrize("number", range(COUNT // 10))
 def test_sanitizers_find_nothing(number, program, assert_answers, seed):
     net = any_transformer(seed + number)
