@@ -60,6 +60,12 @@ def styles(layer: Layer, source: Place, target: Target, has: Capabilities = EVER
     ]
 
 
+def suited(layer: Layer, source: Place, target: Target, has: Capabilities = EVERYTHING) -> list[str]:
+    """Those of the styles whose classes suit any epilogue; all where there are none."""
+    known = styles(layer, source, target, has)
+    return [name for name in known if micro_class(name, layer, source, target).suits(layer, source)] or known
+
+
 def micro_class(style: str, layer: Layer, source: Place, target: Target) -> type[MicroKernel]:
     """The class of a style for this layer; :class:`SysmolError` where it has none."""
     for kind in STYLES.get(style, ()):
@@ -84,4 +90,5 @@ __all__ = [
     "SmolRun",
     "micro_class",
     "styles",
+    "suited",
 ]

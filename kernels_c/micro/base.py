@@ -51,6 +51,11 @@ class MicroKernel(ABC):
         """Whether this class can compute ``layer`` from ``source`` on ``target``."""
 
     @classmethod
+    def suits(cls, layer: Layer, source: Place) -> bool:
+        """Whether it is worth it whatever epilogue follows."""
+        return True
+
+    @classmethod
     def words(cls, layer: Layer, source: Place) -> list[tuple[str, int]]:
         """SMOL instructions with their field6 that the hardware must have; those of patterns are the network's."""
         name = STYLES[cls.style].smol

@@ -289,10 +289,14 @@ class SmolMatrixHalf(PairedPixels):
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
         if not SmolMatrix.serves(layer, source, target) or source.pixel_bytes % WORD:
             return False
+        return own_precision(source) > 0 and half_form(layer, source) is not None
+
+    @classmethod
+    def suits(cls, layer: Layer, source: Place) -> bool:
         # With 8 bytes or more vmm.w needs no more instructions, and codes of 4 bits alone no exchange of its sums.
-        suits = source.narrow == WORD or own_precision(source) in (1, 2)
-        suits = suits or (source.narrow == HALF and bool(layer.residual or len(layer.targets) > 1))
-        return suits and half_form(layer, source) is not None
+        if source.narrow == WORD or own_precision(source) in (1, 2):
+            return True
+        return source.narrow == HALF and bool(layer.residual or len(layer.targets) > 1)
 
     @classmethod
     def words(cls, layer: Layer, source: Place) -> list[tuple[str, int]]:

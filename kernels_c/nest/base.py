@@ -16,7 +16,7 @@ from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pairs import Pairs
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
 from sysmol.kernels_c.epilogue.wide import WideEpilogue
-from sysmol.kernels_c.micro import STYLES, MicroKernel, micro_class, missing, styles
+from sysmol.kernels_c.micro import STYLES, MicroKernel, micro_class, missing, suited
 from sysmol.kernels_c.nest.kernel import Kernel, parameters
 from sysmol.kernels_c.plan.constants import Held, activation_limits, array_text, held_registers, identifier
 from sysmol.kernels_c.plan.layout import Block, Place, segments
@@ -65,7 +65,7 @@ class LoopNest(Kernel):
         if wanted:
             self._check_style(wanted)
             return wanted
-        known = styles(self.layer, self.source, self.target, self.options.has)
+        known = suited(self.layer, self.source, self.target, self.options.has)
         if not known:
             raise SysmolError(f"layer {self.layer.name}: the hardware has no instruction that serves a {form} input")
         return known[0]

@@ -9,7 +9,7 @@ from sysmol.kernels_c.epilogue.halves import HalfEpilogue, halves
 from sysmol.kernels_c.epilogue.pairs import HALF_BITS, PairEpilogue, can_pair
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
 from sysmol.kernels_c.epilogue.wide import WideEpilogue, wide
-from sysmol.kernels_c.micro import MicroKernel, SmolMatrix, SmolMatrixHalf, micro_class
+from sysmol.kernels_c.micro import MicroKernel, SmolMatrix, SmolMatrixHalf, micro_class, missing
 from sysmol.kernels_c.micro.matrix import PairedPixels, side_by_side
 from sysmol.kernels_c.nest.base import LoopNest
 from sysmol.kernels_c.plan.heuristic import choose, overlapped
@@ -33,14 +33,19 @@ class OutputStationary(LoopNest):
     """The accumulators of a tile stay in registers over the whole reduction: kernel rows, taps, input channels."""
 
     anchor = "os"
+    other_style = ""
+    """Instead of the one that suits any epilogue."""
 
     def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
         super().__init__(net, layer, places, target, options)
         self.in_planes = bool(places[layer.targets[0]].planes)
         self.net = net
         self.shared = self._pairs()
-        if isinstance(self.shared, LANES16) and self.layer.name not in options.schedules:
-            self._enlarge()
+        if self.layer.name not in options.schedules:
+            if self.style() == SmolMatrix.style and "smol" not in options.styles:
+                self._halve()
+            if isinstance(self.shared, LANES16):
+                self._enlarge()
         alike = options.has.has("vmm.w") and "v_narrow_halves" in target.costs
         for place in self.epilogue.targets:
             place.split = alike or isinstance(self.shared, WideEpilogue)
@@ -50,6 +55,24 @@ class OutputStationary(LoopNest):
         if self.in_planes and isinstance(made, PairedPixels):
             made.pair_at(HALF_BITS // 8 // PLANE_BYTES)
         return made
+
+    def style(self) -> str:
+        return self.other_style or super().style()
+
+    def _halve(self) -> None:
+        """Sums of 16 bits instead of 32, where they fit and are requantised as they are."""
+        half = SmolMatrixHalf
+        if not half.serves(self.layer, self.source, self.target) or half.unit_shift(self.layer, self.source):
+            return
+        if missing(half, self.layer, self.source, self.options.has):
+            return
+        first = self.schedule, self.shared
+        self.other_style = half.style
+        self.schedule = self.plan()
+        self.shared = self._pairs()
+        if not isinstance(self.shared, LANES16):
+            self.other_style = ""
+            self.schedule, self.shared = first
 
     def _enlarge(self) -> None:
         """A larger tile, as sums of 16 bits take half of the registers; the first where it cannot store like that."""
