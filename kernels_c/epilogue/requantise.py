@@ -169,11 +169,14 @@ class Epilogue:
         return self.packed_alike and place.blocks == self.blocks
 
     def _same_slots(self, place: Place, ours: list[tuple]) -> bool:  # type: ignore[type-arg]
-        """Whether every lane of ours is where ``place`` has that channel."""
-        positions = place.positions()
-        return place.tensor.format == "smol" and all(
-            positions[channel] == 8 * offset + shifts[g][lane]
-            for _, offset, _, groups, shifts in ours
+        """Whether every lane of ours is where ``place`` has that channel, with as many bits: a channel that is first
+        in its word begins at the same bit at every precision."""
+        if place.tensor.format != "smol":
+            return False
+        positions, precisions = place.positions(), place.tensor.precisions
+        return all(
+            positions[channel] == 8 * offset + shifts[g][lane] and precisions[channel] == precision
+            for precision, offset, _, groups, shifts in ours
             for g, group in enumerate(groups)
             for lane, channel in enumerate(group)
             if channel >= 0

@@ -139,3 +139,17 @@ def test_no_name_ends_a_comment():
     em.comment(hostile)
     for text in (em.text(), f"/* {comment_text(hostile)} */"):
         assert text.count("*/") == text.count("/*") == 1
+
+
+@pytest.mark.parametrize("taken", [1, 2, 4])
+def test_a_channel_alone_changes_its_bits(taken, program, assert_answers):
+    """The first channel of a pixel lies at the same bit at every precision, but has other codes."""
+    b = builder.Builder(np.random.default_rng(taken), 6, 5, 1, f"alone{taken}")
+    (x,) = b.layer("rescale", "image", [[taken]])
+    for given in (1, 2, 4):
+        for op, more in (("depthwise", {"kernel": (3, 3), "padding": (1, 1, 1, 1)}), ("rescale", {})):
+            (y,) = b.layer(op, x, [[given]], **more)
+            (x,) = b.layer("rescale", y, [[taken]], residual=x)
+    b.classifier(x)
+    net = b.finish(4)
+    assert_answers(net, [str(program(net, "host", "-O1", "-Werror"))])
