@@ -143,6 +143,8 @@ class OutputStationary(LoopNest):
         rows = 1 if micro.whole else self.layer.kernel[0]
         self._check(micro)
         em.line("const uint8_t *w = weights;")
+        if isinstance(micro, PairedPixels):
+            em.line("m_opaque(w);")  # or compilers keep the weights of a small layer in the stack
         self._begin(em, micro, tile)
         straight = rows > 1 and self.schedule.unroll >= rows * micro.steps
         for first in range(rows) if straight else (0,):
