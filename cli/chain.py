@@ -54,7 +54,10 @@ def demo(
     cluster: ClusterAddress = "",
     as_json: AsJson = False,
 ) -> None:
-    """Train on digits, export, generate C, compile, verify, simulate or estimate, report. Resumes where it stopped."""
+    """Train on digits, export, generate C, compile, verify, simulate or estimate, report. Resumes where it stopped.
+
+    Takes about ten minutes on two cores, with --quick about two.
+    """
     from sysmol.workbench.demo import Chain
 
     use_threads(threads)

@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sysmol.analysis import figures
+from sysmol.analysis import details, figures, headline
 from sysmol.analysis.costs.estimate_errors import estimate_errors
 from sysmol.analysis.intervals import accuracy_interval
 from sysmol.analysis.page.values import thousands
 from sysmol.analysis.precisions import precision_table
-from sysmol.analysis.products import collect
+from sysmol.analysis.products import Results, collect
 from sysmol.analysis.report import write_report
 from sysmol.errors import SysmolError
 from sysmol.network import load, save
@@ -60,6 +60,33 @@ def test_page_is_self_contained_and_escaped(products: Path) -> None:
     for words in ("0123456789abcdef", "mixed-riscv", "N1 SOG", "bit for bit", "estimate against"):
         assert words in page
     assert page.count("<table>") == page.count("</table>") > 5
+
+
+def test_no_ratio_to_a_program_that_measures_its_compiler(products: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (details, headline):
+        monkeypatch.setattr(module, "BASELINES", ("w4", "w4"))
+    results = collect(products, "o3-n1")
+    assert details.totals_table(results).rows[0][-1] is not None
+    write_report(results, products, "sysmol report")
+    said = texts((products / "report.html").read_text())
+    assert "as many" in said and "no measure" not in said
+    monkeypatch.setattr(Results, "ratios_to", lambda self, variant, isa: False)
+    without = [row[-1] for row in details.totals_table(results).rows]
+    assert len(without) > 1 and not any(re.search(r"\d", str(cell)) for cell in without), without
+    write_report(results, products, "sysmol report")
+    said = texts((products / "report.html").read_text())
+    assert "as many" not in said and "no measure" in said
+
+
+def test_the_page_is_for_readers(products: Path) -> None:
+    """Accuracy over cycles, learnt names of columns, percent signs at the numbers, tables that a phone can scroll."""
+    write_report(collect(products, "o3-n1"), products, "sysmol report")
+    page = (products / "report.html").read_text()
+    assert "Accuracy over cycles" in page and '<meta name="viewport" content="width=device-width' in page
+    assert "overflow-x: auto" in page or "overflow-x:auto" in page
+    heads = [html.unescape(re.sub("<[^>]*>", "", head)) for head in re.findall(r"<th[^>]*>(.*?)</th>", page, re.DOTALL)]
+    assert heads and not [head for head in heads if "_" in head], "a column's name in a program is no title"
+    assert page.index("<details") > page.index("Accuracy over cycles"), "details are folded away behind the figures"
 
 
 def test_the_first_screen_says_what_matters(products: Path) -> None:

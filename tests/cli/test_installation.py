@@ -1,7 +1,10 @@
 """`sysmol paths` and `sysmol doctor`: what they find, and what they say where a thing is missing."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -154,3 +157,18 @@ def test_doctor_with_the_gem5_at_hand(run: Run) -> None:
 def test_short_help(run: Run, command: list[str]) -> None:
     status, out, _ = run(*command, "-h")
     assert status == 0 and "Usage: " in out
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    """What ``sysmol --install-completion`` puts into a shell's settings calls the program like this."""
+    asks = {"_SYSMOL_COMPLETE": "complete_bash", "COMP_WORDS": "sysmol ver", "COMP_CWORD": "1"}
+    program = [sys.executable, "-c", "import sys; sys.argv = ['sysmol']; from sysmol.cli import main; main()"]
+    done = subprocess.run(program, env=os.environ | asks, capture_output=True, text=True)
+    assert {"verify", "verify-gem5"} <= set(done.stdout.split())
+
+
+def test_long_commands_say_how_long(run: Run) -> None:
+    _, out, _ = run("demo", "--help")
+    assert "ten minutes" in " ".join(out.split())
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert re.search(r"make demo.*minutes", readme, re.DOTALL) and re.search(r"make test.*minutes", readme, re.DOTALL)

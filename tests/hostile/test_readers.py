@@ -20,11 +20,13 @@ import readers
 import torch
 
 from sysmol.analysis import runs
+from sysmol.cli import run_command_line
 from sysmol.configs_gem5.inputs import load_job
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
 from sysmol.machine import load_machine
-from sysmol.network import load
+from sysmol.network import load, save
+from sysmol.network.builder import random_network
 from sysmol.train.frontend.checkpoint import load_weights
 from sysmol.train.frontend.data import load_npz
 from sysmol.workbench.steps.check import verify_on_host
@@ -141,6 +143,24 @@ def test_touch_is_no_program_of_a_network(products: Path) -> None:
     refused(verify(products), "no file of its folder")
 
 
+@pytest.mark.parametrize("what", ("network", "layer"))
+def test_names_are_not_compiled(tmp_path: Path, what: str) -> None:
+    """A name that ends its comment and begins a function which runs before main."""
+    marker = tmp_path / "ran"
+    name = f'*/ __attribute__((constructor)) static void f(void) {{ __builtin_fopen("{marker}", "w"); }} /*'
+    net = random_network(1)
+    if what == "network":
+        net.name = name
+    else:
+        net.layers[0].name = name
+    save(tmp_path / "a.network.safetensors", net)
+    out = str(tmp_path / "bin")
+    words = ["compile", str(tmp_path / "a.network.safetensors"), "--isa", "host", "--out", out]
+    assert run_command_line(words) == 0
+    assert run_command_line(["verify", str(tmp_path / "bin/a.host.json")]) == 0
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize("name", ("images", "logits"))
 def test_samples_are_those_of_the_manifest(products: Path, name: str) -> None:
     manifest = products / "bin/mixed.arm.json"
@@ -213,16 +233,17 @@ def test_no_name_leads_to_another_folder(products: Path, variant: str) -> None:
 @pytest.mark.parametrize("listed", ('["../precious"]', '["inner/../../precious"]', "[1]", '{"a": 1}', "[" * 50_000))
 def test_a_damaged_list_removes_nothing_elsewhere(tmp_path: Path, listed: str) -> None:
     """An output folder remembers what the run before put there, and takes it away."""
-    view = View(Store(tmp_path / "out/store"), tmp_path / "out")
+    out = tmp_path / "out"
+    place = View(Store(out / "store"), out).listed
     (tmp_path / "precious").write_text("kept")
-    (tmp_path / "out/inner").mkdir()
-    (tmp_path / "out/old").write_text("goes")
-    view.listed.parent.mkdir()
-    view.listed.write_text(listed)
-    view.finish()
+    (out / "inner").mkdir()
+    (out / "old").write_text("goes")
+    place.parent.mkdir()
+    place.write_text(listed)
+    View(Store(out / "store"), out).finish()
     assert (tmp_path / "precious").exists() and (tmp_path / "out/old").exists()
-    view.listed.write_text('["old"]')
-    view.finish()
+    place.write_text('["old"]')
+    View(Store(out / "store"), out).finish()
     assert not (tmp_path / "out/old").exists()
 
 

@@ -52,9 +52,10 @@ def test_weights_that_are_no_numbers_are_named(value: float) -> None:
         prepare(net, IMAGES)
 
 
-def test_images_that_are_no_numbers_are_refused() -> None:
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_images_that_are_no_numbers_are_refused(value: str) -> None:
     images = IMAGES.clone()
-    images[0, 0, 0, 0] = float("nan")
+    images[0, 0, 0, 0] = float(value)
     with pytest.raises(SysmolError, match="the example images hold NaN"):
         prepare(network(), images)
 

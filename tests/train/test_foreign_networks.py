@@ -32,14 +32,13 @@ def answers(prepared, images, tmp_path=None, **options):
 
 
 class Newcomer(nn.Module):
-    """``y = conv(t) + t``."""
+    """``y = conv(t) + t``, or a linear layer in place of the convolution."""
 
     def __init__(self, before: str, kind: str, normalised: bool) -> None:
         super().__init__()
         self.first = nn.Conv2d(1, 8, 3, padding=1)
-        self.before = before
-        kinds = {"conv": {}, "depthwise": {"groups": 8}}
-        self.conv = nn.Conv2d(8, 8, 3, padding=1, **kinds[kind])
+        self.before, self.linear = before, nn.Linear(8, 8) if kind == "linear" else None
+        self.conv = nn.Conv2d(8, 8, 3, padding=1, groups=8 if kind == "depthwise" else 1)
         self.norm = nn.BatchNorm2d(8) if normalised else nn.Identity()
         self.head = nn.Linear(8, 3)
 
@@ -48,16 +47,22 @@ class Newcomer(nn.Module):
         t = {"conv": t, "relu": F.relu(t), "maximum": F.max_pool2d(F.relu6(t), 2), "mean": F.avg_pool2d(t, 2)}[
             self.before
         ]
+        if self.linear is not None:
+            t = t.mean((2, 3))
+            return self.head(self.linear(t) + t)
         return self.head((self.norm(self.conv(t)) + t).mean((2, 3)))
 
 
 @pytest.mark.parametrize("before", ["conv", "relu", "maximum", "mean"])
-@pytest.mark.parametrize("kind", ["conv", "depthwise"])
-@pytest.mark.parametrize("policy", ["int8", "mixed"])
-def test_a_residual_of_the_convolution_s_own_input_exports(before, kind, policy, seed):
+@pytest.mark.parametrize("kind", ["conv", "depthwise", "linear"])
+@pytest.mark.parametrize("normalised", [False, True])
+@pytest.mark.parametrize("policy", ["int8", "w4", "mixed"])
+def test_a_residual_of_the_convolution_s_own_input_exports(before, kind, normalised, policy, seed):
+    if kind == "linear" and normalised:
+        return  # the linear layer has no normalisation
     torch.manual_seed(seed)
     images = random_images(seed, 8, (6, 6, 1))
-    _, found, real = answers(frozen(Newcomer(before, kind, before != "relu"), images, policy, seed), images)
+    _, found, real = answers(frozen(Newcomer(before, kind, normalised), images, policy, seed), images)
     assert np.abs(found - real).max() <= 0.3 * np.abs(real).max()
 
 
@@ -271,12 +276,16 @@ def test_calibration_and_export_in_batches_see_all_images(seed, monkeypatch):
     images = random_images(seed, 24, (6, 6, 1)) // 4
     images[-1] *= 4  # the last image alone has large values
     module = Newcomer("relu", "conv", False)
-    scales = []
+    scales: list[list[float]] = []
+    seen: list[int] = []
     for memory in (calibration.MEMORY, 20_000):
         monkeypatch.setattr(calibration, "MEMORY", memory)
         prepared = frozen(module, images, "int8", seed)
         assert (len(calibration.batches(prepared, 24)) > 3) == (memory == 20_000)
-        net = export(prepared, "x", to_real(images))
+        seen.clear()
+        with prepared.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0]))):
+            net = export(prepared, "x", to_real(images))
+        assert memory != 20_000 or max(seen, default=0) < 24, "all images at once"
         scales.append([float(prepared.activation(k).scale[0].detach()) for k in prepared.keys if k[2] == "s8"])
         scales[-1].append(net.layers[1].outputs[0].M.max() * 2.0 ** -net.layers[1].outputs[0].shift)
     assert np.allclose(scales[0], scales[1], rtol=0.05)

@@ -423,7 +423,7 @@ def test_every_group_asks_for_vectors_of_its_own() -> None:
 
 def test_weights_of_zero_are_refused_by_name() -> None:
     x = torch.zeros(1, 3, 8, 8)
-    with pytest.raises(SysmolError, match=r"'across' needs weights of exactly 0 .* Policy\(fallback=8\)"):
+    with pytest.raises(SysmolError, match=r"'across' needs weights of exactly 0 .*Policy\(fallback=8\).* --layer a"):
         prepare(Holes(), x)
     assert prepare(Holes(), x, Policy(layers={"across": 8})).bits["dilated"] == "learned"
     assert set(prepare(Holes(), x, "fp32").bits.values()) == {32}

@@ -1,7 +1,9 @@
 """Resuming, seeds, augmentation and the pull of the size penalty, on a few of the bundled digits."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,17 +74,36 @@ def test_a_killed_run_resumes_bit_for_bit(digits: Dataset, tmp_path: Path) -> No
         assert torch.equal(tensor, other) if isinstance(tensor, torch.Tensor) else tensor == other, name
 
 
+def resumed(data: Dataset, phase: Phase, folder: Path, place: Path) -> int:
+    """Epochs that a training takes from a checkpoint in a copy of ``folder``."""
+    taken = []
+
+    class Watched(Trainer):
+        def _load(self, *given: Any) -> tuple[int, list[dict[str, float]]]:
+            found = super()._load(*given)
+            taken.append(found[0])
+            return found
+
+    shutil.copytree(folder, place)
+    assert len(Watched(data, 7, place, quiet=True).fit(start(data), phase)) == 1
+    return sum(taken)
+
+
 def test_checkpoints_of_other_settings_and_damaged_ones_are_not_used(digits: Dataset, tmp_path: Path) -> None:
-    short = replace(NOISE, epochs=1, limit=64)
-    Trainer(digits, 7, tmp_path, quiet=True).fit(start(digits), short)
-    path = tmp_path / "noise.checkpoint.pt"
-    model = start(digits)
-    for other in (replace(short, lr=0.1), replace(short, size_weight=9.0)):
-        fingerprint = Trainer(digits, 7)._fingerprint(model, other, "")
-        optimiser = torch.optim.AdamW(model.parameters())
-        assert Trainer(digits, 7)._load(path, fingerprint, model, optimiser) == (0, [])
+    short, folder = replace(NOISE, epochs=1, limit=64), tmp_path / "first"
+    folder.mkdir()
+    Trainer(digits, 7, folder, quiet=True).fit(start(digits), short)
+    assert resumed(digits, short, folder, tmp_path / "again") == 1
+    for number, other in enumerate((replace(short, lr=0.1), replace(short, size_weight=9.0))):
+        assert resumed(digits, other, folder, tmp_path / f"other{number}") == 0
+    # Another fold of a cross-validation: same name, same source, other images.
+    images, labels = digits.train_images[::-1].copy(), digits.train_labels[::-1].copy()
+    fold = replace(digits, train_images=images, train_labels=labels)
+    assert (fold.name, fold.source) == (digits.name, digits.source)
+    assert resumed(fold, short, folder, tmp_path / "fold") == 0
+    path = folder / "noise.checkpoint.pt"
     path.write_bytes(path.read_bytes()[:1000])
-    assert len(Trainer(digits, 7, tmp_path, quiet=True).fit(start(digits), short)) == 1
+    assert resumed(digits, short, folder, tmp_path / "damaged") == 0
 
 
 def test_a_stronger_size_penalty_leaves_fewer_bits(digits: Dataset) -> None:

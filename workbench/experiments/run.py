@@ -43,14 +43,20 @@ def run_experiments(
         if seed not in spec.seeds:
             raise SysmolError(f"--seed {seed}: {spec.path} has the seeds {', '.join(map(str, spec.seeds))}")
     store = Store(Path(out) / "store")
-    chains = []
+    chains, complete = [], []
     for seed in seeds or spec.seeds:
         tasks = [_task(spec, chosen, seed, command, starts, quiet, device) for chosen in wanted]
-        chains.append([task for task in tasks if again or store.find(task) is None])
-    chains = [chain for chain in chains if chain]
+        missing = [task for task in tasks if again or store.find(task) is None]
+        if missing:
+            chains.append(missing)
+        else:
+            complete.append(seed)
     for chain in chains[:1]:  # what limits can be met does not depend on the seed
         _check(spec, store, chain[0], [task.options["variant"] for task in chain], quiet)
     with _Claims(store, say) as claims:
+        for seed in complete:  # perhaps another spec's products stand there
+            if claims.take(seed_folder(spec, out, seed)):
+                show(spec, out, seed, starts)
         chains = [chain for chain in chains if claims.take(seed_folder(spec, out, chain[0].options["seed"]))]
         for task in (task for chain in chains for task in chain if again):
             store.forget(task)
