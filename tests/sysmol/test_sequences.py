@@ -155,7 +155,7 @@ def _changed(net):
 def test_every_part_decides_the_result(fault, seed):
     """An exchanged input, table, constant or operation changes the logits of some network."""
     changed = tried = 0
-    for number in range(12):
+    for number in range(400):
         net = any_transformer(seed + number)
         op, harm = FAULTS[fault]
         layers = [la for la in net.layers if not op or la.op == op]
@@ -166,9 +166,9 @@ def test_every_part_decides_the_result(fault, seed):
         validate(net)
         tried += 1
         changed += not np.array_equal(reference.evaluate(net, net.samples.images), net.samples.logits)
-        if changed >= 2:
+        if changed or tried >= 12:  # codes round a fault away in some
             break
-    assert changed >= 1, f"{changed} of {tried}"
+    assert changed, f"in none of {tried} networks"
 
 
 REFUSED = [
