@@ -13,10 +13,10 @@ import numpy as np
 
 from sysmol.isa import BY_NAME, Capabilities
 from sysmol.kernels_c.emitter import Emitter
-from sysmol.kernels_c.epilogue.pairs import FORMS, HALF_BITS, LANES, Pairs, fill_words
+from sysmol.kernels_c.epilogue.pairs import HALF_BITS, LANES, Pairs, fill_words
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, lanes, plus
 from sysmol.kernels_c.plan.constants import array_text
-from sysmol.kernels_c.plan.lanes16 import LANE_MOST, Lanes, Sums, lane_constants, scaled_constants
+from sysmol.kernels_c.plan.lanes16 import LANE_MOST, PRECISION_FIELD, Lanes, Sums, lane_constants, scaled_constants
 from sysmol.kernels_c.plan.layout import Place
 from sysmol.network import Array
 
@@ -52,7 +52,9 @@ def halves(epilogue: Epilogue, tiles: Sequence[Tile], has: Capabilities, sums: S
     sums = Sums(*(np.repeat(each, len(M)) for each in (sums.reach, sums.grid, sums.first)))
     if epilogue.residual is not None:
         found = _residual(epilogue, M, B, p)
-        if found is None or not all(has.executes(VUNP_H, FORMS[p] << 4 | g) for g in range(HALF_BITS // LANES // p)):
+        if found is None or not all(
+            has.executes(VUNP_H, PRECISION_FIELD[p] | g) for g in range(HALF_BITS // LANES // p)
+        ):
             return None
         B, factors = found
         # A residual's numbers are odd, too.
@@ -70,7 +72,7 @@ def halves(epilogue: Epilogue, tiles: Sequence[Tile], has: Capabilities, sums: S
 
 def selector(precision: int, shift: int) -> int:
     """field6 of ``vqpk.h`` that keeps pixels apart."""
-    return FORMS[precision] << 4 | shift // 2
+    return PRECISION_FIELD[precision] | shift // 2
 
 
 def _residual(epilogue: Epilogue, M: Array, B: Array, p: int) -> tuple[Array, Array] | None:
@@ -119,7 +121,7 @@ class HalfEpilogue(Pairs):
             text.append(array_text(f"{self.name}_scale", scale, f"factors of the sums for {tensor}, twice"))
         rows = self.by_class(lanes(self.own.blocks, made.b), self._beside).astype(np.int16)
         text.append(array_text(f"{self.name}_b", rows, f"starts of sums for {tensor}: border classes of two pixels"))
-        return [*text, *self.class_arrays(), *self.offset_arrays()]
+        return [*text, *self.class_arrays(), *self.own.offset_arrays()]
 
     @staticmethod
     def _beside(first: Array, second: Array) -> Array:
@@ -175,7 +177,7 @@ class HalfEpilogue(Pairs):
                 for g in range(first, min(first + codes, len(sums))):
                     with em.block():
                         em.line("vec g;")
-                        em.line(f"v_unph({FORMS[p] << 4 | g - first + shift}, g, {name});")
+                        em.line(f"v_unph({PRECISION_FIELD[p] | g - first + shift}, g, {name});")
                         em.line(f"{sums[g][q]} = v_mac16({sums[g][q]}, g, r{g});")
 
     def _residual_register(

@@ -11,20 +11,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from sysmol.grid import PRECISIONS
 from sysmol.isa import BY_NAME, Capabilities
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.pack import MOST_SHIFT
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, lanes, plus
-from sysmol.kernels_c.plan.constants import array_text, wrap32
+from sysmol.kernels_c.plan.constants import array_text, border_arrays, wrap32
+from sysmol.kernels_c.plan.lanes16 import PRECISION_FIELD
 from sysmol.kernels_c.plan.layout import Place
 from sysmol.network import INT32_MAX, Array
 
 HALF_BITS = 64
 LANES = 4
 """Codes that one ``vqpk.s`` moves into each half: those of a group."""
-FORMS = {p: form for form, p in enumerate(PRECISIONS)}
-"""Bits [5:4] of the selectors of ``vqpk.s``, ``vqpk.h`` and ``vunp.h``, by precision."""
 VQPK_S = BY_NAME["vqpk.s"].fns[0]
 
 
@@ -37,7 +35,7 @@ def can_pair(epilogue: Epilogue, tiles: Sequence[Tile], has: Capabilities) -> bo
     return (
         shift <= MOST_SHIFT
         and all(LANES * block.precision * len(block.groups) == block.bits for block in epilogue.blocks)
-        and all(has.executes(VQPK_S, FORMS[p] << 4 | shift // 2) for p in precisions)
+        and all(has.executes(VQPK_S, PRECISION_FIELD[p] | shift // 2) for p in precisions)
         and all(fill_words(epilogue, tile) for tile in tiles)
     )
 
@@ -112,22 +110,8 @@ class Pairs(ABC):
         """Text of the arrays that find a pair's constants by its row and its first column."""
         if self.one_class:
             return []
-        step, text = 16 * self.registers * self.own.groups, []
-        for axis, index, factor in (("row", self.own.rows, len(self.classes)), ("column", self.column, 1)):
-            values = ", ".join(str(v * factor * step) for v in index)
-            text.append(
-                f"/* Byte offset in B of the border class of every output {axis}. */\n"
-                f"static const uint32_t {self.own.name}_{axis}[] = {{{values}}};\n"
-            )
-        return text
-
-    def offset_arrays(self) -> list[str]:
-        offsets = ", ".join(str(block.offset) for block in self.own.blocks)
-        wide = 32 if max(block.offset for block in self.own.blocks) >> 16 else 16
-        return [
-            "/* First byte of every block in a pixel. */",
-            f"static const uint{wide}_t {self.own.name}_at[] = {{{offsets}}};\n",
-        ]
+        step = 16 * self.registers * self.own.groups
+        return border_arrays(self.own.name, "B", step, self.own.rows, self.column, len(self.classes))
 
     def borders(self, em: Emitter, tile: Tile, pairs: Sequence[tuple[int, int]]) -> None:
         """Declare where each pair's constants lie, those of the tile from ``c`` on."""
@@ -227,7 +211,7 @@ class PairEpilogue(Pairs):
             array_text(f"{self.name}_m", self._paired(m, m), f"M of {tensor}, two channels for each of two pixels"),
             array_text(f"{self.name}_b", rows, f"B of {tensor}: border classes of two pixels"),
             *self.class_arrays(),
-            *self.offset_arrays(),
+            *self.own.offset_arrays(),
         ]
 
     def emit(
@@ -296,7 +280,7 @@ class PairEpilogue(Pairs):
         return steps
 
     def selector(self, precision: int) -> int:
-        return FORMS[precision] << 4 | self.own.shifts[0] // 2
+        return PRECISION_FIELD[precision] | self.own.shifts[0] // 2
 
     def pieces(self, pair: int, groups: range) -> list[tuple[str, str]]:
         return [(self._lane(g, pair, 0), self._lane(g, pair, 1)) for g in groups]

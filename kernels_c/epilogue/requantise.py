@@ -19,6 +19,7 @@ from sysmol.kernels_c.plan.constants import (
     Physical,
     activation_limits,
     array_text,
+    border_arrays,
     identifier,
     physical,
     wrap32,
@@ -222,14 +223,9 @@ class Epilogue:
 
     def class_arrays(self) -> list[str]:
         """Text of the arrays that find a pixel's B by its row and its column."""
-        text, step = [], 16 * self.groups
-        for axis, index, factor in (("row", self.rows, self.column_classes), ("column", self.columns, 1)):
-            values = ", ".join(str(v * factor * step) for v in index)
-            text.append(
-                f"/* Byte offset in B of the border class of every output {axis}. */\n"
-                f"static const uint32_t {self.name}_{axis}[] = {{{values}}};\n"
-            )
-        return text if self.classes > 1 else []
+        if self.classes == 1:
+            return []
+        return border_arrays(self.name, "B", 16 * self.groups, self.rows, self.columns, self.column_classes)
 
     def offset_arrays(self) -> list[str]:
         """Text of the array of the blocks' places, where codes have them."""

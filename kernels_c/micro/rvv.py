@@ -13,6 +13,7 @@ from sysmol.kernels_c.plan.heuristic import CORE, Core
 from sysmol.kernels_c.plan.layout import Block, Place
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
+from sysmol.pattern import REGISTER_BYTES
 from sysmol.schedule import REGISTERS, Schedule
 
 
@@ -61,7 +62,31 @@ class RvvFloat(MicroKernel):
         return lanes(self.blocks, np.moveaxis(row_matrix(self.layer, self.source), 0, -1))
 
 
-class RvvInt8(MicroKernel):
+class ByteSums(MicroKernel):
+    """Kernels whose sums of bytes lie in pairs of registers: of eight channels of a pixel, ``d[block]_[pixel]``."""
+
+    style = "mac"
+
+    @classmethod
+    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
+        return source.tensor.format == "s8" and target.scalar_operand
+
+    @property
+    def sums(self) -> list[tuple[int, int]]:
+        """Block and pixel of every pair of registers."""
+        return [(k, p) for k in range(len(self.blocks)) for p in range(len(self.pixels))]
+
+    def end(self, em: Emitter) -> None:
+        em.line("v_begin();")
+        g = 0
+        for k, block in enumerate(self.blocks):
+            for half in range(len(block.groups)):
+                for p in range(len(self.pixels)):
+                    em.line(f"vec a{g}_{p} = {'v_high' if half else 'v_low'}(d{k}_{p});")
+                g += 1
+
+
+class RvvInt8(ByteSums):
     """A scalar int8 activation meets eight output channels (RVV).
 
     Products accumulate in 16-bit lanes (``vmul.vx``, ``vmacc.vx``) and are widened into 32-bit pairs of registers after
@@ -70,7 +95,6 @@ class RvvInt8(MicroKernel):
     of every run of ``run`` activations that lie side by side.
     """
 
-    style = "mac"
     whole = True
     RUNS: tuple[int, ...] = (1, 2)
     """Lengths of runs to choose from."""
@@ -83,14 +107,9 @@ class RvvInt8(MicroKernel):
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
     ) -> None:
         super().__init__(layer, source, blocks, schedule, limits)
-        self.sums = [(k, p) for k in range(len(self.blocks)) for p in range(len(self.pixels))]
         self.plan = Windows(0, 0, [])
         self.fixed = False
         self.runs = {run: self._runs(run) for run in self.RUNS}
-
-    @classmethod
-    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
-        return source.tensor.format == "s8" and target.scalar_operand
 
     @classmethod
     def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
@@ -160,15 +179,6 @@ class RvvInt8(MicroKernel):
         em.line("v_begin16();")
         for k, p in self.sums:
             em.line(f"vecpair d{k}_{p}{'' if self.plan.members else ' = v_zero_pair()'};")
-
-    def end(self, em: Emitter) -> None:
-        em.line("v_begin();")
-        g = 0
-        for k, block in enumerate(self.blocks):
-            for half in range(len(block.groups)):
-                for p in range(len(self.pixels)):
-                    em.line(f"vec a{g}_{p} = {'v_high' if half else 'v_low'}(d{k}_{p});")
-                g += 1
 
     def _products(self, em: Emitter, number: int) -> None:
         """``t[block][pixel]`` = a window's sum of products in 16 bits.
@@ -333,3 +343,49 @@ def spread(items: Array, length: int, count: int) -> list[list[int]] | None:
         load[where[b]] += less[own, other]
         where[a], where[b] = where[b], full
     return None
+
+
+class WideBytes(ByteSums):
+    """A scalar byte of a query meets eight rows in 16 bits, sums of 32 bits in pairs of registers (RVV ``vwmacc.vx``):
+    unlike a convolution's weights, rows are not known to keep sums of products in 16 bits."""
+
+    UNROLL = 4
+
+    @classmethod
+    def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
+        if 2 * blocks * pixels + blocks > REGISTERS - 4:
+            return float("inf")
+        return max(2 * blocks * pixels, core.chain / 4) + core.load * (blocks + pixels)
+
+    @property
+    def chain(self) -> int:
+        return self.source.tensor.channels
+
+    def begin(self, em: Emitter) -> None:
+        em.line("v_begin16();")
+        for k, p in self.sums:
+            em.line(f"vecpair d{k}_{p} = v_zero_pair();")
+
+    def row(self, em: Emitter) -> None:
+        full, rest = divmod(self.source.tensor.channels, self.UNROLL)
+        if full:
+            with em.loop("i", full):
+                self._elements(em, self.UNROLL)
+        if rest:
+            with em.block():
+                self._elements(em, rest)
+
+    def _elements(self, em: Emitter, count: int) -> None:
+        blocks = range(len(self.blocks))
+        for e in range(count):
+            with em.block():
+                for k in blocks:
+                    em.line(f"const vec16 w{k} = v_load16(w + {REGISTER_BYTES * (e * len(self.blocks) + k)});")
+                for p in range(len(self.pixels)):
+                    em.line(f"const int x{p} = m_get_s8({plus('x', self.at[p])}, {e});")
+                for k, p in self.sums:
+                    em.line(f"v_wide_mac(d{k}_{p}, w{k}, x{p});")
+        self._advance(em, count, REGISTER_BYTES * count * len(self.blocks))
+
+    def pack(self, weight: Array) -> Array:
+        raise NotImplementedError("rows come from memory")

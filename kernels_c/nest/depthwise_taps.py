@@ -18,13 +18,20 @@ from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
 from sysmol.kernels_c.nest import tile_origin
 from sysmol.kernels_c.nest.kernel import Kernel, parameters
-from sysmol.kernels_c.plan.constants import Held, Physical, array_text, held_products, identifier, physical
-from sysmol.kernels_c.plan.lanes16 import Sums, lane_constants, scaled_constants
+from sysmol.kernels_c.plan.constants import (
+    Held,
+    Physical,
+    array_text,
+    border_arrays,
+    held_products,
+    identifier,
+    physical,
+)
+from sysmol.kernels_c.plan.lanes16 import PRECISION_FIELD, Sums, lane_constants, scaled_constants
 from sysmol.kernels_c.plan.layout import PLANE_BYTES, Place, segments
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.plan.planes import (
     LANES,
-    PRECISION_FIELD,
     WORD_TAPS,
     fillers,
     part_of,
@@ -465,12 +472,7 @@ class SmolTaps(Kernel):
             text.append(array_text(f"{self.name}_f", factors, f"factors of the sums in front for {out}"))
         if len(self.lanes.b) > 1:
             step = REGISTER_BYTES * len(used)
-            for axis, own, factor in (("row", self.row_class, self.column_classes), ("column", self.column_class, 1)):
-                values = ", ".join(str(v * factor * step) for v in own)
-                text.append(
-                    f"/* Byte offset in the starts of the border class of every output {axis}. */\n"
-                    f"static const uint32_t {self.name}_{axis}[] = {{{values}}};\n"
-                )
+            text += border_arrays(self.name, "the starts", step, self.row_class, self.column_class, self.column_classes)
         return text
 
     # --- the common epilogue ---

@@ -64,12 +64,11 @@ def head_blocks(heads: int, channels: int) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-class HeadsKernel(Kernel):
-    """A row makes one output channel, as a channel's weights do: its product with a query's registers is a lane of the
-    sums. Blocks of channels are loops, around tiles of queries side by side; a row is loaded once for all of a tile."""
+class HeadRows(Kernel):
+    """Products of every query of a head with rows. A row makes one output channel, as a channel's weights do."""
 
     def __init__(
-        self, net: Network, layer: Layer, places: dict[str, Place], options: Options, held: Held | None
+        self, net: Network, layer: Layer, places: dict[str, Place], options: Options, held: Held | None = None
     ) -> None:
         self.layer = layer
         self.name = identifier(layer.name)
@@ -84,8 +83,6 @@ class HeadsKernel(Kernel):
             self.blocks = head_blocks(layer.groups, self.per_head)
         alike = all(place.blocks == self.blocks for place in outputs)
         self.epilogue = Epilogue(net, layer, places, self.blocks, alike, pack=options.pack, held=held)
-        self.heads = [Head(self.source.tensor, layer.groups, h) for h in range(layer.groups)]
-        self.queries = min(QUERIES, self.width)
 
     def _heads_of(self, block: Block) -> set[int]:
         return {c // self.per_head for group in block.groups for c in group if c >= 0}
@@ -105,6 +102,18 @@ class HeadsKernel(Kernel):
             some = next(c for c in group if c >= 0)
             found += [c if c >= 0 else some for c in group]
         return found
+
+
+class HeadsKernel(HeadRows):
+    """A row's product with a query's registers is a lane of the sums. Blocks of channels are loops, around tiles of
+    queries side by side; a row is loaded once for all of a tile."""
+
+    def __init__(
+        self, net: Network, layer: Layer, places: dict[str, Place], options: Options, held: Held | None
+    ) -> None:
+        super().__init__(net, layer, places, options, held)
+        self.heads = [Head(self.source.tensor, layer.groups, h) for h in range(layer.groups)]
+        self.queries = min(QUERIES, self.width)
 
     def emit(self, em: Emitter) -> list[str]:
         """Write the layer's function; returns the text of its constant arrays."""

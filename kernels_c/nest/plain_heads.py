@@ -11,127 +11,47 @@ import numpy as np
 
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.emitter import Emitter
-from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
+from sysmol.kernels_c.epilogue.requantise import Tile, plus, times
 from sysmol.kernels_c.micro.base import MicroKernel
 from sysmol.kernels_c.micro.lane import LaneDot, LaneFloat
-from sysmol.kernels_c.micro.rvv import RvvFloat
+from sysmol.kernels_c.micro.rvv import RvvFloat, WideBytes
 from sysmol.kernels_c.nest.base import tile_origin
-from sysmol.kernels_c.nest.heads import LANES, as_offsets, head_blocks, pixel_offsets
-from sysmol.kernels_c.nest.kernel import Kernel, parameters
-from sysmol.kernels_c.plan.constants import array_text, identifier
-from sysmol.kernels_c.plan.heuristic import CORE, Core, choose
-from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Place, runs
+from sysmol.kernels_c.nest.heads import LANES, HeadRows, as_offsets, pixel_offsets
+from sysmol.kernels_c.nest.kernel import parameters
+from sysmol.kernels_c.plan.constants import array_text
+from sysmol.kernels_c.plan.heuristic import choose
+from sysmol.kernels_c.plan.layout import ELEMENT_BYTES, Block, Place
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.targets import Target
-from sysmol.network import Array, Layer, Network, Tensor
+from sysmol.network import Layer, Network, Tensor
 from sysmol.network.operations.attend import BYTE_PRODUCT_BITS, MEAN_BITS
 from sysmol.pattern import REGISTER_BYTES
-from sysmol.schedule import REGISTERS, Schedule
+from sysmol.schedule import Schedule
 
 WORD_BYTES = 4
 
 
-class WideBytes(MicroKernel):
-    """A scalar byte of a query meets eight rows in 16 bits, sums of 32 bits in pairs of registers (RVV ``vwmacc.vx``):
-    unlike a convolution's weights, rows are not known to keep sums of products in 16 bits."""
-
-    style = "mac"
-    UNROLL = 4
-
-    @classmethod
-    def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
-        return source.tensor.format == "s8" and target.scalar_operand
-
-    @classmethod
-    def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
-        if 2 * blocks * pixels + blocks > REGISTERS - 4:
-            return float("inf")
-        return max(2 * blocks * pixels, core.chain / 4) + core.load * (blocks + pixels)
-
-    @property
-    def chain(self) -> int:
-        return self.source.tensor.channels
-
-    @property
-    def sums(self) -> list[tuple[int, int]]:
-        """Block and pixel of every pair of registers."""
-        return [(k, p) for k in range(len(self.blocks)) for p in range(len(self.pixels))]
-
-    def begin(self, em: Emitter) -> None:
-        em.line("v_begin16();")
-        for k, p in self.sums:
-            em.line(f"vecpair d{k}_{p} = v_zero_pair();")
-
-    def row(self, em: Emitter) -> None:
-        full, rest = divmod(self.source.tensor.channels, self.UNROLL)
-        if full:
-            with em.loop("i", full):
-                self._elements(em, self.UNROLL)
-        if rest:
-            with em.block():
-                self._elements(em, rest)
-
-    def _elements(self, em: Emitter, count: int) -> None:
-        blocks = range(len(self.blocks))
-        for e in range(count):
-            with em.block():
-                for k in blocks:
-                    em.line(f"const vec16 w{k} = v_load16(w + {REGISTER_BYTES * (e * len(self.blocks) + k)});")
-                for p in range(len(self.pixels)):
-                    em.line(f"const int x{p} = m_get_s8({plus('x', self.at[p])}, {e});")
-                for k, p in self.sums:
-                    em.line(f"v_wide_mac(d{k}_{p}, w{k}, x{p});")
-        self._advance(em, count, REGISTER_BYTES * count * len(self.blocks))
-
-    def end(self, em: Emitter) -> None:
-        em.line("v_begin();")
-        g = 0
-        for k, block in enumerate(self.blocks):
-            for half in range(len(block.groups)):
-                for p in range(len(self.pixels)):
-                    em.line(f"vec a{g}_{p} = {'v_high' if half else 'v_low'}(d{k}_{p});")
-                g += 1
-
-    def pack(self, weight: Array) -> Array:
-        raise NotImplementedError("rows come from memory")
-
-
-class PlainHeads(Kernel):
-    """A row makes one output channel of a head. ``depth`` elements of a query and of a row meet."""
+class PlainHeads(HeadRows):
+    """``depth`` elements of a query and of a row meet."""
 
     KINDS: ClassVar[tuple[type[MicroKernel], ...]] = (LaneDot, LaneFloat, RvvFloat, WideBytes)
 
-    def __init__(
-        self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options, depth: int
-    ) -> None:
-        self.layer, self.depth = layer, depth
-        self.name = identifier(layer.name)
-        self.source, self.second = places[layer.input], places[layer.second]
-        self.format = self.source.tensor.format
+    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
+        super().__init__(net, layer, places, options)
+        t = self.source.tensor
+        self.depth = t.channels // layer.groups
+        self.format = t.format
         self.size = ELEMENT_BYTES[self.format]
         for place in (self.source, self.second):
-            t = place.tensor
-            if place.positions() != list(range(t.channels)):
-                raise SysmolError(f"layer {layer.name}: the channels of {t.name} must lie in their own order")
-        outputs = [places[name] for name in layer.targets]
-        first = outputs[0].tensor
-        self.height, self.width = first.height, first.width
-        self.per_head = first.channels // layer.groups
-        smol = [place for place in outputs if place.tensor.format == "smol"]
-        self.blocks = (smol or outputs)[0].blocks
-        if any(len(self._heads_of(block)) > 1 for block in self.blocks):
-            self.blocks = head_blocks(layer.groups, self.per_head)
-        alike = all(place.blocks == self.blocks for place in outputs)
-        self.epilogue = Epilogue(net, layer, places, self.blocks, alike, pack=options.pack)
-        t = self.source.tensor
-        self.part = Place(Tensor(t.name, t.height, t.width, depth, t.format), (), flat=True)
+            if place.positions() != list(range(place.tensor.channels)):
+                raise SysmolError(
+                    f"layer {layer.name}: the channels of {place.tensor.name} must lie in their own order"
+                )
+        self.part = Place(Tensor(t.name, t.height, t.width, self.depth, t.format), (), flat=True)
         self.plain = Layer(layer.name, "conv2d", layer.input)
         self.kind = next(kind for kind in self.KINDS if kind.serves(self.plain, self.part, target))
         most = -(-self.per_head // 8)
         self.tile_shape = choose(self.height, self.width, most, self.kind.style, self.kind.work, options.core)
-
-    def _heads_of(self, block: Block) -> set[int]:
-        return {c // self.per_head for group in block.groups for c in group if c >= 0}
 
     @property
     def wide(self) -> bool:
@@ -153,7 +73,7 @@ class PlainHeads(Kernel):
         """Head and tile: full ones of a run of blocks, and one of what is left."""
         per = max(1, self.tile_shape.channels // 8)
         pixels = tuple((r, c) for r in range(self.tile_shape.rows) for c in range(self.tile_shape.columns))
-        for (head,), first, count in runs(self.blocks, self._heads_of):
+        for head, first, count in self.runs():
             full, rest = divmod(count, per)
             if full:
                 yield head, Tile(first, per, "t", full, pixels)
@@ -170,7 +90,7 @@ class PlainHeads(Kernel):
             for number, (head, tile) in enumerate(self.tiles()):
                 blocks = self.blocks[tile.first : tile.first + tile.count]
                 with em.block():
-                    em.comment(f"head {head}: {tile.times} tiles of {LANES * self.groups(blocks)} rows")
+                    em.comment(f"head {head}: {tile.times} tiles of {LANES * self.group_count(blocks)} rows")
                     with em.loop("t", tile.times):
                         em.line("uint8_t *rows = scratch;")
                         text += self.pack(em, number, head, tile)
@@ -201,13 +121,13 @@ class PlainHeads(Kernel):
                 self.epilogue.emit(em, tile, sums)
 
     @staticmethod
-    def groups(blocks: Sequence[Block]) -> int:
+    def group_count(blocks: Sequence[Block]) -> int:
         """Groups of four rows."""
         return sum(len(block.groups) for block in blocks)
 
     def registers(self, blocks: Sequence[Block]) -> int:
         """Registers of a step's rows."""
-        return len(blocks) if self.wide else self.groups(blocks)
+        return len(blocks) if self.wide else self.group_count(blocks)
 
     @property
     def rows_bytes(self) -> int:
@@ -235,16 +155,12 @@ class PlainHeads(Kernel):
 class PlainScores(PlainHeads):
     """A row is a key."""
 
-    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
-        depth = net.tensors[layer.input].channels // layer.groups
-        super().__init__(net, layer, places, target, options, depth)
-
     def pack(self, em: Emitter, number: int, head: int, tile: Tile) -> Sequence[str]:
         """Word by word; of the last words of keys that are no whole number of them, the bytes behind count as 0."""
         blocks = self.blocks[tile.first : tile.first + tile.count * tile.times]
-        per = self.groups(blocks) // tile.times
+        per = self.group_count(blocks) // tile.times
         pixels, at = pixel_offsets(self.second), f"{self.name}_at{number}"
-        lanes = [c for block in blocks for group in block.groups for c in _filled(group)]
+        lanes = self.lane_channels(tile.first, len(blocks))
         offsets = [pixels[c % self.per_head] + head * self.depth * self.size for c in lanes]
         for lane in range(LANES * per):
             index = plus(times("t", LANES * per) if tile.times > 1 else "", lane)
@@ -278,10 +194,6 @@ class PlainScores(PlainHeads):
 
 class PlainAttend(PlainHeads):
     """A row is a channel of the values; tokens along it. Sums of bytes are divided by those of the weights."""
-
-    def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
-        depth = net.tensors[layer.input].channels // layer.groups
-        super().__init__(net, layer, places, target, options, depth)
 
     @property
     def scratch(self) -> int:
@@ -324,7 +236,7 @@ class PlainAttend(PlainHeads):
 
     def pack(self, em: Emitter, number: int, head: int, tile: Tile) -> Sequence[str]:
         blocks = self.blocks[tile.first : tile.first + tile.count * tile.times]
-        per = self.groups(blocks) // tile.times
+        per = self.group_count(blocks) // tile.times
         first = [next(c for c in group if c >= 0) for block in blocks for group in block.groups]
         base = plus(self.size * first[0], times("t", self.size * LANES * per) if tile.times > 1 else "")
         if self.wide:
@@ -366,9 +278,3 @@ class PlainAttend(PlainHeads):
             for k in range(tile.count):
                 to = f"rows + s * {REGISTER_BYTES * tile.count} + {REGISTER_BYTES * k}"
                 em.line(f"v_store16({to}, v_load_s8x8(value + {8 * k}));")
-
-
-def _filled(group: Sequence[int]) -> list[int]:
-    """The channels of a group, in lanes without one another of its channels."""
-    some = next(c for c in group if c >= 0)
-    return [c if c >= 0 else some for c in group]

@@ -9,6 +9,7 @@ In front of a high product nothing can move into B: there the file's accumulator
 factor and an addend of its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -199,6 +200,21 @@ def wrap32(values: Array) -> Array:
 
 _DIGITS = np.array([list(f"0x{value:02x}, ".encode()) for value in range(256)], dtype=np.uint8)
 """Text of every byte in a constant array, uint8 ``[256, 6]``."""
+
+
+def border_arrays(
+    name: str, what: str, step: int, rows: Sequence[int], columns: Sequence[int], column_classes: int
+) -> list[str]:
+    """Text of the arrays ``NAME_row`` and ``NAME_column``, which find constants by the border classes of an output's
+    row and column; those of a class take ``step`` bytes, row-major over row and column classes."""
+    text = []
+    for axis, index, factor in (("row", rows, column_classes), ("column", columns, 1)):
+        values = ", ".join(str(v * factor * step) for v in index)
+        text.append(
+            f"/* Byte offset in {what} of the border class of every output {axis}. */\n"
+            f"static const uint32_t {name}_{axis}[] = {{{values}}};\n"
+        )
+    return text
 
 
 def array_text(name: str, data: Array, comment: str) -> str:

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sysmol.grid import PRECISIONS
 from sysmol.network import Array
 
 PRODUCT_SHIFT = 15
 LARGEST_FACTOR = (1 << 14) - 1
 """Of m: twice that is a factor of RISC-V's high product, which shifts by 16."""
 LANE_MOST = (1 << 15) - 1
+PRECISION_FIELD = {p: form << 4 for form, p in enumerate(PRECISIONS)}
+"""Bits [5:4] of field6 of ``vqpk.s``, ``vqpk.h``, ``vunp.h`` and ``vdw``, by precision."""
 SHIFTS = tuple(range(14, -1, -2))
 """What the instruction can shift by, the most first."""
 NEIGHBOURS, FEW = 96, 4

@@ -8,18 +8,16 @@ read planes, and convolutions alone write them, so a tensor lies in planes where
 import numpy as np
 
 from sysmol.isa import BY_NAME
+from sysmol.kernels_c.plan.lanes16 import LANE_MOST, PRECISION_FIELD
 from sysmol.kernels_c.plan.layout import PLANE_BYTES, Block, smol_blocks
 from sysmol.kernels_c.plan.options import Options
 from sysmol.network import Array, Layer, Network, Tensor, dense_weight
 from sysmol.pattern import CHUNK_BITS
 
-LANE_MOST = (1 << 15) - 1
 LANES = 8
 """Channels of one ``vdw``."""
 WORD_TAPS = 3
 """Taps of one ``vdw``."""
-PRECISION_FIELD = {4: 0x00, 2: 0x10, 1: 0x20}
-"""Bits [5:4] of its selector, and of ``vqpk.h``."""
 STYLES = ("", "vmm", "vmmh")
 """Choices of a style for SMOL inputs under which depthwise layers take ``vdw``."""
 VDW = BY_NAME["vdw"].fns[0]

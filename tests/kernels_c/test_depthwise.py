@@ -14,9 +14,9 @@ import pytest
 
 from sysmol import isa
 from sysmol.errors import SysmolError
-from sysmol.kernels_c.plan.lanes16 import Sums, scaled_constants
+from sysmol.kernels_c.plan.lanes16 import PRECISION_FIELD, Sums, scaled_constants
 from sysmol.kernels_c.plan.options import Options
-from sysmol.kernels_c.plan.planes import PRECISION_FIELD, in_planes
+from sysmol.kernels_c.plan.planes import in_planes
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.network.builder import Builder, random_precisions
