@@ -12,6 +12,9 @@ MACHINE = "o3-n1"
 MATRIX_MACHINE = "o3-n1-matrix"
 """The core of :data:`MACHINE` with both pages of SMOL instructions."""
 RTL_MACHINES = ("o3-n1-sdot2", "o3-n1-sdot3")
+"""The core of :data:`MACHINE` with SMOL latencies from RTL."""
+LATENCY_NETWORKS = ("resnet8", "mobilenetv2_small")
+"""Shape files of ``latencies``: one that is products of vdot, one with depthwise layers of vmla."""
 HARDWARE = "P4"
 """Patterns of the simulated hardware wherever SMOL instructions run."""
 
@@ -56,8 +59,10 @@ def jobs_of(shapes: str, variants: Sequence[Variant], machine: str = MACHINE) ->
 
 
 def latency_jobs() -> list[Job]:
-    """ResNet-8 with SMOL latencies that follow from RTL, for an sdot of 2 and of 3 cycles (docs/hardware-cost.md)."""
-    return [job for machine in RTL_MACHINES for job in jobs_of("resnet8", MAIN, machine)]
+    """Networks with the SMOL latencies of :data:`MACHINE`, and with those that follow from RTL for an sdot of 2 and of
+    3 cycles (docs/hardware-cost.md)."""
+    machines = (MACHINE, *RTL_MACHINES)
+    return [job for shapes in LATENCY_NETWORKS for machine in machines for job in jobs_of(shapes, MAIN, machine)]
 
 
 def kernel_jobs() -> list[Job]:
