@@ -35,6 +35,7 @@ KINDS = {
     "boot": Kind("a booted Linux", "sysmol run takes its folder as --boot"),
     "sweep": Kind("the spec of a sweep", "sysmol sweep takes it"),
     "experiments": Kind("a training spec", "sysmol experiments takes it"),
+    "search-result": Kind("the result of a search", "sysmol search compare takes it"),
     "data": Kind("a file of arrays", "sysmol train takes it as DATASET, where it holds images (docs/training.md)"),
     "module": Kind("Python source", "sysmol train and codesign take it as --model FILE.py:CALLABLE"),
     "checkpoint": Kind("a checkpoint of PyTorch", "trainings read their own; give a network file"),

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from sysmol.errors import SysmolError
 from sysmol.files import atomic_write_json, make_folder, read_json
 from sysmol.search.codesign.loop import hold_out
 from sysmol.search.joint.modes import Result, run
-from sysmol.search.joint.search import Measured, Problem
+from sysmol.search.joint.results import record, write_search
+from sysmol.search.joint.search import Problem
 from sysmol.search.joint.spec import Spec
 from sysmol.search.joint.workload import Costs
 from sysmol.search.spaces import Point, load_space
@@ -25,11 +24,8 @@ from sysmol.train.frontend.data import load, to_real
 from sysmol.train.quantise.trainer import device_named
 from sysmol.typed import entries, number
 
-FORMAT, VERSION = "sysmol-search-result", 1
+FORMAT, VERSION = "sysmol-search-accuracies", 1
 ACCURACIES = "accuracies.json"
-ACCURACY_SOURCE = "supernet, rounded activations and weights, validation images"
-TIME_SOURCE = "estimate of the tile (closed form)"
-SEQUENTIAL = ("network-hardware", "hardware-network")
 
 
 @dataclass
@@ -114,68 +110,6 @@ def campaign(
             best = results[-1].best(goal)
             said = "nothing as accurate" if best is None else f"{best.nanoseconds / 1000:,.1f} us"
             say(f"{mode}, seed {seed}: {spec.measurements} measurements, {said}")
-    found = record(spec, baselines, goal, results)
-    atomic_write_json(folder / "search.json", found)
+    found = record(spec, problem, baselines, goal, results, len(data.validation_labels))
+    write_search(folder, found)
     return found
-
-
-def record(spec: Spec, baselines: Mapping[str, Measured], goal: float, results: Sequence[Result]) -> dict[str, Any]:
-    """``search.json``."""
-
-    def row(each: Measured | None) -> dict[str, Any] | None:
-        if each is None:
-            return None
-        return {
-            "network": dict(each.network),
-            "tile": dict(each.tile),
-            "accuracy": each.accuracy,
-            "microseconds": each.nanoseconds / 1000 if np.isfinite(each.nanoseconds) else None,
-            "kibibytes": each.kibibytes,
-        }
-
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "spec": spec.model_dump(mode="json"),
-        "accuracy_source": ACCURACY_SOURCE,
-        "time_source": TIME_SOURCE,
-        "goal": goal,
-        "baselines": {name: row(each) for name, each in baselines.items()},
-        "modes": [
-            {"mode": r.mode, "seed": r.seed, "measurements": len(r.measured), "best": row(r.best(goal))}
-            for r in results
-        ],
-    }
-
-
-def compare(found: Mapping[str, Any]) -> list[list[Any]]:
-    """A row per mode: seeds, times (least, median, most) in microseconds, and speed-ups of the median over the three
-    baselines; None where no seed found anything as accurate."""
-    rows: list[list[Any]] = []
-    times = {name: row["microseconds"] for name, row in found["baselines"].items()}
-    for mode in dict.fromkeys(each["mode"] for each in found["modes"]):
-        own = [each["best"]["microseconds"] for each in found["modes"] if each["mode"] == mode and each["best"]]
-        seeds = sum(each["mode"] == mode for each in found["modes"])
-        if not own:
-            rows.append([mode, seeds, 0, None, None, None, *[None] * len(times)])
-            continue
-        middle = statistics.median(own)
-        gains = [base / middle if base else None for base in times.values()]
-        rows.append([mode, seeds, len(own), min(own), middle, max(own), *gains])
-    return rows
-
-
-def verdict(found: Mapping[str, Any]) -> str:
-    """The claim of the protocol: joint against the better of the two sequential orders."""
-    best: dict[str, list[float]] = {}
-    for each in found["modes"]:
-        if each["best"]:
-            best.setdefault(each["mode"], []).append(each["best"]["microseconds"])
-    if "joint" not in best or not any(mode in best for mode in SEQUENTIAL):
-        return "joint search and a sequential order have not both been run, or found nothing as accurate"
-    order = min((mode for mode in SEQUENTIAL if mode in best), key=lambda mode: statistics.median(best[mode]))
-    joint, other = best["joint"], best[order]
-    ratio = statistics.median(other) / statistics.median(joint)
-    apart = max(joint) < min(other) or max(other) < min(joint)
-    spread = "" if apart else ": the seeds overlap, so this is no difference"
-    return f"joint search is {ratio:.2f}x as fast as the better sequential order ({order}){spread}"

@@ -69,6 +69,25 @@ class Problem:
         distances = [sum((f - 0.5) ** 2 for f in self.tiles.features(tile) if f >= 0) for tile in self.all_tiles]
         return self.all_tiles[int(np.argmin(distances))]
 
+    def fastest_tile(self, network: Point) -> Point | None:
+        """The tile that computes a network in the shortest time, of all; None where none computes it."""
+        times = self.costs.times([(network, tile_of(self.tiles, tile)) for tile in self.all_tiles])
+        best = int(np.argmin(times))
+        return self.all_tiles[best] if np.isfinite(times[best]) else None
+
+    def uniform(self) -> dict[int, dict[str, Measured]]:
+        """The largest network with the same bits everywhere, by bits: on the default tile and on the best one for it.
+        Bits that a gene does not offer are left out."""
+        genes = [gene for gene in self.networks.genes if gene.name.startswith("bits")]
+        shared = [bits for bits in (4, 2, 1) if genes and all(bits in gene.choices for gene in genes)]
+        found: dict[int, dict[str, Measured]] = {}
+        for bits in shared:
+            same = {name: bits for name in self.largest() if name.startswith("bits")}
+            network = {**self.largest(), **same}
+            tiles = {"default": self.default_tile(), "best": self.fastest_tile(network)}
+            found[bits] = {name: self.measure(network, tile) for name, tile in tiles.items() if tile is not None}
+        return found
+
     def baselines(self) -> dict[str, Measured]:
         """The largest network on the best tile for it, the default and the median one."""
         times = self.costs.times([(self.largest(), tile_of(self.tiles, tile)) for tile in self.all_tiles])

@@ -30,7 +30,10 @@ def sub_commands() -> dict[str, Any]:
 
 
 def options(command: Any) -> set[str]:
-    return {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)}
+    """Of a command, or of all commands of a group."""
+    own = [command, *getattr(command, "commands", {}).values()]
+    parameters = [parameter for each in own for parameter in each.params]
+    return {text for parameter in parameters for text in (*parameter.opts, *parameter.secondary_opts)}
 
 
 def alternatives(pattern: str) -> list[str]:

@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from sysmol.cim.tile import Tile
 from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
 from sysmol.files import PACKAGE
-from sysmol.search.joint.campaign import Accuracies, compare, verdict
+from sysmol.search.joint.campaign import Accuracies
+from sysmol.search.joint.comparison import Spread, compared, verdict, whole
 from sysmol.search.joint.modes import MODES, run
+from sysmol.search.joint.page import mode_rows, network_rows
+from sysmol.search.joint.results import read_search, record, write_search
 from sysmol.search.joint.search import Problem, fit
 from sysmol.search.joint.spec import load_spec
 from sysmol.search.joint.workload import Costs
@@ -122,41 +126,121 @@ def test_the_predictor_orders_what_it_has_not_seen(problem: Problem):
     assert (spread >= 0).all()
 
 
-def row(mode: str, seed: int, time: float | None) -> dict[str, object]:
-    best = None if time is None else {"microseconds": time}
-    return {"mode": mode, "seed": seed, "best": best}
+def point(time: float | None, accuracy: float = 0.9) -> dict[str, Any]:
+    cycles = None if time is None else 1000 * time
+    shape: dict[str, Any] = {"network": {"width1": 8}, "tile": {"rows": 32}, "accuracy": accuracy}
+    return shape | {"microseconds": time, "cycles": cycles, "kibibytes": 4.0}
+
+
+def row(mode: str, seed: int, time: float | None) -> dict[str, Any]:
+    best = None if time is None else point(time)
+    return {"mode": mode, "seed": seed, "measurements": 8, "best": best}
+
+
+def search_of(modes: list[dict[str, Any]], **changed: Any) -> dict[str, Any]:
+    spec = {"networks": "resnet-digits", "tiles": "tile-4k", "dataset": "digits", "drop": 1.0}
+    data = {
+        "format": "sysmol-search-result", "version": 2, "spec": spec | {"seeds": [r["seed"] for r in modes]},
+        "accuracy_source": "a", "time_source": "t", "validation_images": 200, "goal": 0.9,
+        "baselines": {"best": point(22.0), "default": point(33.0), "median": point(44.0)},
+        "uniform": [{"bits": 1, "hardware": "default", **point(11.0, 0.5)}], "modes": modes,
+    }  # fmt: skip
+    return data | changed
 
 
 def test_the_comparison():
-    """By hand: medians, ratios, and a difference that the spread of the seeds covers."""
+    """By hand: medians, ratios, spreads, and a difference that the spread of the seeds covers."""
     modes = [
         row("joint", 0, 10.0),
         row("joint", 1, 12.0),
         row("network-hardware", 0, 11.0),
+        row("network-hardware", 1, 11.0),
         row("hardware-network", 0, 30.0),
+        row("random", 0, None),
     ]
-    modes += [row("random", 0, None)]
-    found = {"baselines": {"best": {"microseconds": 22.0}, "default": {"microseconds": 33.0}}, "modes": modes}
-    rows = compare(found)
-    assert rows[0] == ["joint", 2, 2, 10.0, 11.0, 12.0, 2.0, 3.0]
-    assert rows[-1] == ["random", 1, 0, None, None, None, None, None]
-    assert "1.00x" in verdict(found) and "no difference" in verdict(found)
-    modes[2] = row("network-hardware", 0, 22.0)
-    assert verdict(found) == "joint search is 2.00x as fast as the better sequential order (network-hardware)"
-    assert "not both been run" in verdict({**found, "modes": modes[:2]})
+    found = whole(search_of(modes))
+    rows = mode_rows(found)
+    assert rows[0] == ["joint", 2, 2, 0.9, 4.0, 11000.0, 10.0, 11.0, 12.0, 2.0, 3.0, 4.0]
+    assert rows[-1] == ["random", 1, 0, *[None] * 9]
+    assert found.lines[0].gain("median") == Spread(44 / 12, 4.0, 4.4)
+    assert network_rows(found)[1:] == [
+        ["largest", "default", 0.9, 4.0, 33000.0, 33.0, 1.0],
+        ["largest", "median", 0.9, 4.0, 44000.0, 44.0, 0.75],
+        ["all of 1 bit", "default", 0.5, 4.0, 11000.0, 11.0, 3.0],
+    ]
+    assert "1.00x" in verdict(found) and "0.92 to 1.10 over the seeds: the seeds overlap" in verdict(found)
+    modes[2:4] = [row("network-hardware", 0, 22.0), row("network-hardware", 1, 24.0)]
+    assert verdict(whole(search_of(modes))) == (
+        "joint search is 2.09x as fast as the better sequential order (network-hardware), 1.83 to 2.40 over the seeds"
+    )
+    assert "which has no spread" in verdict(whole(search_of([modes[0], modes[2]])))
+    assert "not both been run" in verdict(whole(search_of(modes[:2])))
+
+
+def test_searches_of_one_workload_are_pooled(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Seeds come together, other workloads stand apart; what contradicts itself or is unfinished is refused."""
+    one = search_of([row("joint", 0, 10.0), row("network-hardware", 0, 20.0)])
+    two = search_of([row("joint", 1, 14.0), row("joint", 0, 10.0)])
+    other = search_of([row("joint", 0, 5.0)], spec=one["spec"] | {"dataset": "mnist"})
+    for name, data in (("one", one), ("two", two), ("other", other)):
+        (tmp_path / name).mkdir()
+        write_search(tmp_path / name, data)
+    folders = [tmp_path / "one", tmp_path / "two" / "search.json", tmp_path / "other"]
+    pooled, alone = compared(folders)
+    assert [(line.mode, line.seeds) for line in pooled.lines] == [("joint", 2), ("network-hardware", 1)]
+    assert pooled.lines[0].spread("microseconds") == Spread(10.0, 12.0, 14.0)
+    assert [line.seeds for line in alone.lines] == [1]
+    assert run_command_line(["search", "compare", *map(str, folders), "--out", str(tmp_path / "page")]) == 0
+    said = capsys.readouterr().out
+    assert said.count("fastest points of the same accuracy") == 2 and "1.67x" in said
+    page = (tmp_path / "page" / "comparison.html").read_text()
+    assert "resnet-digits with tile-4k, mnist" in page and "12 (10 to 14)" in page and "<svg" not in page
+    assert "joint" in (tmp_path / "page" / "comparison.svg").read_text()
+    write_search(tmp_path / "two", search_of([row("joint", 0, 11.0)]))
+    with pytest.raises(SysmolError, match="another result of joint, seed 0"):
+        compared(folders)
+    write_search(tmp_path / "two", search_of([], goal=0.8))
+    with pytest.raises(SysmolError, match="not one supernet's"):
+        compared(folders)
+    (tmp_path / "two" / "search.json").unlink()
+    with pytest.raises(SysmolError, match="has not come to its end"):
+        compared([tmp_path / "two"])
+    write_search(tmp_path / "two", search_of([], version=1))
+    with pytest.raises(SysmolError, match="lacks cycles"):
+        compared([tmp_path / "two"])
+    write_search(tmp_path / "two", search_of([{**row("joint", 0, 1.0), "seed": "x"}]))
+    with pytest.raises(SysmolError, match="seed"):
+        compared([tmp_path / "two"])
+
+
+def test_a_record_is_read_as_it_was_written(problem: Problem, tmp_path: Path):
+    """With cycles that are those of the tile's clock, and the largest network at 4, 2 and 1 bits."""
+    goal = plausible(problem.largest()) - 0.02
+    spec = load_spec(PACKAGE / "search" / "joint" / "toy.toml")
+    results = [run(problem, "random", 8, 0, goal)]
+    write_search(tmp_path, record(spec, problem, problem.baselines(), goal, results, 100))
+    found = read_search(tmp_path)
+    assert [(each["bits"], each["hardware"]) for each in found["uniform"]] == [
+        (bits, hardware) for bits in (4, 2, 1) for hardware in ("default", "best")
+    ]
+    for each in (*found["baselines"].values(), *found["uniform"]):
+        clock = tile_of(each["tile"]).clock_ghz
+        assert each["cycles"] == pytest.approx(1000 * each["microseconds"] * clock)
+    assert found["uniform"][0]["microseconds"] == found["baselines"]["default"]["microseconds"]
+    assert {v for k, v in found["uniform"][-1]["network"].items() if k.startswith("bits")} == {1}
 
 
 def test_accuracies_are_measured_once(tmp_path: Path):
     """Also by a search that begins anew; another supernet's are refused."""
     calls: list[Point] = []
 
-    def measure(point: Point) -> float:
-        calls.append(point)
+    def measure(asked: Point) -> float:
+        calls.append(asked)
         return 0.5
 
-    file, point = tmp_path / "a.json", largest(NETWORKS)
+    file, largest_point = tmp_path / "a.json", largest(NETWORKS)
     for _ in range(2):
-        assert Accuracies(file, "this", measure).of("key", point) == 0.5
+        assert Accuracies(file, "this", measure).of("key", largest_point) == 0.5
     assert len(calls) == 1
     with pytest.raises(SysmolError, match="is of another supernet"):
         Accuracies(file, "that", measure)
@@ -188,6 +272,7 @@ def test_a_toy_from_training_to_table(tmp_path: Path, capsys: pytest.CaptureFixt
     assert run_command_line(command) == 0
     said = capsys.readouterr().out
     assert "estimate of the tile" in said and "x over default" in said and "joint search" in said
+    assert "Joint search over the better" in (tmp_path / "comparison.html").read_text()
     first = json.loads((tmp_path / "search.json").read_text())
     assert {each["mode"] for each in first["modes"]} == set(MODES)
     assert {each["measurements"] for each in first["modes"]} == {16}

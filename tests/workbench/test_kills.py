@@ -67,6 +67,26 @@ isas = ["arm", "riscv"]
 machines = ["o3-n1"]
 cpus = "atomic"
 """
+SEARCH = """
+format = "sysmol-search"
+version = 1
+networks = "resnet-digits"
+tiles = "tile-4k"
+dataset = "digits"
+modes = ["joint", "network-hardware", "random"]
+seeds = [0]
+measurements = 14
+settle = 64
+drop = 10.0
+[training]
+whole = 20
+kernel = 0
+shape = 6
+bits = 12
+batch = 48
+random = 1
+rate = 0.1
+"""
 OWN = """
 from torch import nn
 
@@ -109,6 +129,12 @@ def codesign(folder: Path) -> list[str]:
     return ["codesign", "--dataset", *own(folder), *words.split()]
 
 
+def search(folder: Path) -> list[str]:
+    pytest.importorskip("pymoo", reason="searches need pymoo, the extra search")
+    (folder / "spec.toml").write_text(SEARCH)
+    return ["search", "run", "spec.toml"]
+
+
 def demo(folder: Path) -> list[str]:
     return ["demo", "--quick", "--no-gem5", "--jobs", "2"]
 
@@ -123,7 +149,7 @@ def sweep(folder: Path) -> list[str]:
     return ["sweep", "spec.toml", "--jobs", "2"]
 
 
-COMMANDS: list[Callable[[Path], list[str]]] = [train, experiments, codesign, demo, sweep]
+COMMANDS: list[Callable[[Path], list[str]]] = [train, experiments, codesign, search, demo, sweep]
 
 
 @pytest.mark.slow
