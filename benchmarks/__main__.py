@@ -8,8 +8,9 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+from sysmol.benchmarks.files import FOLDER
 from sysmol.benchmarks.measure import Job, measure_all
-from sysmol.benchmarks.plan import encoder_jobs, kernel_jobs, latency_jobs, matrix_jobs
+from sysmol.benchmarks.plan import encoder_jobs, file_jobs, kernel_jobs, latency_jobs, matrix_jobs
 from sysmol.benchmarks.schedules import search_all, search_jobs
 from sysmol.benchmarks.yflows import jobs as yflows_jobs
 from sysmol.errors import SysmolError
@@ -20,6 +21,7 @@ BENCHES = {
     "latencies": latency_jobs,
     "matrix": matrix_jobs,
     "encoders": encoder_jobs,
+    "networks": file_jobs,
     "yflows": yflows_jobs,
     "schedules": search_jobs,
 }
@@ -30,11 +32,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sysmol.benchmarks", description=__doc__, allow_abbrev=False)
     parser.add_argument("bench", choices=list(BENCHES))
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder of all products (build/bench)")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of `networks`: where they are (results/networks)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="simulations at a time (all processors)")
     parser.add_argument("--cluster", default="", help="Dask scheduler to measure on (docs/cluster.md)")
     parser.add_argument("--only", default="", help="regular expression: jobs whose title it finds")
     parser.add_argument("--list", action="store_true", help="print the titles of the jobs and end")
     return parser.parse_args(arguments)
+
+
+def planned(options: argparse.Namespace) -> list[Job]:
+    """All jobs of a bench; :class:`SysmolError` where ``--folder`` holds no network."""
+    return file_jobs(options.folder) if options.bench == "networks" else BENCHES[options.bench]()
 
 
 def choose(jobs: list[Job], expression: str) -> list[Job]:
@@ -76,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status 0; 1 where a job failed; 2 on bad input."""
     options = parse_arguments(arguments)
     try:
-        jobs = choose(BENCHES[options.bench](), options.only)
+        jobs = choose(planned(options), options.only)
         if options.jobs < 1:
             raise SysmolError(f"--jobs {options.jobs}: at least one")
         if options.list:

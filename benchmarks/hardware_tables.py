@@ -10,7 +10,7 @@ import pandas as pd
 
 from sysmol import hwcost
 from sysmol.analysis.costs.energy.constants import cores
-from sysmol.analysis.costs.energy.model import Energies, Interval, network_energy, ratio
+from sysmol.analysis.costs.energy.model import PARTS, Energies, Interval, network_energy, ratio
 from sysmol.analysis.costs.quantity import Absent
 from sysmol.analysis.markdown import table as markdown
 from sysmol.analysis.page.values import microjoules, percent
@@ -73,12 +73,20 @@ def _energy_table(table: Frame, networks: Sequence[str]) -> str:
             found = ratio(base, each)
             gain = f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
         faster = cycles.get((network, BASE, isa), math.nan) / cycles.get((network, variant, isa), math.nan)
-        total = Interval.of(each.total)
-        parts = [percent(share.value, 1) for share in each.shares().values()]
-        joules = microjoules(total.value, total.low, total.high)
-        rows.append([network, variant, isa, joules, gain, f"{faster:.2f}", *parts])
+        rows.append([network, variant, isa, _joules(each), gain, f"{faster:.2f}", *_shares(each)])
     head = ["network", "variant", "ISA", "energy per image", "energy of int8 over it", "cycles of int8 over it"]
-    return markdown([*head, "background", "instructions", "arithmetic", "caches", "DRAM"], rows)
+    return markdown([*head, *PARTS], rows)
+
+
+def _joules(found: Energies) -> str:
+    """Energy with its interval."""
+    total = Interval.of(found.total)
+    return microjoules(total.value, total.low, total.high)
+
+
+def _shares(found: Energies) -> list[str]:
+    """Share of every part, medians."""
+    return [percent(share.value, 1) for share in found.shares().values()]
 
 
 def energy(data: dict[str, Frame]) -> str:
@@ -90,6 +98,17 @@ def energy_convolutions(data: dict[str, Frame]) -> str:
     """Of the networks that are one kind of layer."""
     table = data["kernels"]
     return _energy_table(table, [name for name in table["network"].unique() if name not in NETWORKS])
+
+
+def energy_networks(data: dict[str, Frame]) -> str:
+    """Of the network files of results/networks."""
+    table = data["networks"]
+    cycles = table.query("layer != 'total'").groupby(["network", "variant", "isa"])["cycles"].sum()
+    rows = [
+        [network, isa, f"{cycles[network, variant, isa]:,.0f}", _joules(each), *_shares(each)]
+        for (network, variant, isa), each in energies(table).items()
+    ]
+    return markdown(["network file", "ISA", "cycles per image", "energy per image", *PARTS], rows)
 
 
 def energy_constants(_: dict[str, Frame]) -> str:
@@ -106,18 +125,23 @@ def energy_constants(_: dict[str, Frame]) -> str:
 
 
 def latencies(data: dict[str, Frame]) -> str:
-    """Cycles of one network with SMOL latencies from RTL, for an sdot of 2 and of 3 cycles, and int8's over them."""
+    """Cycles of networks by the SMOL latencies of the machine, int8's over them, and how far these are from those
+    on the first machine."""
     table = data["latencies"].query("layer != 'total' and status == 'ok'")
-    sums = table.groupby(["variant", "isa", "machine"], sort=False)["cycles"].sum()
+    sums = table.groupby(["network", "variant", "isa", "machine"], sort=False)["cycles"].sum()
     machines = list(dict.fromkeys(table["machine"]))
     rows = []
-    for variant, isa in dict.fromkeys(zip(table["variant"], table["isa"], strict=True)):
-        cycles = [sums.get((variant, isa, machine), math.nan) for machine in machines]
-        gains = [sums.get((BASE, isa, machine), math.nan) / own for machine, own in zip(machines, cycles, strict=True)]
+    for network, variant, isa in dict.fromkeys(zip(table["network"], table["variant"], table["isa"], strict=True)):
+        cycles = [sums.get((network, variant, isa, machine), math.nan) for machine in machines]
+        base = [sums.get((network, BASE, isa, machine), math.nan) for machine in machines]
+        gains = [other / own for other, own in zip(base, cycles, strict=True)]
         cells = [f"{value:,.0f}" for value in cycles] + [f"{gain:.2f}" for gain in gains]
-        rows.append([variant, isa, *("–" if cell == "nan" else cell for cell in cells)])
-    head = [f"cycles, `{machine}`" for machine in machines] + [f"int8 over it, `{machine}`" for machine in machines]
-    return markdown(["variant", "ISA", *head], rows)
+        cells += [f"{gain / gains[0] - 1:+.1%}" for gain in gains[1:]]
+        rows.append([network, variant, isa, *("–" if "nan" in cell else cell for cell in cells)])
+    names = [f"`{machine}`" for machine in machines]
+    head = [f"cycles, {name}" for name in names] + [f"int8 over it, {name}" for name in names]
+    head += [f"this ratio against {names[0]}'s, {name}" for name in names[1:]]
+    return markdown(["network", "variant", "ISA", *head], rows)
 
 
 TABLES = {
@@ -125,5 +149,6 @@ TABLES = {
     "pattern-area": ("pattern_area", pattern_area),
     "energy": ("kernels", energy),
     "energy-convolutions": ("kernels", energy_convolutions),
+    "energy-networks": ("networks", energy_networks),
     "energy-constants": ("kernels", energy_constants),
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 from sysmol.analysis.costs.estimate import estimate
 from sysmol.analysis.stats import SMOL_FUNCTIONS, block_counts, function_counts, read_stats
-from sysmol.benchmarks import steps
+from sysmol.benchmarks import files, steps
 from sysmol.benchmarks.networks import weight_bits
 from sysmol.benchmarks.peaks import peak, smol_counts, style_of
 from sysmol.benchmarks.shapes import EncoderShape, NetworkShape
@@ -77,9 +77,9 @@ class Variant:
 
 @dataclass(frozen=True)
 class Job:
-    """One program on one machine."""
+    """One program on one machine: of a shape, or of a network file, whose variant is what it is called by."""
 
-    shape: NetworkShape
+    shape: NetworkShape | files.NetworkFile
     variant: Variant
     isa: str
     machine: str = "o3-n1"
@@ -117,7 +117,10 @@ class Bench:
 
     def network(self, job: Job) -> Path:
         """The network file of a job."""
-        task = steps.network(job.shape, job.variant.network, job.seed, job.images)
+        if isinstance(job.shape, files.NetworkFile):
+            task = files.network(job.shape.path, job.seed, job.images)
+        else:
+            task = steps.network(job.shape, job.variant.network, job.seed, job.images)
         return self._make(task).path(steps.FILE)
 
     def program(self, job: Job) -> tuple[Path, dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from sysmol.benchmarks.files import FOLDER, network_files
 from sysmol.benchmarks.measure import Job, Variant
 from sysmol.benchmarks.networks import CODES, LEAN
 from sysmol.benchmarks.shapes import load_shapes
@@ -13,8 +15,8 @@ MATRIX_MACHINE = "o3-n1-matrix"
 """The core of :data:`MACHINE` with both pages of SMOL instructions."""
 RTL_MACHINES = ("o3-n1-sdot2", "o3-n1-sdot3")
 """The core of :data:`MACHINE` with SMOL latencies from RTL."""
-LATENCY_NETWORKS = ("resnet8", "mobilenetv2_small")
-"""Shape files of ``latencies``: one that is products of vdot, one with depthwise layers of vmla."""
+FILE = "file"
+"""Variant of network files: their names say what they are."""
 HARDWARE = "P4"
 """Patterns of the simulated hardware wherever SMOL instructions run."""
 
@@ -59,10 +61,14 @@ def jobs_of(shapes: str, variants: Sequence[Variant], machine: str = MACHINE) ->
 
 
 def latency_jobs() -> list[Job]:
-    """Networks with the SMOL latencies of :data:`MACHINE`, and with those that follow from RTL for an sdot of 2 and of
+    """ResNet-8 with the SMOL latencies of :data:`MACHINE`, and with those that follow from RTL for an sdot of 2 and of
     3 cycles (docs/hardware-cost.md)."""
-    machines = (MACHINE, *RTL_MACHINES)
-    return [job for shapes in LATENCY_NETWORKS for machine in machines for job in jobs_of(shapes, MAIN, machine)]
+    return [job for machine in (MACHINE, *RTL_MACHINES) for job in jobs_of("resnet8", MAIN, machine)]
+
+
+def file_jobs(folder: Path = FOLDER) -> list[Job]:
+    """Every network file of a folder on both ISAs; :class:`SysmolError` where there is none."""
+    return [Job(each, Variant(FILE, FILE), isa, MACHINE) for each in network_files(folder) for isa in ISAS]
 
 
 def kernel_jobs() -> list[Job]:

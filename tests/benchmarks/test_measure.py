@@ -1,28 +1,35 @@
 """Measurements without gem5: resuming, failures, rows; with gem5: a run and its reuse."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from sysmol.analysis.costs.energy.model import Interval
+from sysmol.benchmarks import hardware_tables
 from sysmol.benchmarks.__main__ import main
 from sysmol.benchmarks.measure import COLUMNS, Bench, Job, Variant, gem5_of, measure_all
+from sysmol.benchmarks.networks import make_network
 from sysmol.benchmarks.peaks import peak, smol_counts
-from sysmol.benchmarks.plan import kernel_jobs
-from sysmol.benchmarks.shapes import parse_shapes
+from sysmol.benchmarks.plan import file_jobs, kernel_jobs
+from sysmol.benchmarks.shapes import NetworkShape, parse_shapes
 from sysmol.benchmarks.yflows import FLOWS, OPERANDS
 from sysmol.benchmarks.yflows import jobs as yflows_jobs
 from sysmol.configs_gem5.launch import find_gem5, why_no_gem5
 from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import SysmolError
-from sysmol.files import content_key
+from sysmol.files import content_key, make_folder
 from sysmol.isas import ISAS
 from sysmol.kernels_c.micro import STYLES as GENERATED
 from sysmol.machine import load_machine
+from sysmol.network import load, save
 from sysmol.network.builder import random_network
+from sysmol.network.reference import evaluate
 from sysmol.schedule import Schedule
 from sysmol.styles import STYLES
 from sysmol.workbench.executor import Here
@@ -38,9 +45,13 @@ classifier linear    16    3 1x1 1 0  1 none  pool     -
 CLASSES = {"vmac": "SimdAes", "vdot": "SimdAesMix"}
 
 
-def tiny(variant: str = "w4", isa: str = "riscv", **settings: Any) -> Job:
+def tiny_shape() -> NetworkShape:
     (shape,) = parse_shapes(TINY, "tiny", "tiny")
-    return Job(shape, Variant(variant, variant, **settings), isa)
+    return shape
+
+
+def tiny(variant: str = "w4", isa: str = "riscv", **settings: Any) -> Job:
+    return Job(tiny_shape(), Variant(variant, variant, **settings), isa)
 
 
 def fake_run(cycles: int = 100) -> Callable[..., dict[str, Any]]:
@@ -150,12 +161,45 @@ def test_plans() -> None:
     assert names >= {f"{operands.name}-{flow}" for operands in OPERANDS for flow in FLOWS}
 
 
+def network_folder(folder: Path) -> Path:
+    """A folder with one network file, without samples."""
+    save(folder / "mine.network.safetensors", make_network(tiny_shape(), "w2"), deploy=True)
+    return folder
+
+
+def test_network_files_without_samples_get_some(bench: Bench, tmp_path: Path) -> None:
+    """Random images with the reference's logits, the same ones for both instruction sets."""
+    jobs = file_jobs(network_folder(make_folder(tmp_path / "networks")))
+    assert [(job.isa, job.shape.name) for job in jobs] == [(isa, "mine") for isa in ISAS]
+    made = load(bench.network(jobs[0]))
+    assert made.samples is not None and len(made.samples.images) == jobs[0].images
+    assert np.array_equal(evaluate(made, made.samples.images), made.samples.logits)
+    assert bench.network(jobs[1]) == bench.network(jobs[0])
+    with pytest.raises(SysmolError, match=r"no \*.network.safetensors in"):
+        file_jobs(tmp_path)
+
+
+def test_energy_of_network_files(tmp_path: Path) -> None:
+    """Every file has energy with an interval and shares on both instruction sets."""
+    rows = [
+        {"network": "mine", "variant": "file", "isa": isa, "layer": layer, "op": "conv2d", "machine": "o3-n1",
+         "status": "ok", "style": "vdot", "cycles": 1000.0, "insts": 3000.0, "load": 800.0, "store": 20.0,
+         "smol": 1500.0, "smol_all": 1600.0, "weight_bits": 2.0, "macs": 96_000, "l1d_misses": 10.0, "l2_misses": 1.0,
+         "gem5": "24.0.0.1"}
+        for isa in ISAS for layer in ("conv", "total")
+    ]  # fmt: skip
+    lines = hardware_tables.energy_networks({"networks": pd.DataFrame(rows)}).splitlines()
+    assert [line.split(" | ")[:3] for line in lines[2:]] == [["| mine", isa, "1,000"] for isa in ISAS]
+    assert all(re.search(r"\(\S+ to \S+\) uJ", line) and line.count("%") == 5 for line in lines[2:])
+
+
 def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["kernels", "--list", "--only", "resnet8 w4 "]) == 0
     assert capsys.readouterr().out.split("\n")[:2] == ["resnet8 w4 arm o3-n1", "resnet8 w4 riscv o3-n1"]
     assert main(["kernels", "--only", "nothing at all"]) == 2
     assert main(["kernels", "--only", "("]) == 2
     assert main(["kernels", "--jobs", "0"]) == 2
+    assert main(["networks", "--folder", str(Path(__file__).parent)]) == 2
     assert all(line.startswith("benchmarks: ") for line in capsys.readouterr().err.splitlines())
 
 
@@ -172,6 +216,22 @@ def test_in_gem5(tmp_path: Path) -> None:
     before = bench.run(job, manifest)[0].stat().st_mtime_ns
     assert bench.measure(job) == rows
     assert bench.run(job, manifest)[0].stat().st_mtime_ns == before
+
+
+@pytest.mark.gem5
+@pytest.mark.slow
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_network_file_in_gem5(isa: str, tmp_path: Path) -> None:
+    """Compiled, run and checked against the reference; its energy lies in its interval and has its shares."""
+    if find_gem5(isa) is None:
+        pytest.skip(why_no_gem5(isa))
+    (job,) = (job for job in file_jobs(network_folder(make_folder(tmp_path / "networks"))) if job.isa == isa)
+    rows = Bench(tmp_path).measure(job)
+    assert {row["status"] for row in rows} == {"ok"}, rows[0]["status"]
+    ((_, found),) = hardware_tables.energies(pd.DataFrame(rows)).items()
+    total = Interval.of(found.total)
+    assert 0 < total.low < total.value < total.high
+    assert sum(share.value for share in found.shares().values()) == pytest.approx(1, abs=0.02)
 
 
 def test_no_gem5(monkeypatch: pytest.MonkeyPatch) -> None:
