@@ -126,22 +126,27 @@ def energy_constants(_: dict[str, Frame]) -> str:
 
 def latencies(data: dict[str, Frame]) -> str:
     """Cycles of networks by the SMOL latencies of the machine, int8's over them, and how far these are from those
-    on the first machine."""
+    on the first machine. Programs without SMOL instructions ran on that one alone."""
     table = data["latencies"].query("layer != 'total' and status == 'ok'")
     sums = table.groupby(["network", "variant", "isa", "machine"], sort=False)["cycles"].sum()
     machines = list(dict.fromkeys(table["machine"]))
-    rows = []
+
+    def cycles(network: str, variant: str, isa: str) -> list[float]:
+        found = [float(sums.get((network, variant, isa, machine), math.nan)) for machine in machines]
+        rows = table[(table["network"] == network) & (table["variant"] == variant) & (table["isa"] == isa)]
+        return found if rows["smol_all"].any() else [found[0]] * len(machines)
+
+    lines = []
     for network, variant, isa in dict.fromkeys(zip(table["network"], table["variant"], table["isa"], strict=True)):
-        cycles = [sums.get((network, variant, isa, machine), math.nan) for machine in machines]
-        base = [sums.get((network, BASE, isa, machine), math.nan) for machine in machines]
-        gains = [other / own for other, own in zip(base, cycles, strict=True)]
-        cells = [f"{value:,.0f}" for value in cycles] + [f"{gain:.2f}" for gain in gains]
+        own = cycles(network, variant, isa)
+        gains = [other / each for other, each in zip(cycles(network, BASE, isa), own, strict=True)]
+        cells = [f"{value:,.0f}" for value in own] + [f"{gain:.2f}" for gain in gains]
         cells += [f"{gain / gains[0] - 1:+.1%}" for gain in gains[1:]]
-        rows.append([network, variant, isa, *("–" if "nan" in cell else cell for cell in cells)])
+        lines.append([network, variant, isa, *("–" if "nan" in cell else cell for cell in cells)])
     names = [f"`{machine}`" for machine in machines]
     head = [f"cycles, {name}" for name in names] + [f"int8 over it, {name}" for name in names]
     head += [f"this ratio against {names[0]}'s, {name}" for name in names[1:]]
-    return markdown(["network", "variant", "ISA", *head], rows)
+    return markdown(["network", "variant", "ISA", *head], lines)
 
 
 TABLES = {

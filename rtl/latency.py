@@ -13,7 +13,7 @@ core's basic vector operations.
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,16 +51,25 @@ def depth_ratio(table: Mapping[str, Any], unit: str, patterns: str) -> float:
     return float(delays[0] / delays[1])
 
 
-def stages(table: Mapping[str, Any], unit: str, patterns: str, cycles: int) -> int | None:
+def slowest(table: Mapping[str, Any], point: tuple[str, str, int], scripts: Sequence[str]) -> float | None:
+    """ps of the longest stage of a unit, its patterns and number of stages, by the script that makes it shortest; None
+    where none of the scripts has the point."""
+    rows = [r for r in table["points"] if r["script"] in scripts and (r["unit"], r["patterns"], r["stages"]) == point]
+    return min((float(max(row["stage_ps"])) for row in rows), default=None)
+
+
+def stages(
+    table: Mapping[str, Any], unit: str, patterns: str, cycles: int, scripts: Sequence[str] = (MAIN_SCRIPT,)
+) -> int | None:
     """Fewest stages of a unit at the clock of an sdot in ``cycles`` stages; None where the table cannot say."""
-    rows = [r for r in table["points"] if r["script"] == MAIN_SCRIPT]
-    clock = [max(r["stage_ps"]) for r in rows if r["unit"] == "sdot" and r["stages"] == cycles]
-    fits = [
-        r["stages"]
-        for r in rows
-        if clock and (r["unit"], r["patterns"]) == (unit, patterns) and max(r["stage_ps"]) <= clock[0] * (1 + TOLERANCE)
-    ]
-    return min(fits, default=None)
+    clock = slowest(table, ("sdot", "", cycles), scripts)
+    if clock is None:
+        return None
+    for count in sorted({row["stages"] for row in table["points"]}):
+        delay = slowest(table, (unit, patterns, count), scripts)
+        if delay is not None and delay <= clock * (1 + TOLERANCE):
+            return int(count)
+    return None
 
 
 def latency(table: Mapping[str, Any], instruction: str, cycles: int, least: int) -> int:

@@ -16,6 +16,9 @@ from sysmol.rtl.measure import DEPTHS, Point
 
 COMPARED = ("P45", "P4", "P1")
 """Sets whose whole units are measured: P8's chunks can hold what P4's can."""
+OTHER_DEPTHS = {"fast": 4, "small": 2}
+"""Stages of the array, beside the three of every script, that decide its latency by the other scripts: more where three
+miss sdot's clock, fewer where they leave much of it."""
 WIRE = 0.0
 """fF of wire per driven pin: none, as in ABC's own view of a netlist. Place and route would add some."""
 TOLERANCE = 0.03
@@ -50,6 +53,7 @@ def plan() -> list[Point]:
         points += [Point("sdot", "", 2, script), Point("smmla", "", 2, script), Point("fma4", "", 3, script)]
         points += [Point("array", patterns, 3, script) for patterns in sets]
         points += [Point("mul", "", 2, script), Point("pack", "", 2, script), Point("unit", "P45", 3, script)]
+    points += [Point("array", "P45", stages, script) for script, stages in OTHER_DEPTHS.items()]
     points += [Point(unit, "P45", 3, MAIN_SCRIPT) for unit in ("vdot", "vmac")]
     for patterns in chunk_sets().values():
         points.append(Point("array", ",".join(map(str, sorted(patterns))), 1, MAIN_SCRIPT))

@@ -156,6 +156,30 @@ def equal_area(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[s
     return head, cells
 
 
+def equal_area_ratios(table: dict[str, Any]) -> tuple[list[str], Rows]:
+    """MACs per cycle and um2 of the SMOL instructions as multiples of those of other units, fewest and most of all
+    scripts: by the instruction's own block, and by the whole unit with packing and depthwise instructions."""
+    others = {name: (name, "", stages) for name, stages in (("sdot", 2), ("smmla", 2), ("fma4", 3))}
+    head = ["instructions", "bits", f"own block over {UNIT_NAMES['sdot']}"]
+    head += [f"whole unit over {UNIT_NAMES[name]}" for name in others]
+    cells = []
+    for block, instruction in ((("array", "P45", 3), "vdot"), (("mul", "", 2), "vmla")):
+        for bits in BITS:
+
+            def times(own: tuple[str, str, int], other: str, count: int = products(instruction, bits)) -> str:
+                """How many times the MACs per area."""
+                found = [
+                    count / MACS[other] * _area(find(table, *others[other], script)) / _area(find(table, *own, script))
+                    for script in table["scripts"]
+                ]
+                digits = 1 if min(found) >= 10 else 2
+                return f"{number(min(found), digits)} to {number(max(found), digits)}"
+
+            whole = [times(("unit", "P45", 3), other) for other in others]
+            cells.append([UNIT_NAMES[block[0]], str(bits), times(block, "sdot"), *whole])
+    return head, cells
+
+
 def _area(row: dict[str, Any]) -> float:
     return float(row["logic_um2"] + row["flop_um2"])
 
@@ -202,12 +226,28 @@ def latencies(table: dict[str, Any]) -> tuple[list[str], Rows]:
     return ["machine", "cycles, and of what", *names], cells
 
 
+def latencies_by_script(table: dict[str, Any]) -> tuple[list[str], Rows]:
+    """Cycles of the blocks where sdot takes two, by the delays of each script, and by the shortest of all scripts."""
+    blocks = [("array", "P45"), ("mul", ""), ("pack", "")]
+    least = load_machine(latency.calibrations()[0].like).latency(latency.BASIC)
+    cells = []
+    scripts = sorted(table["scripts"])
+    for title, chosen in [*((name, [name]) for name in scripts), ("each unit's fastest", scripts)]:
+        clock = latency.slowest(table, ("sdot", "", 2), chosen)
+        found = [latency.stages(table, unit, patterns, 2, chosen) for unit, patterns in blocks]
+        cycles = [str(max(count, least)) if count else "–" for count in found]
+        cells.append([title, number(clock, 0), *cycles])
+    return ["script", "sdot's clock, ps", *(UNIT_NAMES[unit] for unit, _ in blocks)], cells
+
+
 TABLES = {
     "costs": costs,
     "ratios": ratios,
     "equal area": equal_area,
+    "equal area ratios": equal_area_ratios,
     "chunks": chunk_costs,
     "latencies": latencies,
+    "latencies by script": latencies_by_script,
 }
 
 

@@ -1,0 +1,88 @@
+"""What docs/hardware-cost.md says in sentences follows from the committed table, as its tables do."""
+
+import csv
+from collections.abc import Iterable
+
+import pytest
+
+from sysmol import hwcost
+from sysmol.hwcost import BEST_SETS, MAIN_SCRIPT, find
+from sysmol.patterns.chunk_costs import fitted
+from sysmol.rtl.page import FRONT, PAGE
+
+TABLE = hwcost.read()
+UNIFORM = ("(8,0,0)", "(0,8,0)", "(0,0,8)")
+FULL = ("P4", "P8", "P45")
+
+
+def logic(patterns: str, stages: int, script: str = MAIN_SCRIPT) -> float:
+    return float(find(TABLE, "array", patterns, stages, script)["logic_um2"])
+
+
+def slowest(unit: str, patterns: str, stages: int, script: str = MAIN_SCRIPT) -> float:
+    return float(max(find(TABLE, unit, patterns, stages, script)["stage_ps"]))
+
+
+def energies(unit: str, patterns: str, stages: int, operands: str = "uniform") -> dict[tuple[str, str], dict]:
+    cases = find(TABLE, unit, patterns, stages)["energy"]
+    return {(c["instruction"], c["selector"]): c for c in cases if c["operands"] == operands}
+
+
+def percents(values: Iterable[float]) -> list[str]:
+    return [f"{100 * value:.0f}" for value in values]
+
+
+def span(values: Iterable[float]) -> str:
+    found = list(values)
+    return " to ".join(percents((min(found), max(found))))
+
+
+def claims() -> list[str]:
+    """Fragments of sentences with their figures."""
+    stages = (1, 2, 3, 4)
+    over_p1 = [logic("P4", n) / logic("P1", n) - 1 for n in stages]
+    others = percents(logic("P4", 3, script) / logic("P1", 3, script) - 1 for script in ("fast", "small"))
+    grown = [logic("P45", n) / logic("P4", n) - 1 for n in stages]
+    grown += [logic("P45", 3, script) / logic("P4", 3, script) - 1 for script in ("fast", "small")]
+    clock = {script: slowest("sdot", "", 2, script) for script in TABLE["scripts"]}
+    off = {
+        script: [slowest("array", name, 3, script) / clock[script] - 1 for name in ("P4", "P45")] for script in clock
+    }
+    delays = [f"{slowest('array', name, 3):.0f}" for name in ("P4", "P45")]
+    spent = [energies("array", name, 3)["vdot", chosen] for name in FULL for chosen in UNIFORM]
+    bell = [energies("array", name, 3, "bell")["vdot", chosen] for name in FULL for chosen in UNIFORM]
+    saved = [1 - less["pj"] / more["pj"] for less, more in zip(bell, spent, strict=True)]
+    (sdot_bell,), (sdot,) = (energies("sdot", "", 2, each).values() for each in ("bell", "uniform"))
+    whole, alone = (energies(unit, "P45", 3)["vdot", UNIFORM[0]]["pj"] for unit in ("unit", "array"))
+    return [
+        f"the array of P4 is {span(over_p1)}% larger than with 4 bits alone (three stages by the scripts `fast` and "
+        f"`small`: {others[0]} and {others[1]}%)",
+        f"grows by {span(grown)}% by every script",
+        f"({delays[0]} and {delays[1]} ps with P4 and P45, against {clock[MAIN_SCRIPT]:.0f} ps",
+        "By `fast` the array is {} and {}% slower than sdot".format(*percents(off["fast"])),
+        "by `small` {} and {}% faster".format(*percents(-value for value in off["small"])),
+        f"glitches are {span(case['glitches'] / case['pj'] for case in spent)}% of the energy",
+        f"bell-shaped operands take {span(saved)}% less than uniform ones, and "
+        f"{100 * (1 - sdot_bell['pj'] / sdot['pj']):.0f}% less in sdot",
+        f"vdot takes {whole:.1f} pJ instead of {alone:.1f}",
+        *budgets(),
+    ]
+
+
+def budgets() -> list[str]:
+    """Of the sets under budgets of area: how far their sums are from what was synthesised."""
+    with FRONT.open(encoding="utf-8", newline="") as stream:
+        sums = {row["name"]: float(row["area_um2"]) for row in csv.DictReader(stream)}
+    low = [100 * (1 - sums[name] / logic(key, 1)) for name, key in BEST_SETS.items()]
+    over = sorted(100 * (logic(key, 1) / float(name.split()[2]) - 1) for name, key in BEST_SETS.items())
+    worst = max(map(abs, fitted(TABLE).differences.values()))
+    return [
+        f"no array of the fit is more than {100 * worst:.1f}% from its sum",
+        f"their sums are {min(low):.1f} to {max(low):.1f}% too low",
+        f"two of the three sets take {over[1]:.1f} and {over[2]:.1f}% more than their budget",
+    ]
+
+
+@pytest.mark.parametrize("claim", claims())
+def test_the_page_says_what_the_table_gives(claim: str) -> None:
+    assert claim in " ".join(PAGE.read_text(encoding="utf-8").split())
