@@ -26,7 +26,7 @@ from sysmol.kernels_c.build import compile_network
 from sysmol.kernels_c.elf import kernels
 from sysmol.kernels_c.image import cpio
 from sysmol.kernels_c.image.linux_system import build_initramfs, build_kernel, refused_options
-from sysmol.kernels_c.targets import KERNELS
+from sysmol.kernels_c.targets import KERNELS, TARGETS
 from sysmol.network import save
 from sysmol.network.builder import Builder
 from sysmol.verify.simulation import program_manifest
@@ -182,8 +182,8 @@ def test_unit_that_is_off(tmp_path: Path, isa: str, cpu: str) -> None:
     pytest.importorskip("ziglang", reason="the cross compiler, package ziglang, is absent")
     need_gem5(isa)
     program = tmp_path / "unit_off"
-    triple = {"arm": "aarch64-linux-musl", "riscv": "riscv64-linux-musl"}[isa]
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, "-nostdlib", "-static", "-fno-pic"]
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", TARGETS[isa].triple, *TARGETS[isa].zig_flags, "-O2"]
+    command += ["-nostdlib", "-static", "-fno-pic"]
     command += [
         f"-DWORD={table.encode(isa, 0, 0, 1, 2, 3):#010x}",
         f"-Wl,-T,{KERNELS / 'image' / 'baremetal' / 'program.ld'}",

@@ -16,14 +16,11 @@ from sysmol import isa as table
 from sysmol.configs_gem5.launch import run_gem5
 from sysmol.configs_gem5.request import Simulation
 from sysmol.files import PACKAGE
+from sysmol.kernels_c.targets import TARGETS
 from sysmol.verify.simulation import program_manifest
 
 HERE = Path(__file__).parent
 INCLUDE = PACKAGE / "kernels_c" / "include"
-TARGETS = {
-    "arm": ["-target", "aarch64-linux-musl", "-mcpu=neoverse_n1"],
-    "riscv": ["-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+f+d+c+v"],
-}
 SEED = 20250711
 
 
@@ -56,7 +53,9 @@ def compile_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
                 command = [*host_compiler("c++" if source.endswith(".cc") else "c"), "-Wall", "-Wextra", "-Werror"]
             else:
                 pytest.importorskip("ziglang", reason="the cross compiler, package ziglang, is absent")
-                command = [sys.executable, "-m", "ziglang", "cc", *TARGETS[isa], "-static", "-fno-sanitize=all"]
+                # The kernels' own processor, so that the compiler builds no second C library.
+                command = [sys.executable, "-m", "ziglang", "cc", "-target", TARGETS[isa].triple]
+                command += [*TARGETS[isa].zig_flags, "-static", "-fno-sanitize=all"]
             command += [
                 "-O1",
                 *flags,
