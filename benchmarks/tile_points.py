@@ -1,9 +1,10 @@
 """Layers on tiles, drawn at random and measured in gem5, beside the closed form and the rules: results/tile.csv.
 
-    python -m sysmol.benchmarks.tile_points [--pairs N] [--out FILE] [--isa arm|riscv] [--work FOLDER]
+    python -m sysmol.benchmarks.tile_points [--pairs N] [--out FILE] [--isa arm|riscv] [--work FOLDER] [--again]
 
 Five random networks meet five random tiles of a space, in bare-metal programs; in every second program the core reads
-memory while it waits. What stands in the file already is not measured again.
+memory while it waits. What stands in the file already is not measured again without ``--again``; what is calculated is
+that of today in all rows. The source is noted beside the file where all of its rows were measured at once.
 """
 
 import argparse
@@ -22,8 +23,8 @@ from sysmol.cim.estimate import estimate, shape_of
 from sysmol.cim.layout import Layout
 from sysmol.cim.mapping import BLOB, Program, Unmappable, map_layer
 from sysmol.cim.tile import Tile
-from sysmol.cim.timing import timeline
-from sysmol.configs_gem5.launch import run_gem5
+from sysmol.cim.timing import CORE_READS, MemoryTiming, timeline
+from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
 from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import PACKAGE, atomic_write_text, make_folder
@@ -35,6 +36,9 @@ from sysmol.network import Network, save
 from sysmol.network.builder import Builder, random_precisions
 from sysmol.network.operations import operation
 from sysmol.search.spaces import load_space
+from sysmol.workbench import closure, provenance
+from sysmol.workbench.key import Inputs, digest
+from sysmol.workbench.steps import compile, simulate
 
 SEED = 20261130
 SIDE = 5
@@ -42,6 +46,8 @@ SIDE = 5
 RESULTS = PACKAGE.parent / "results" / "tile.csv"
 READS = 4 << 20
 """Bytes that the core reads while it waits: more than its caches hold."""
+SPAN = 1 << 20
+"""Bytes of address between two tensors of a calculation: more than one has."""
 CYCLES = re.compile(r"^system\.tile\.cycles\s+(\S+)", re.M)
 
 
@@ -114,53 +120,87 @@ def mapped(net: Network, tile: Tile) -> dict[str, Program]:
     return found
 
 
-def calculated(net: Network, programs: Mapping[str, Program], tile: Tile) -> list[dict[str, Any]]:
-    """Shape, closed form and rules of every layer that is mapped."""
-    layouts = layouts_of(net)
+def calculated(net: Network, programs: Mapping[str, Program], tile: Tile, reads: int) -> list[dict[str, Any]]:
+    """Shape, closed form and rules of every layer that is mapped; ``reads``: bytes that the core reads meanwhile."""
+    layouts, memory = layouts_of(net), CORE_READS if reads else MemoryTiming()
     layers = [layer for layer in net.layers if layer.name in programs]
     shapes = [shape_of(net, layer, layouts) for layer in layers]
-    closed = estimate(shapes, [tile] * len(shapes))
+    closed = estimate(shapes, [tile] * len(shapes), memory)
     # Apart from one another, and not all at the beginning of the same set of the tile's cache.
-    bases = {name: number * ((1 << 20) + 192) for number, name in enumerate((*net.tensors, BLOB))}
+    bases = {name: number * (SPAN + 192) for number, name in enumerate((*net.tensors, BLOB))}
+    by_tile = {name for layer in layers for name in layer.targets}
     rows = []
     for layer, shape, cycles in zip(layers, shapes, closed, strict=True):
         program = programs[layer.name]
-        rules = timeline(program.placed(bases), tile).cycles
+        held = [(bases[name], bases[name] + SPAN) for name in layer.reads if name not in by_tile]
+        rules = timeline(program.placed(bases), tile, memory, held).cycles
         size = {"descriptors": len(program.descriptors)}
         rows.append({"layer": layer.name, "op": layer.op, **asdict(shape), **size, "closed": cycles, "rules": rules})
     return rows
 
 
-def measured(net: Network, names: frozenset[str], tile: Tile, isa: str, reads: int, folder: Path) -> list[float]:
-    """Cycles of the tile for every layer of these names, in gem5."""
+def measured(
+    net: Network, names: frozenset[str], tile: Tile, isa: str, reads: int, folder: Path
+) -> tuple[list[float], Inputs]:
+    """Cycles of the tile for every layer of these names, in gem5, and what they depend on."""
+    gem5 = find_gem5(isa)
+    if gem5 is None:
+        raise SysmolError(why_no_gem5(isa))
     path = save(make_folder(folder) / "net.network.safetensors", net)
     options = Options(tile=tile, on_tile=names, tile_reads=reads)
     manifest = compile_network(path, isa, folder, "net", options=options, mode="baremetal")
-    run_gem5(manifest, folder / "run", Simulation(isa, "timing", images=1), timeout=1200)
+    simulation = Simulation(isa, "timing", images=1)
+    run_gem5(manifest, folder / "run", simulation, gem5=gem5, timeout=1200)
     blocks = [float(each) for each in CYCLES.findall((folder / "run" / "stats.txt").read_text())]
-    return [cycles for cycles, layer in zip(blocks, net.layers, strict=True) if layer.name in names]
+    tasks = (
+        compile.task(path, isa, "net", options, "baremetal"),
+        simulate.task(manifest, gem5, str(simulation.machine), "timing"),
+    )
+    drawn = closure.of_modules(__spec__.name)
+    code = {file.relative_to(PACKAGE).as_posix(): digest(file) for file in drawn.files}
+    found = [cycles for cycles, layer in zip(blocks, net.layers, strict=True) if layer.name in names]
+    return found, provenance.merged([*(task.inputs for task in tasks), {"code": code}])
 
 
-def measure(count: int, isa: str, out: Path, work: Path, space: str) -> None:
+def measure(count: int, isa: str, out: Path, work: Path, space: str, again: bool) -> None:
     """Measure what is missing of so many tiles; the file is written after each."""
-    rows: list[dict[Any, Any]] = pd.read_csv(out).to_dict("records") if out.is_file() else []
-    known = {(row["pair"], row["isa"], row["space"]) for row in rows}
+    rows: list[dict[Any, Any]] = pd.read_csv(out).to_dict("records") if out.is_file() and not again else []
+    known = {(row["pair"], row["isa"], row["space"]): row["reads"] for row in rows}
+    whole, inputs = not rows, list[Inputs]()
+    for (number, _, of), reads in known.items():
+        pair = next(each for each in pairs(SIDE * SIDE) if each.number == number)
+        net, tile = network_of(pair), tile_of(pair, of)
+        own = {row["layer"]: row for row in rows if row["pair"] == number}
+        for today in calculated(net, mapped(net, tile), tile, reads):
+            own[today["layer"]].update({name: today[name] for name in ("closed", "rules")})
     for pair in pairs(count):
         if (pair.number, isa, space) in known:
             continue
         net, tile = network_of(pair), tile_of(pair, space)
         programs, reads = mapped(net, tile), READS * (pair.number % 2)
         try:
-            cycles = measured(net, frozenset(programs), tile, isa, reads, work / f"{space}-{pair.number}-{isa}")
+            cycles, own_inputs = measured(
+                net, frozenset(programs), tile, isa, reads, work / f"{space}-{pair.number}-{isa}"
+            )
         except (CheckFailed, SysmolError) as error:
             print(f"pair {pair.number}: {error}", file=sys.stderr)
+            whole = False
             continue
+        inputs.append(own_inputs)
         facts = {"pair": pair.number, "network": pair.network, "tile": pair.tile, "isa": isa, "space": space}
         facts |= {"reads": reads, **tile.facts()}
-        for row, found in zip(calculated(net, programs, tile), cycles, strict=True):
+        for row, found in zip(calculated(net, programs, tile, reads), cycles, strict=True):
             rows.append({**facts, **row, "gem5": found})
-        atomic_write_text(out, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+        write(out, rows)
         print(f"pair {pair.number}: {len(programs)} layers", flush=True)
+    write(out, rows)
+    if whole and inputs:
+        provenance.write(out, inputs)
+
+
+def write(out: Path, rows: list[dict[Any, Any]]) -> None:
+    """The table, atomically."""
+    atomic_write_text(out, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 
 
 def main() -> None:
@@ -170,8 +210,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, default=Path("build/tile"))
     parser.add_argument("--space", default="tile-4k")
+    parser.add_argument("--again", action="store_true", help="measure what stands in the file, too")
     arguments = parser.parse_args()
-    measure(arguments.pairs, arguments.isa, arguments.out, arguments.work, arguments.space)
+    measure(arguments.pairs, arguments.isa, arguments.out, arguments.work, arguments.space, arguments.again)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,14 @@ def estimate(shapes: Sequence[Shape], tiles: Sequence[Tile], memory: MemoryTimin
 def stages(shapes: Sequence[Shape], tiles: Sequence[Tile], memory: MemoryTiming | None = None) -> dict[str, Floats]:
     """:func:`estimate` and its parts by name, float64 ``[n]`` each: ``cycles``; of the first strip ``fetch``,
     ``compute``, ``store``; ``loads`` of all weights; numbers of ``strips`` and ``pieces``."""
-    s, t, of = _Columns(shapes), _Columns(tiles), _Memory(tiles, memory or MemoryTiming())
+    s, t, memory = _Columns(shapes), _Columns(tiles), memory or MemoryTiming()
+    found = _stages(s, t, _Memory(tiles, memory, np.zeros(len(s.height))))
+    if memory.busy_ns:  # the mean delay follows from how long it all takes
+        found = _stages(s, t, _Memory(tiles, memory, np.nan_to_num(found["cycles"])))
+    return found
+
+
+def _stages(s: _Columns, t: _Columns, of: _Memory) -> dict[str, Floats]:
     height, width, copies = _strips(s, t)
     fits = (height > 0) & ((s.depthwise == 0) | (t.rows >= s.kernel_y * s.kernel_x))
     height = np.maximum(height, 1)
@@ -136,11 +143,16 @@ def stages(shapes: Sequence[Shape], tiles: Sequence[Tile], memory: MemoryTiming 
 
 
 class _Memory:
-    """:class:`MemoryTiming` in cycles of every tile."""
+    """:class:`MemoryTiming` in cycles of every tile, refreshes and a core that reads as what they delay on average over
+    the ``cycles`` that a layer takes."""
 
-    def __init__(self, tiles: Sequence[Tile], memory: MemoryTiming) -> None:
+    def __init__(self, tiles: Sequence[Tile], memory: MemoryTiming, cycles: Floats) -> None:
         ghz = np.array([tile.clock_ghz for tile in tiles])
-        self.near, self.far, self.write = memory.near_ns * ghz, memory.far_ns * ghz, memory.write_ns * ghz
+        refresh = memory.refresh_ns**2 / (2 * memory.refresh_every_ns)
+        rise = cycles / ghz / memory.busy_after_ns  # the delay rises to 1 and stays there
+        share = np.where(rise > 1, 1 - 0.5 / np.maximum(rise, 1), rise / 2)
+        self.near, self.write = memory.near_ns * ghz, memory.write_ns * ghz
+        self.far = (memory.far_ns + refresh + memory.busy_ns * share) * ghz
         self.line = np.maximum(memory.line_ns * ghz, 1)
 
     def read(self, size: Floats, rows: Floats | float = 1.0) -> Floats:

@@ -42,14 +42,27 @@ WAYS, SETS, MISSES = 4, 16, 32
 
 @dataclass(frozen=True)
 class MemoryTiming:
-    """Nanoseconds: of a line that the tile's cache holds, of one that comes from behind the bus, between two of these,
-    and of a line that is written. They are those that fit gem5 best on half of the measured layers (docs/tile.md)."""
+    """Nanoseconds: of a line that the tile's cache holds, of one that a cache of the core holds (``near``), of one that
+    comes from memory (``far``), between two of these, and of a line that is written. Memory answers nothing for
+    ``refresh_ns`` once in ``refresh_every_ns``, for the first time after half of that, since no one knows when. Where
+    the core reads memory meanwhile, a line takes up to ``busy_ns`` longer, all of it from ``busy_after_ns`` after the
+    doorbell on.
+
+    Refreshes are those of DDR4-2400; the others fit gem5 best on half of the measured layers (docs/tile.md)."""
 
     hit_ns: float = 2.0
-    near_ns: float = 24.0
-    far_ns: float = 43.0
+    near_ns: float = 18.0
+    far_ns: float = 41.0
     line_ns: float = 2.5
     write_ns: float = 5.0
+    refresh_ns: float = 350.0
+    refresh_every_ns: float = 7800.0
+    busy_ns: float = 0.0
+    busy_after_ns: float = 2500.0
+
+
+CORE_READS = MemoryTiming(busy_ns=25.0)
+"""Of a core that reads memory, a line after the other, while it waits for the tile."""
 
 
 @dataclass
@@ -102,6 +115,8 @@ class _Memory:
         ghz = tile.clock_ghz
         self.hit, self.near, self.far = memory.hit_ns * ghz, memory.near_ns * ghz, memory.far_ns * ghz
         self.line, self.write = memory.line_ns * ghz, memory.write_ns * ghz
+        self.refresh, self.every = memory.refresh_ns * ghz, memory.refresh_every_ns * ghz
+        self.busy, self.busy_after = memory.busy_ns * ghz, memory.busy_after_ns * ghz
         self.sets: list[OrderedDict[int, float]] = [OrderedDict() for _ in range(SETS)]
         self.queue = self.bus = 0.0
         self.open: deque[float] = deque()
@@ -128,16 +143,24 @@ class _Memory:
                 sent = self.open.popleft()
             if writes:
                 arrived = sent + self.write
-            else:
+            elif any(first <= line * LINE < last for first, last in self.held):
                 self.bus = max(self.bus, sent) + self.line
-                near = any(first <= line * LINE < last for first, last in self.held)
-                arrived = self.bus - self.line + (self.near if near else self.far)
+                arrived = self.bus - self.line + self.near
+            else:
+                asked = self._refreshed(max(self.bus, sent))
+                self.bus = asked + self.line
+                arrived = asked + self.far + self.busy * min(start / self.busy_after, 1)
             self.open.append(arrived)
             held[line] = arrived
             if len(held) > WAYS:
                 held.popitem(last=False)
         self.queue = sent + 1
         return arrived
+
+    def _refreshed(self, time: float) -> float:
+        """When memory that is asked at a time begins to answer."""
+        into = (time + self.every / 2) % self.every
+        return time + self.refresh - into if into < self.refresh else time
 
 
 @dataclass(eq=False)

@@ -74,7 +74,7 @@ def made_rows() -> pd.DataFrame:
     for number, pair in enumerate(pairs(9)):
         net, tile = network_of(pair), tile_of(pair, "tile-4k")
         facts = {"pair": number, "network": pair.network, "tile": pair.tile, "reads": 0, **tile.facts()}
-        rows += [{**facts, **row} for row in calculated(net, mapped(net, tile), tile)]
+        rows += [{**facts, **row} for row in calculated(net, mapped(net, tile), tile, 0)]
     table = pd.DataFrame(rows)
     law = np.array([0.3, 0.02, -0.03, 0.01, 0, 0, 0.1, 0, 0.02, 0])
     table["gem5"] = table["closed"] * np.exp(table_of(table) @ law + rng.normal(0, 0.02, len(table)))

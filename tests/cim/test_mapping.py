@@ -2,11 +2,12 @@
 
 import os
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from sysmol.cim.descriptor import Fault
+from sysmol.cim.descriptor import Fault, Kind, make
 from sysmol.cim.layout import plain, plain_layouts, runs, write
 from sysmol.cim.mapping import BLOB, Mapper, Program, Unmappable, check, map_layer
 from sysmol.cim.model import Memory, TileModel
@@ -131,6 +132,19 @@ def test_no_unit_works_longer_than_the_list_takes(net: Network):
     assert timeline(placed, small, late).cycles > 1e6 > found.cycles
     held = [(0, 1 << 32)]  # the core's caches have all of it
     assert timeline(placed, small, MemoryTiming(far_ns=1e6), held).cycles == timeline(placed, small, held=held).cycles
+
+
+def test_memory_waits_for_refreshes_and_for_a_core_that_reads():
+    """Loads of weights one after the other, longer than a refresh's interval: by hand, on a port that is never full."""
+    tile = Tile(rows=64, columns=64, weight_bytes=64, clock_ghz=1.0)
+    loads = [make(Kind.WEIGHTS, rows=1, row_bytes=64, memory=4096 * n) for n in range(400)]
+    plain = MemoryTiming(hit_ns=0, near_ns=0, far_ns=50, line_ns=1, refresh_ns=0)
+    least = timeline(loads, tile, plain).cycles
+    assert 400 * 50 < least < 400 * 54
+    refreshed = timeline(loads, tile, replace(plain, refresh_ns=350.0, refresh_every_ns=7800.0)).cycles - least
+    assert 3 * 290 < refreshed < 3 * 352  # at 3.9, 11.7 and 19.5 us, as far as a load is asked for meanwhile
+    busy = timeline(loads, tile, replace(plain, busy_ns=20.0, busy_after_ns=1000.0)).cycles - least
+    assert 0.95 * 20 * 400 < busy < 1.01 * 20 * 400
 
 
 def test_one_computation_takes_what_the_table_says():
