@@ -8,7 +8,10 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from sysmol.benchmarks.files import FOLDER
+from sysmol.benchmarks.hardware_tables import energy_networks
 from sysmol.benchmarks.measure import Job, measure_all
 from sysmol.benchmarks.plan import encoder_jobs, file_jobs, kernel_jobs, latency_jobs, matrix_jobs
 from sysmol.benchmarks.schedules import search_all, search_jobs
@@ -76,6 +79,8 @@ def measure(bench: str, jobs: list[Job], out: Path, executor: Executor) -> int:
 
         path = out / f"{bench}.csv"
         measure_all(out, jobs, path, executor, report)
+    if bench == "networks":
+        print(energy_networks({bench: pd.read_csv(path)}))
     console.print(f"wrote {path}: {len(jobs)} jobs, {failed} failed", markup=False, highlight=False)
     return failed
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,18 @@ from sysmol.analysis.costs import models
 from sysmol.analysis.costs.area import array_budget, machine_area, unit_area
 from sysmol.analysis.costs.energy import constants, units
 from sysmol.analysis.costs.energy.constants import CORES, core_of, cores, draw, read_core
-from sysmol.analysis.costs.energy.model import PARTS, Interval, energies, network_energy, ratio
+from sysmol.analysis.costs.energy.model import PARTS, Energies, Interval, energies, network_energy, ratio
 from sysmol.analysis.costs.quantity import Absent, Kind, Quantity
 from sysmol.analysis.costs.vectors import layer_costs
 from sysmol.analysis.costs.workload import Workload
 from sysmol.benchmarks import hardware_tables
 from sysmol.benchmarks.tables import RESULTS
 from sysmol.errors import SysmolError
+from sysmol.files import PACKAGE
+from sysmol.isas import ISAS
 from sysmol.machine import load_machine, pattern_set
 
+DOCS = PACKAGE / "docs"
 MACHINE = load_machine("o3-n1")
 ROW: dict[str, Any] = {
     "isa": "arm", "cpu": "o3", "source": "gem5", "kind": "measured", "op": "conv2d", "style": "vdot", "cycles": 1000.0,
@@ -186,10 +190,21 @@ def test_instructions_without_hardware_in_the_table_have_no_energy_and_no_area()
     assert not isinstance(network_energy([ROW], MACHINE), Absent)
 
 
-def test_energies_of_the_measured_networks() -> None:
+@pytest.fixture(scope="module")
+def kernels() -> pd.DataFrame:
+    """The measured kernels."""
+    return pd.read_csv(RESULTS / "kernels.csv")
+
+
+@pytest.fixture(scope="module")
+def known(kernels: pd.DataFrame) -> dict[tuple[str, str, str], Energies]:
+    """Energies of the measured networks."""
+    return hardware_tables.energies(kernels)
+
+
+def test_energies_of_the_measured_networks(known: dict[tuple[str, str, str], Energies]) -> None:
     """SMOL takes less energy than int8 wherever it takes fewer cycles, by less than the cycles say, and int8 less than
     fp32."""
-    known = hardware_tables.energies(pd.read_csv(RESULTS / "kernels.csv"))
     assert {isa for _, _, isa in known} == {"arm", "riscv"}
     for isa in ("arm", "riscv"):
         base = known["resnet8", "int8", isa]
@@ -197,3 +212,44 @@ def test_energies_of_the_measured_networks() -> None:
         assert gains[0].low > 1 and all(gain.high / gain.low < 1.3 for gain in gains)
         assert gains[0].high < gains[1].high < gains[2].high
         assert ratio(known["resnet8", "fp32", isa], base).low > 1
+
+
+def span(values: Sequence[float]) -> str:
+    return f"{100 * min(values):.0f} to {100 * max(values):.0f}%"
+
+
+def test_the_page_says_what_the_measurements_give(
+    known: dict[tuple[str, str, str], Energies], kernels: pd.DataFrame
+) -> None:
+    """Sentences of docs/energy.md follow from results/kernels.csv, as its tables do."""
+    cycles = kernels.query("layer != 'total'").groupby(["network", "variant", "isa"])["cycles"].sum()
+    gain = {key: ratio(known[key[0], "int8", key[2]], own) for key, own in known.items() if key[1] != "int8"}
+
+    def beyond(network: str, isa: str) -> list[float]:
+        """How much larger the ratio of energies is than that of cycles."""
+        keys = [(network, variant, isa) for variant in ("w4", "w2", "w1", "mixP4")]
+        return [gain[key].value / (cycles[network, "int8", isa] / cycles[key]) - 1 for key in keys]
+
+    stem = beyond("mobilenetv2_stem2", "riscv")
+    stored = [known["mobilenetv2_stem2", v, isa].shares()["DRAM"].value for v in ("int8", "w4") for isa in ISAS]
+    shares = {key: own.shares()["arithmetic"].value for key, own in known.items()}
+    off = {key: max(found.high / found.value - 1, 1 - found.low / found.value) for key, found in gain.items()}
+    own = [off["resnet8", variant, isa] for variant in ("w4", "w2", "w1", "mixP4") for isa in ISAS]
+    hard = {("mobilenetv2_stem2", v, isa) for v, isa in (("w2", "arm"), ("w1", "arm"), ("w1", "riscv"))}
+    assert max(own) < 0.04 and max(off[key] for key in hard) < 1 / 3
+    assert max(value for key, value in off.items() if key not in hard) < 0.105
+    totals = [Interval.of(each.total) for each in known.values()]
+    spread = [total.high / total.low for total in totals]
+    fp32 = [value for key, value in shares.items() if key[1] == "fp32"]
+    text = " ".join((DOCS / "energy.md").read_text(encoding="utf-8").split())
+    for claim in (
+        f"is {span([-value for value in beyond('resnet8', 'arm')])} smaller than that of the cycles on AArch64",
+        f"{span(beyond('resnet8', 'riscv'))} larger on RISC-V",
+        f"In MobileNetV2 it is {span(beyond('mobilenetv2_stem2', 'arm'))} larger on AArch64, and between "
+        f"{-100 * min(stem):.0f}% smaller and {100 * max(stem):.0f}% larger on RISC-V",
+        f"{span(stored)} of these networks' energy is DRAM",
+        f"Arithmetic is at most {100 * max(value for key, value in shares.items() if key[1] != 'fp32'):.1f}%",
+        f"{100 * min(fp32):.1f} to {100 * max(fp32):.1f}% in fp32",
+        f"is {min(spread):.1f} to {max(spread):.1f} times its lower end",
+    ):
+        assert claim in text
