@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from sysmol.analysis.products import USUAL_ORDER
+from sysmol.benchmarks.hardware_tables import latencies
 from sysmol.benchmarks.kernel_tables import yflows_frame, yflows_ratios
 from sysmol.benchmarks.measure import COLUMNS, write_rows
 from sysmol.benchmarks.tables import DOCUMENTS, RESULTS, TABLES, fill, main, read
@@ -77,3 +78,18 @@ def test_yflows_ratios(tmp_path: Path) -> None:
     write_rows(tmp_path / "yflows.csv", rows)
     found = yflows_ratios(yflows_frame(pd.read_csv(tmp_path / "yflows.csv")), "int8", 1)
     assert found == {"os": [2.0], "is": [pytest.approx(4 / 3)], "is/os": [4.0], "os/tile": [3.0]}
+
+
+def test_latencies_are_compared_with_the_first_machine() -> None:
+    """A program without SMOL instructions stands for itself on the other machines."""
+    cycles = {("int8", "one"): 400, ("w4", "one"): 200, ("w4", "two"): 160}
+    rows = [
+        {"network": "net", "variant": variant, "isa": "arm", "machine": machine, "layer": layer, "status": "ok",
+         "cycles": count, "smol_all": 0 if variant == "int8" else 9}
+        for (variant, machine), count in cycles.items() for layer in ("conv", "total")
+    ]  # fmt: skip
+    lines = latencies({"latencies": pd.DataFrame(rows)}).splitlines()
+    assert lines[2:] == [
+        "| net | int8 | arm | 400 | 400 | 1.00 | 1.00 | +0.0% |",
+        "| net | w4 | arm | 200 | 160 | 2.00 | 2.50 | +25.0% |",
+    ]
