@@ -14,9 +14,10 @@ w4 w2 w1       SMOL codes of one precision
 mixP4          SMOL codes whose precision differs by channel, in the four patterns of P4: see :func:`mixed_cover`
 =============  =======================================================================================================
 
-With ``-codes`` behind it, as in ``w2-codes``, residuals are read as SMOL codes, too, and there is no stream of 16 bits;
-with ``-lean``, the 8-bit stem and classifier have weights of 4 bits besides (-7 .. 7). Both take fewer instructions, at
-an accuracy that no training has shown. No training has produced the precisions of ``mixP4``.
+With ``-stem4`` behind it, the stem has weights on the grid of 4-bit codes (odd numbers from -15 to 15). With
+``-codes``, as in ``w2-codes``, residuals are read as SMOL codes, too, and there is no stream of 16 bits; with
+``-lean``, the stem is that of ``-stem4`` and the classifier has weights of 4 bits (-7 .. 7) besides. All of them take
+fewer instructions, at an accuracy that no training has shown. No training has produced the precisions of ``mixP4``.
 """
 
 import zlib
@@ -35,14 +36,17 @@ from sysmol.network.builder import Builder
 from sysmol.packing import slot_precisions
 from sysmol.pattern import UNIFORM, capacity
 
-CODES, LEAN = "-codes", "-lean"
-"""Endings of the variants whose residuals are codes, and of those whose 8-bit weights are short, too."""
+STEM, CODES, LEAN = "-stem4", "-codes", "-lean"
+"""Endings of the variants whose stem has weights of 4 bits, whose residuals are codes, and of those with both and a
+classifier with weights of 4 bits."""
 SMOL_VARIANTS = ("w4", "w2", "w1", "mixP4")
 VARIANTS = (
     *("fp32", "int8", "int8-positive", "int8w4"),
-    *(name + ending for ending in ("", CODES, LEAN) for name in SMOL_VARIANTS),
+    *(name + ending for ending in ("", STEM, CODES, LEAN) for name in SMOL_VARIANTS),
 )
 REGISTER_BITS = 128
+IMAGE_CHANNELS = 4
+"""Most channels of an image."""
 SHARES = (0.15, 0.35, 0.35, 0.15)
 """How often :func:`mixed_cover` draws the patterns of P4, in the order of their ids: (8,0,0), (2,4,2), (0,8,0),
 (0,0,8)."""
@@ -101,12 +105,16 @@ class _Weights(Builder):
     of activations through any number of layers, so that the logits depend on all of them."""
 
     limit = 127
+    on_grid = False
+    """Whether weights of the image's channels are on the grid of 4-bit codes."""
 
     def _weight(self, layer: Layer, channels: int, *rest: Any) -> Array:
         weight = super()._weight(layer, channels, *rest)
         if weight.dtype == np.float32:
             alone = 1 if operation(layer).mixes_channels else self.net.tensors[layer.input].channels
             return weight * np.float32(np.sqrt(2 * alone))
+        if weight.dtype == np.int8 and self.on_grid and layer.op == "conv2d" and weight.shape[-1] <= IMAGE_CHANNELS:
+            return (2 * (weight // 16) + 1).astype(np.int8)
         if weight.dtype == np.int8 and self.limit < 127:
             return np.round(weight * (self.limit / 127)).astype(np.int8)
         return weight
@@ -116,13 +124,14 @@ class _Maker:
     """Grows the network of one shape and variant."""
 
     def __init__(self, shape: NetworkShape, variant: str, seed: int) -> None:
-        self.shape, self.variant = shape, variant.removesuffix(CODES).removesuffix(LEAN)
+        self.shape, self.variant = shape, variant.removesuffix(STEM).removesuffix(CODES).removesuffix(LEAN)
         self.wide = "f32" if variant == "fp32" else "smol" if variant.endswith((CODES, LEAN)) else "s16"
         """Format of residuals."""
         rng = np.random.default_rng([seed, zlib.crc32(f"{shape.name} {variant}".encode())])
         self.builder = _Weights(rng, shape.height, shape.width, shape.channels, shape.name)
         self.builder.whole = self.wide == "smol"
         self.builder.limit = 7 if variant == "int8w4" or variant.endswith(LEAN) else 127
+        self.builder.on_grid = variant.endswith((STEM, LEAN))
         self.domain = domains(shape)
         self.covers: dict[str, tuple[Array, tuple[int, ...]]] = {}
         self.tensors: dict[tuple[str, str], str] = {}

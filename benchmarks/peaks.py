@@ -10,6 +10,7 @@ vdot vmac  SMOL                                                                 
 run                                                                              mean over a layer's vectors
 depthwise  SMOL ``vmul``, ``vmla``                                               8 (4 bits) or 16
 vdw        SMOL, depthwise                                                       24
+nibble     SMOL ``vmm.w``, twice for bytes by weights of 4 bits                  32
 dot sdot   ``sdot`` (AArch64)                                                    16
 mmla       ``smmla`` (AArch64)                                                   32
 mac        RVV multiply-accumulate on 16-bit lanes; widening is extra            8
@@ -32,6 +33,9 @@ from sysmol.pattern import capacity
 from sysmol.register_parts import LANES
 from sysmol.styles import STYLES
 
+NIBBLE_PRODUCTS = 32
+"""Of one ``vmm.w``: 64 of codes, two of which are one of a byte."""
+
 
 def style_of(schedule: str) -> str:
     """Multiply-accumulate that a schedule's name ends with, "" where the layer has no schedule."""
@@ -53,6 +57,8 @@ def peak(net: Network, layer: Layer, style: str, isa: str, machine: Machine) -> 
         return machine.smol_count * len(lanes) / sum(1 / n for n in lanes)
     if not style:
         return None
+    if style == "nibble":
+        return NIBBLE_PRODUCTS * machine.smol_count
     if style in STYLES and STYLES[style].smol:
         each = sum(capacity(i) for i in x.patterns) / len(x.patterns)
         return machine.smol_count * STYLES[style].times * each

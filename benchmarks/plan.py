@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sysmol.benchmarks.files import FOLDER, network_files
 from sysmol.benchmarks.measure import Job, Variant
-from sysmol.benchmarks.networks import CODES, LEAN
+from sysmol.benchmarks.networks import CODES, LEAN, STEM
 from sysmol.benchmarks.shapes import load_shapes
 from sysmol.isas import ISAS
 
@@ -78,7 +78,7 @@ def kernel_jobs() -> list[Job]:
 
 
 def _matrix(name: str) -> tuple[Variant, ...]:
-    return tuple(Variant(name + ending, name + ending) for ending in (LEAN, CODES, ""))
+    return tuple(Variant(name + ending, name + ending) for ending in (STEM, LEAN, CODES, ""))
 
 
 def _ahead(variants: Sequence[Variant]) -> tuple[Variant, ...]:
@@ -86,14 +86,14 @@ def _ahead(variants: Sequence[Variant]) -> tuple[Variant, ...]:
     return tuple(
         replace(each, name=f"{each.name}-prefetch", options=(("prefetch", AHEAD),))
         for each in variants
-        if not each.name.endswith((LEAN, CODES))
+        if not each.name.endswith((LEAN, CODES, STEM))
     )
 
 
 MATRIX: tuple[tuple[str, tuple[Variant, ...]], ...] = (
     ("resnet20", _matrix("w2")),
     ("resnet8", (*_matrix("w4"), *_matrix("w2"))),
-    ("resnet8_large", (*_matrix("w2"), *_matrix("mixP4"))),
+    ("resnet8_large", (*_matrix("w2"), *_matrix("mixP4"), *_matrix("w4"))),
     ("mobilenetv2_small", _matrix("w4")),
     ("mobilenetv2_stem2", _matrix("w4")),
 )

@@ -52,6 +52,7 @@ _ALL = (
         pixels=2,
     ),
     Style("vmm", "two pixels x two channels, half a register each", smol="vmm.w", times=2),
+    Style("nibble", "bytes by weights of 4 bits: vmm.w on both halves of the bytes", smol="vmm.w", pixels=1),
     Style("vdw", "depthwise: three taps of eight channels, 16-bit lanes", smol="vdw", pixels=2),
     Style("run", "vdot over runs of narrow pixels", smol="vdot"),
     Style("vdot", "all chunks into one lane", smol="vdot", group=4),

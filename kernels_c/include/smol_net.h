@@ -90,6 +90,28 @@ static inline void m_put_code(uint8_t *pixel, int bit, int precision, int32_t co
     pixel[bit >> 3] = (uint8_t)((pixel[bit >> 3] & ~mask) | (int)((uint32_t)code << (bit & 7)));
 }
 
+/* The lower nibbles of each four bytes, side by side in 16 bits; two such words. */
+static inline void m_squeeze(uint8_t *to, uint64_t nibbles)
+{
+    nibbles &= UINT64_C(0x0f0f0f0f0f0f0f0f);
+    nibbles = (nibbles | nibbles >> 4) & UINT64_C(0x00ff00ff00ff00ff);
+    nibbles = (nibbles | nibbles >> 8) & UINT64_C(0x0000ffff0000ffff);
+    const uint32_t words = (uint32_t)(nibbles | nibbles >> 16);
+    memcpy(to, &words, sizeof words);
+}
+
+/* Two pixels of up to 4 signed bytes as 16 bits of two planes: the upper, and the lower nibbles of bytes + 128. */
+static inline void m_nibbles(const uint8_t *pixels, int channels, uint8_t *high, uint8_t *low)
+{
+    uint32_t first, second;
+    memcpy(&first, pixels, sizeof first);
+    memcpy(&second, pixels + channels, sizeof second);
+    const uint64_t own = UINT64_C(0x0000000100000001) * (uint32_t)(UINT64_C(0xffffffff) >> (32 - 8 * channels));
+    const uint64_t bytes = ((first | (uint64_t)second << 32) ^ UINT64_C(0x8080808080808080)) & own;
+    m_squeeze(high, bytes >> 4);
+    m_squeeze(low, bytes);
+}
+
 static inline int32_t m_get_u8(const uint8_t *pixel, int index)
 {
     return pixel[index];

@@ -11,6 +11,7 @@ from sysmol.kernels_c.micro.binary import ScalarCount, VectorCount
 from sysmol.kernels_c.micro.lane import LaneDot, LaneFloat
 from sysmol.kernels_c.micro.matrix import SmolMatrix, SmolMatrixHalf
 from sysmol.kernels_c.micro.mmla import MatrixDot
+from sysmol.kernels_c.micro.nibbles import SmolNibbles
 from sysmol.kernels_c.micro.per_output import SdotTile, SmolMac
 from sysmol.kernels_c.micro.rvv import RvvFloat, RvvInt8
 from sysmol.kernels_c.micro.smol import SmolDot
@@ -22,6 +23,7 @@ from sysmol.network import Layer
 from sysmol.styles import STYLES as styles_table
 
 _CLASSES: tuple[type[MicroKernel], ...] = (
+    SmolNibbles,
     SmolMatrixHalf,
     SmolMatrix,
     SmolRun,

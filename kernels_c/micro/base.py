@@ -66,6 +66,11 @@ class MicroKernel(ABC):
         """How far the sums are to be shifted left to have the file's unit."""
         return 0
 
+    @classmethod
+    def slots_read(cls, source: Place) -> Array | None:
+        """The slots of a SMOL pixel whose products are in the sums, bool ``[slots]``; None: all that its bytes hold."""
+        return None
+
     def __init__(
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
     ) -> None:

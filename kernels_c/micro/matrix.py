@@ -22,6 +22,8 @@ from sysmol.schedule import Schedule
 HALF, WORD = REGISTER_BYTES // 2, REGISTER_BYTES // 4
 CHUNK_BYTES = CHUNK_BITS // 8
 PIECE_IDS = {piece.chunks: number for number, piece in enumerate(PIECES) if not piece.shift}
+SHIFTED_IDS = {piece.chunks: number for number, piece in enumerate(PIECES) if piece.shift}
+"""Pieces whose products are shifted left by 4 besides."""
 FORM_IDS = {
     (p, unit): FORMS.index(Form((p,) * (WORD // CHUNK_BYTES), unit))
     for p in (4, 2, 1)
@@ -68,6 +70,27 @@ def row_pieces(layer: Layer, source: Place) -> list[int]:
     return [PIECE_IDS[tuple(run[at : at + per_half])] for at in range(0, len(run), per_half)]
 
 
+def filled(source: Place, size: int) -> list[bool]:
+    """Which of a pixel's parts of ``size`` bytes hold a channel."""
+    ends = np.cumsum(slot_precisions(source.tensor.patterns))[source.tensor.slots]
+    holding = set(((ends - 1) // (8 * size)).tolist())
+    return [part in holding for part in range(source.pixel_bytes // size)]
+
+
+def slots_in(source: Place, parts: Sequence[bool], size: int) -> Array:
+    """The slots of a pixel that lie in the chosen ones of its parts of ``size`` bytes, bool ``[slots]``."""
+    part = (np.cumsum(slot_precisions(source.tensor.patterns)) - 1) // (8 * size)
+    chosen: Array = np.array([*parts, False])[np.minimum(part, len(parts))]
+    return chosen
+
+
+def kept_halves(source: Place) -> list[bool]:
+    """Which parts of 8 bytes of a pixel of whole registers are multiplied: those that hold a channel, and the first of
+    a register whose second does."""
+    own = filled(source, HALF)
+    return [part or (at % 2 == 0 and own[at + 1]) for at, part in enumerate(own)]
+
+
 class PairedPixels(MicroKernel):
     """Kernels whose registers hold sums of two pixels: ``pairs``, ``apart`` columns from each other; ``direct`` where
     memory holds registers of a pair's activations."""
@@ -105,6 +128,8 @@ class SmolMatrix(PairedPixels):
     ) -> None:
         super().__init__(layer, source, blocks, schedule, limits)
         self.pieces = row_pieces(layer, source)
+        self.kept = [True] * len(self.pieces) if source.narrow else kept_halves(source) * layer.kernel[1]
+        """Of the pieces, those that are multiplied."""
 
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
@@ -115,6 +140,10 @@ class SmolMatrix(PairedPixels):
     @classmethod
     def words(cls, layer: Layer, source: Place) -> list[tuple[str, int]]:
         return [("vmm.w", piece) for piece in row_pieces(layer, source)]
+
+    @classmethod
+    def slots_read(cls, source: Place) -> Array | None:
+        return None if source.narrow else slots_in(source, kept_halves(source), HALF)
 
     @classmethod
     def work(cls, blocks: int, pixels: int, core: Core = CORE) -> float:
@@ -134,7 +163,7 @@ class SmolMatrix(PairedPixels):
 
     @property
     def chain(self) -> int:
-        return len(self.pieces)
+        return sum(self.kept)
 
     def begin(self, em: Emitter) -> None:
         for q in range(len(self.pairs)):
@@ -168,14 +197,16 @@ class SmolMatrix(PairedPixels):
                 self._products(em, number, unit, [f"y{q}" for q in range(len(self.pairs))])
 
     def _exchanged(self, em: Emitter, units: Sequence[int]) -> None:
-        """Units two by two, of registers with 16 bytes of a pixel's taps."""
+        """Units two by two, of registers with 16 bytes of a pixel's taps; without those that are left out."""
+        done = 0
         for number in range(0, len(units), 2):
-            two = units[number : number + 2]
+            two = [unit for unit, kept in zip(units[number : number + 2], self.kept[number:], strict=False) if kept]
             with em.block():
-                for q, pair in enumerate(self.pairs):
+                for q, pair in enumerate(self.pairs if two else ()):
                     self._exchange(em, q, [HALF * number + self.at[p] for p in pair], len(two))
                 for s, unit in enumerate(two):
-                    self._products(em, number + s, unit, [f"y{s}_{q}" for q in range(len(self.pairs))])
+                    self._products(em, done + s, unit, [f"y{s}_{q}" for q in range(len(self.pairs))])
+            done += len(two)
 
     @staticmethod
     def _exchange(em: Emitter, q: int, at: Sequence[int], count: int) -> None:
@@ -192,11 +223,12 @@ class SmolMatrix(PairedPixels):
             em.line(f"const vec y{s}_{q} = v_zip_{('low', 'high')[s]}(n{q}, m{q});")
 
     def _units(self, em: Emitter, units: Sequence[int], advance: bool) -> None:
-        self.prefetch(em, 2 * REGISTER_BYTES * self.groups * len(units))
+        size = 2 * REGISTER_BYTES * self.groups * sum(self.kept[: len(units)])
+        self.prefetch(em, size)
         (self._loaded if self.direct else self._exchanged)(em, units)
         if advance:
             em.line(f"x += {HALF * len(units)};", scalar=1)
-        em.line(f"w += {2 * REGISTER_BYTES * self.groups * len(units)};", scalar=1)
+        em.line(f"w += {size};", scalar=1)
 
     def row(self, em: Emitter) -> None:
         if self.source.narrow:
@@ -206,7 +238,7 @@ class SmolMatrix(PairedPixels):
         width = self.layer.kernel[1]
         per = len(self.pieces) // width
         pixel = self.pieces[:per]
-        if pixel == pixel[:2] * (per // 2):
+        if all(self.kept) and pixel == pixel[:2] * (per // 2):
             with em.loop("i", width * per // 2):
                 self._units(em, pixel[:2], advance=True)
             return
@@ -216,26 +248,33 @@ class SmolMatrix(PairedPixels):
     def pack(self, weight: Array) -> Array:
         # uint8 [K, KH, KW, V, 16] -> [KH, units, groups, 2, 2, 8]
         count, height, width = weight.shape[:3]
-        row = weight.reshape(count, height, width, -1)[..., : self.source.pixel_bytes].reshape(count, height, -1)
+        return self.arranged(weight.reshape(count, height, width, -1)[..., : self.source.pixel_bytes])
+
+    def arranged(self, pixels: Array) -> Array:
+        """Weights under the bytes of pixels, uint8 ``[K, KH, KW, bytes]``, in reading order."""
+        count, height = pixels.shape[:2]
+        row = pixels.reshape(count, height, -1)
         row = np.pad(row, ((0, 0), (0, 0), (0, HALF * len(self.pieces) - row.shape[-1])))
         channels = np.array([group for block in self.blocks for group in block.groups])  # [groups, 4]
-        picked = row.reshape(count, height, -1, HALF)[np.maximum(channels, 0)]  # [groups, 4, KH, units, 8]
+        row = row.reshape(count, height, -1, HALF)[:, :, self.kept]
+        picked = row[np.maximum(channels, 0)]  # [groups, 4, KH, units, 8]
         pairs = picked.reshape(self.groups, 2, 2, height, -1, HALF)
         return np.ascontiguousarray(np.transpose(pairs, (3, 4, 0, 1, 2, 5)))
 
 
 def largest_sum(layer: Layer, source: Place) -> int:
-    """Bound on the sums of products of a tensor of one precision, as they are, over all taps and slots of a pixel."""
+    """Bound on the sums of products of a tensor of one precision, as they are, over all taps and slots of the words of
+    a pixel that hold a channel."""
     assert layer.weight is not None
-    weight = layer.weight
-    return _largest_sum(weight.tobytes(), weight.shape, source.tensor.patterns, source.pixel_bytes)
+    weight, read = layer.weight, slots_in(source, filled(source, WORD), WORD)
+    return _largest_sum(weight.tobytes(), weight.shape, source.tensor.patterns, read.tobytes())
 
 
 @lru_cache(maxsize=256)
-def _largest_sum(weight: bytes, shape: tuple[int, ...], patterns: tuple[int, ...], pixel_bytes: int) -> int:
+def _largest_sum(weight: bytes, shape: tuple[int, ...], patterns: tuple[int, ...], slots: bytes) -> int:
     """Of packed weights: a layer is asked for it each time that one of its tiles is considered."""
     precisions = slot_precisions(patterns)
-    read = np.cumsum(precisions) <= 8 * pixel_bytes
+    read = np.frombuffer(slots, dtype=bool)
     codes = unpack(np.frombuffer(weight, dtype=np.uint8).reshape(shape), patterns)
     weights = np.abs(integer(codes, precisions))[..., read]
     return int((weights * ((1 << precisions[read]) - 1)).sum(axis=(1, 2, 3)).max())
@@ -275,11 +314,13 @@ class SmolMatrixHalf(PairedPixels):
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
     ) -> None:
         super().__init__(layer, source, blocks, schedule, limits)
-        self.units = source.pixel_bytes * layer.kernel[1] // WORD
+        self.kept = filled(source, WORD) * layer.kernel[1]
+        """Which words of a kernel row are multiplied."""
+        self.units = [unit for unit, kept in enumerate(self.kept) if kept]
         self.form = half_form(layer, source) or 0
         p = own_precision(source)
         left = ALIGN[p] - ALIGN[FORMS[self.form].unit]
-        products = 8 * source.pixel_bytes // p * layer.kernel[0] * layer.kernel[1] if p else 0
+        products = 8 * WORD * len(self.units) // p * layer.kernel[0] if p else 0
         self.range = Sums(*(np.array([each << left]) for each in (largest_sum(layer, source), 2, products)))
         """Of the sums, in their unit: of products of odd numbers."""
         self.zip = "v_zip_low"
@@ -296,7 +337,13 @@ class SmolMatrixHalf(PairedPixels):
         # With 8 bytes or more vmm.w needs no more instructions, and codes of 4 bits alone no exchange of its sums.
         if source.narrow == WORD or own_precision(source) in (1, 2):
             return True
-        return source.narrow == HALF and bool(layer.residual or len(layer.targets) > 1)
+        if source.narrow == HALF:
+            return bool(layer.residual or len(layer.targets) > 1)
+        return not source.narrow and sum(filled(source, WORD)) < 2 * sum(kept_halves(source))
+
+    @classmethod
+    def slots_read(cls, source: Place) -> Array | None:
+        return slots_in(source, filled(source, WORD), WORD)
 
     @classmethod
     def words(cls, layer: Layer, source: Place) -> list[tuple[str, int]]:
@@ -321,7 +368,7 @@ class SmolMatrixHalf(PairedPixels):
 
     @property
     def chain(self) -> int:
-        return self.units
+        return len(self.units)
 
     def begin(self, em: Emitter) -> None:
         for q in range(len(self.pairs)):
@@ -346,42 +393,44 @@ class SmolMatrixHalf(PairedPixels):
 
     def row(self, em: Emitter) -> None:
         with em.block():
-            self.prefetch(em, REGISTER_BYTES * self.groups * self.units)
+            size = REGISTER_BYTES * self.groups * len(self.units)
+            self.prefetch(em, size)
             (self._loaded if self.direct else self._exchanged)(em)
-            em.line(f"w += {REGISTER_BYTES * self.groups * self.units};", scalar=1)
+            em.line(f"w += {size};", scalar=1)
 
     def _products(self, em: Emitter, unit: int, operands: Sequence[tuple[str, int]]) -> None:
         """A unit with all groups and pairs: each pair's register of activations, and which words of it."""
+        number = self.units.index(unit)
         for g in range(self.groups):
             with em.block():
-                em.line(f"const vec wg = v_load({plus('w', REGISTER_BYTES * (unit * self.groups + g))});")
+                em.line(f"const vec wg = v_load({plus('w', REGISTER_BYTES * (number * self.groups + g))});")
                 for q, (x, words) in enumerate(operands):
                     em.line(f"v_mmh({self.form | words << 4}, h{g}_{q}, {x}, wg);")
 
     def _loaded(self, em: Emitter) -> None:
         """Units whose registers memory holds."""
-        places = [[self._operand(q, u) for q in range(len(self.pairs))] for u in range(self.units)]
         declared: set[int] = set()
-        for u, unit in enumerate(places):
-            for at in sorted({at for at, _ in unit} - declared):
+        for unit in self.units:
+            places = [self._operand(q, unit) for q in range(len(self.pairs))]
+            for at in sorted({at for at, _ in places} - declared):
                 em.line(f"const vec x{at} = v_load({plus('x', at)});")
                 declared.add(at)
-            self._products(em, u, [(f"x{at}", words) for at, words in unit])
+            self._products(em, unit, [(f"x{at}", words) for at, words in places])
 
     def _exchanged(self, em: Emitter) -> None:
         """Units two by two: the 8 bytes of each of two pixels in which they lie, side by side."""
-        for first in range(0, self.units, 2):
+        for first in sorted({unit // 2 * 2 for unit in self.units}):
             with em.block():
                 for q, pair in enumerate(self.pairs):
                     a, b = (plus("x", self.at[p] + WORD * first) for p in pair)
                     em.line(f"const vec y{q} = {self.zip}(v_load({a}), v_load({b}));")
-                for unit in range(first, min(first + 2, self.units)):
+                for unit in (unit for unit in (first, first + 1) if unit in self.units):
                     self._products(em, unit, [(f"y{q}", unit % 2) for q in range(len(self.pairs))])
 
     def pack(self, weight: Array) -> Array:
         # uint8 [K, KH, KW, V, 16] -> [KH, units, groups, 4, 4]
         count, height, width = weight.shape[:3]
         row = weight.reshape(count, height, width, -1)[..., : self.source.pixel_bytes]
-        row = row.reshape(count, height, self.units, WORD)
+        row = row.reshape(count, height, -1, WORD)[:, :, self.kept]
         channels = np.array([group for block in self.blocks for group in block.groups])  # [groups, 4]
         return np.ascontiguousarray(np.transpose(row[np.maximum(channels, 0)], (2, 3, 0, 1, 4)))

@@ -41,6 +41,7 @@ class LoopNest(Kernel):
     anchor: str
 
     def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
+        self.net = net
         self.layer = layer
         self.options = options
         self.name = identifier(layer.name)
@@ -50,11 +51,8 @@ class LoopNest(Kernel):
         outputs = [places[name] for name in layer.targets]
         smol = [place for place in outputs if place.tensor.format == "smol"]
         self.blocks = (smol or outputs)[0].blocks
-        packed = self.source.tensor.format == "smol"
-        held = held_registers(net, layer, self.source.pixel_bytes) if packed else None
-        if held is not None and (shift := self.unit_shift()):
-            held = Held(held.factor << shift, held.excess)
-        self.epilogue = Epilogue(net, layer, places, self.blocks, pack=options.pack, held=held)
+        self.places = places
+        self.epilogue = self.common_epilogue()
         self.height, self.width = outputs[0].tensor.height, outputs[0].tensor.width
         self.schedule: Schedule = options.schedules.get(layer.name) or self.plan()
 
@@ -77,10 +75,29 @@ class LoopNest(Kernel):
         if kinds and all(lacking):
             raise SysmolError(f"layer {self.layer.name}: style {style} needs {lacking[0]}, which the hardware lacks")
 
+    def common_epilogue(self) -> Epilogue:
+        """The epilogue of registers with four channels of a pixel, for what the style's sums hold."""
+        held = None
+        if self.source.tensor.format == "smol":
+            held = held_registers(self.net, self.layer, self.source.pixel_bytes, self.slots_read())
+            if shift := self.unit_shift():
+                held = Held(held.factor << shift, held.excess)
+        return Epilogue(self.net, self.layer, self.places, self.blocks, pack=self.options.pack, held=held)
+
+    def _kind(self) -> type[MicroKernel] | None:
+        """The style's class, None for styles of data flows that have no register tile."""
+        kinds = (kind for kind in STYLES.get(self.style(), ()) if kind.serves(self.layer, self.source, self.target))
+        return next(kinds, None)
+
     def unit_shift(self) -> int:
         """How far the kernel's sums are from the file's unit."""
-        kinds = [kind for kind in STYLES.get(self.style(), ()) if kind.serves(self.layer, self.source, self.target)]
-        return kinds[0].unit_shift(self.layer, self.source) if kinds else 0
+        kind = self._kind()
+        return kind.unit_shift(self.layer, self.source) if kind else 0
+
+    def slots_read(self) -> Array | None:
+        """The slots of a SMOL pixel whose products are in the kernel's sums; None: all that its bytes hold."""
+        kind = self._kind()
+        return kind.slots_read(self.source) if kind else None
 
     def micro(self, blocks: Sequence[Block]) -> MicroKernel:
         """Micro-kernel for a tile of ``blocks``."""

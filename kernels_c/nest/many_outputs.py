@@ -18,7 +18,9 @@ from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, expand, plus, t
 from sysmol.kernels_c.epilogue.sums import Sums
 from sysmol.kernels_c.nest.base import LoopNest
 from sysmol.kernels_c.nest.elementwise import Elementwise
-from sysmol.kernels_c.nest.kernel import Kernel, parameters
+from sysmol.kernels_c.nest.kernel import Kernel
+from sysmol.kernels_c.nest.nibbles import FromNibbles
+from sysmol.kernels_c.nest.parts import InParts
 from sysmol.kernels_c.operations import kernel
 from sysmol.kernels_c.plan.constants import Held, held_registers, identifier
 from sysmol.kernels_c.plan.layout import Block, Place
@@ -60,40 +62,11 @@ def _kernel(
     convolves = kind.has_weights and kind.mixes_channels
     if convolves and (len(layer.outputs) > MOST or count[_shape(net, layer)] >= MANY):
         return SumsFirst(net, layer, places, target, options)
+    if convolves and FromNibbles.serves(net, layer, places, target, options):
+        return FromNibbles(net, layer, places, target, options)
     if len(layer.outputs) > MOST:
         return OneByOne(net, layer, places, target, options)
     return kernel(net, layer, places, target, options)
-
-
-class InParts(Kernel):
-    """Functions of their own, ``parts``, and the layer's, which calls them."""
-
-    def __init__(self, layer: Layer) -> None:
-        self.layer = layer
-        self.parts: list[Kernel] = []
-        self.calls: list[str] = []
-
-    def single(self, number: int) -> Layer:
-        """The layer with its ``number``-th output alone."""
-        return replace(self.layer, name=f"{self.layer.name}.to{number}", outputs=[self.layer.outputs[number]])
-
-    def add(self, name: str, part: Kernel, *operands: str) -> None:
-        """The part of that name works on these parameters of the layer's function."""
-        self.parts.append(part)
-        self.calls.append(f"{identifier(name)}({', '.join(operands)});")
-
-    def describe(self) -> list[str]:
-        return [f"in {len(self.parts)} parts"]
-
-    def emit(self, em: Emitter) -> list[str]:
-        arrays = [text for part in self.parts for text in part.emit(em)]
-        extra = ", uint8_t *scratch" if self.scratch else ""
-        with em.block(f"SMOL_KERNEL {identifier(self.layer.name)}({parameters(self.layer)}{extra})"):
-            for call in self.calls:
-                em.line(call)
-        em.line()
-        self.chains, self.chain_length = self.parts[0].chains, self.parts[0].chain_length
-        return arrays
 
 
 class OneByOne(InParts):
@@ -120,7 +93,7 @@ class SumsFirst(InParts):
         for number in range(len(layer.outputs)):
             part = self.single(number)
             more = ["residual"] if layer.residual else []
-            own = FromSums(net, part, places, self.sums, options, nest.unit_shift())
+            own = FromSums(net, part, places, self.sums, options, nest)
             self.add(part.name, own, "scratch", *more, f"out{number}")
 
     @property
@@ -150,17 +123,19 @@ def _sums(
 
 
 class FromSums(Elementwise):
-    """One output of a convolution, from its sums; ``shift``: how far these are from the file's unit."""
+    """One output of a convolution, from its sums, which ``nest`` computes."""
 
-    def __init__(self, net: Network, layer: Layer, places: Places, sums: Place, options: Options, shift: int) -> None:
+    def __init__(
+        self, net: Network, layer: Layer, places: Places, sums: Place, options: Options, nest: LoopNest
+    ) -> None:
         self.net, self.layer = net, layer
         self.name = identifier(layer.name)
         self.source, self.second = sums, None
         self.blocks = sums.blocks
         self.height, self.width = sums.tensor.height, sums.tensor.width
         x = places[layer.input]
-        held = held_registers(net, layer, x.pixel_bytes) if x.tensor.format == "smol" else None
-        held = held and Held(held.factor << shift, held.excess)
+        held = held_registers(net, layer, x.pixel_bytes, nest.slots_read()) if x.tensor.format == "smol" else None
+        held = held and Held(held.factor << nest.unit_shift(), held.excess)
         self.epilogue = Epilogue(net, layer, places, self.blocks, pack=options.pack, held=held)
 
     def _gather(self, em: Emitter, tile: Tile) -> list[str]:

@@ -11,6 +11,7 @@ from sysmol.kernels_c.epilogue.requantise import Epilogue, Tile, plus, times
 from sysmol.kernels_c.epilogue.wide import WideEpilogue, wide
 from sysmol.kernels_c.micro import MicroKernel, SmolMatrix, SmolMatrixHalf, micro_class, missing
 from sysmol.kernels_c.micro.matrix import PairedPixels, side_by_side
+from sysmol.kernels_c.micro.nibbles import SmolNibbles
 from sysmol.kernels_c.nest.base import LoopNest
 from sysmol.kernels_c.plan.heuristic import choose, overlapped
 from sysmol.kernels_c.plan.layout import PLANE_BYTES, Block, Place
@@ -19,7 +20,7 @@ from sysmol.kernels_c.targets import Target
 from sysmol.network import Layer, Network
 from sysmol.schedule import Schedule
 
-PAIRED = (SmolMatrix.style, SmolMatrixHalf.style)
+PAIRED = (SmolMatrix.style, SmolMatrixHalf.style, SmolNibbles.style)
 """Styles whose registers hold sums of two pixels."""
 Shared = PairEpilogue | HalfEpilogue | WideEpilogue
 """Epilogues of such sums."""
@@ -39,7 +40,6 @@ class OutputStationary(LoopNest):
     def __init__(self, net: Network, layer: Layer, places: dict[str, Place], target: Target, options: Options) -> None:
         super().__init__(net, layer, places, target, options)
         self.in_planes = bool(places[layer.targets[0]].planes)
-        self.net = net
         self.shared = self._pairs()
         if self.layer.name not in options.schedules:
             if self.style() == SmolMatrix.style and "smol" not in options.styles:
@@ -66,13 +66,13 @@ class OutputStationary(LoopNest):
             return
         if missing(half, self.layer, self.source, self.options.has):
             return
-        first = self.schedule, self.shared
+        first = self.schedule, self.shared, self.epilogue
         self.other_style = half.style
-        self.schedule = self.plan()
+        self.schedule, self.epilogue = self.plan(), self.common_epilogue()
         self.shared = self._pairs()
         if not isinstance(self.shared, LANES16):
             self.other_style = ""
-            self.schedule, self.shared = first
+            self.schedule, self.shared, self.epilogue = first
 
     def _enlarge(self) -> None:
         """A larger tile, as sums of 16 bits take half of the registers; the first where it cannot store like that."""

@@ -115,26 +115,31 @@ def held_products(net: Network, layer: Layer) -> Held:
     return Held(1 << alignment(x), -border << alignment(x))
 
 
-def held_registers(net: Network, layer: Layer, pixel_bytes: int) -> Held:
+def held_registers(net: Network, layer: Layer, pixel_bytes: int, read: Array | None = None) -> Held:
     """Sums of a convolution's aligned SMOL products over all taps and slots of the ``pixel_bytes`` that it reads: code
-    0 outside the image and in unused slots of activations, under the stored fillers of the weights."""
+    0 outside the image and in unused slots of activations, under the stored fillers of the weights.
+
+    ``read``, bool ``[slots]``: those that it reads of a pixel, where these are fewer.
+    """
     assert layer.weight is not None
     weight, outside = dense_weight(net, layer), _invalid_taps(net, layer)
     parts = [
-        _convolution_excess(part, outside, weight[own], layer.weight[own], pixel_bytes)
+        _convolution_excess(part, outside, weight[own], layer.weight[own], pixel_bytes, read)
         for part, own in group_parts(net, layer)
     ]
     return Held(np.ones(len(weight), dtype=np.int64), np.concatenate(parts, axis=-1))
 
 
-def _convolution_excess(x: Tensor, outside: Array, weight: Array, packed: Array, pixel_bytes: int) -> Array:
+def _convolution_excess(
+    x: Tensor, outside: Array, weight: Array, packed: Array, pixel_bytes: int, read: Array | None
+) -> Array:
     """The excess of :func:`held_registers` for the output channels of one group, ``x`` being its input channels."""
     aligned = weight << alignment(x)
     border = -np.einsum("rcyx,kyxi,i->rck", outside, aligned, _top(x), optimize=True)
     precisions = slot_precisions(x.patterns)
     unused = np.ones(len(precisions), dtype=bool)
     unused[x.slots] = False
-    unused &= np.cumsum(precisions) <= 8 * pixel_bytes
+    unused &= np.cumsum(precisions) <= 8 * pixel_bytes if read is None else read
     shift = np.array([PRODUCT_SHIFT[int(p)] for p in precisions[unused]], dtype=np.int64)
     top = (1 << precisions[unused]) - 1
     filler = integer(unpack(packed, x.patterns), precisions)[..., unused]

@@ -17,6 +17,7 @@ COMMON = (
     | same("m_put_code", scalar=5)
     | same("m_requantise", scalar=8)
     | same("m_high", scalar=4)
+    | same("m_nibbles", scalar=25)
     | same("m_normalise", scalar=60)
     | same("v_mulh", simd=1)
     | same(

@@ -13,6 +13,7 @@ import pytest
 
 from sysmol import isa
 from sysmol.errors import SysmolError
+from sysmol.kernels_c.plan.constants import identifier
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
@@ -76,6 +77,22 @@ def test_layouts(bits, program, assert_answers, seed):
     # All ways to get activations, to requantise and to store codes.
     wanted = {"v_zip_low(", "v_zip_high(n0", "v_qpks(", "v_store_halves("} if bits == 4 else HALVES
     assert not [text for text in wanted | {"v_mmw(", "v_mmh("} if text not in made.source]
+    assert_answers(net, [str(program(net, "host", "-O1", "-Werror", choices=EVERYTHING))])
+
+
+@pytest.mark.parametrize(
+    ("bits", "channels", "read"), ((2, 40, 12), (2, 80, 20), (4, 24, 12), (4, 72, 40), (1, 200, 28))
+)
+def test_words_without_channels_are_left_out(bits, channels, read, program, assert_answers, seed):
+    """A convolution reads pixels whose last register is not full; it has weights for the bytes ``read`` alone."""
+    b = Builder(np.random.default_rng([seed, bits]), 5, 9, 2, f"words{bits}x{channels}")
+    (x,) = b.layer("rescale", "image", ["s8"])
+    (x,) = b.layer("conv2d", x, [[bits] * channels], channels, (1, 1))
+    (x,) = b.layer("conv2d", x, [[bits] * 16], 16, (3, 3), padding=SAME)
+    name = identifier(b.net.layers[-1].name)
+    b.classifier(x, 3)
+    net = b.finish()
+    assert f" {name}_w[{16 * 9 * read} + " in source(net).constants
     assert_answers(net, [str(program(net, "host", "-O1", "-Werror", choices=EVERYTHING))])
 
 
