@@ -14,6 +14,7 @@ from typing import Any
 from sysmol.analysis.costs.estimate import estimate
 from sysmol.analysis.stats import SMOL_FUNCTIONS, block_counts, function_counts, read_stats
 from sysmol.benchmarks import files, steps
+from sysmol.benchmarks.machines import machine_file
 from sysmol.benchmarks.networks import weight_bits
 from sysmol.benchmarks.peaks import peak, smol_counts, style_of
 from sysmol.benchmarks.shapes import EncoderShape, NetworkShape
@@ -57,7 +58,8 @@ class Variant:
     """A network variant with options of the generator; ``name`` is what tables show.
 
     ``styles``: multiply-accumulate by input format. ``options``: other fields of
-    :class:`sysmol.kernels_c.plan.options.Options`. ``schedules``: schedule by layer.
+    :class:`sysmol.kernels_c.plan.options.Options`. ``schedules``: schedule by layer. ``without``: instructions of the
+    machine that the generator is not to use.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Variant:
     styles: tuple[tuple[str, str], ...] = ()
     options: tuple[tuple[str, str | int], ...] = ()
     schedules: tuple[tuple[str, str], ...] = ()
+    without: tuple[str, ...] = ()
 
     def generator_options(self) -> Options:
         """For :func:`sysmol.kernels_c.build.compile_network`; :class:`SysmolError` for an option that it lacks."""
@@ -89,7 +92,9 @@ class Job:
 
     def options(self) -> Options:
         """For the generator: the variant's, and the instructions of the machine."""
-        return replace(self.variant.generator_options(), has=load_machine(self.machine).smol.capabilities)
+        has = load_machine(machine_file(self.machine)).smol.capabilities
+        kept = tuple(name for name in has.instructions if name not in self.variant.without)
+        return replace(self.variant.generator_options(), has=replace(has, instructions=kept))
 
     @property
     def title(self) -> str:
@@ -133,7 +138,7 @@ class Bench:
     def run(self, job: Job, manifest: Path) -> tuple[Path, str]:
         """Run folder of a job's executable, and the SHA-256 of gem5. The logits were checked by the run."""
         task = simulate.task(
-            manifest, gem5_of(job.isa), job.machine,
+            manifest, gem5_of(job.isa), str(machine_file(job.machine)),
             patterns=job.patterns, images=job.images, seed=job.seed, timeout=TIMEOUT,
         )  # fmt: skip
         made = self._make(task)
@@ -195,7 +200,7 @@ def layer_rows(
     manifest = json.loads(manifest_path.read_text())
     run = json.loads((run_folder / "run.json").read_text())
     net = load(manifest_path.parent / manifest["network"]["path"])
-    machine = load_machine(job.machine)
+    machine = load_machine(machine_file(job.machine))
     regions = manifest["regions"]
     blocks = read_stats(run_folder / "stats.txt")
     by_name = {name: function["class"] for name, function in run["machine"]["smol"]["functions"].items()}

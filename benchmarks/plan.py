@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from sysmol.benchmarks.files import FOLDER, network_files
+from sysmol.benchmarks.machines import ONE_MULTIPLIER, SLOW_VDOT
 from sysmol.benchmarks.measure import Job, Variant
-from sysmol.benchmarks.networks import CODES, LEAN, STEM
+from sysmol.benchmarks.networks import CODES, LEAN, SMOL_VARIANTS, STEM
 from sysmol.benchmarks.shapes import load_shapes
 from sysmol.isas import ISAS
 
@@ -96,8 +97,37 @@ MATRIX: tuple[tuple[str, tuple[Variant, ...]], ...] = (
     ("resnet8_large", (*_matrix("w2"), *_matrix("mixP4"), *_matrix("w4"))),
     ("mobilenetv2_small", _matrix("w4")),
     ("mobilenetv2_stem2", _matrix("w4")),
+    ("convolutions", UNIFORM),
 )
 """Shape files of ``matrix`` with the variants that use the second page of instructions."""
+LEVERS = ("resnet8", "w2-stem4")
+"""Network and variant of which one thing after the other is taken away."""
+WITHOUT = {
+    "vmm.h": ("vmm.h",),
+    "vqpk.h": ("vqpk.h", "vunp.h"),
+    "vqpk.s": ("vqpk.s",),
+    "lq": ("lq", "sq"),
+    "vmm": ("vmm.w", "vmm.h"),
+    "vdw": ("vdw",),
+}
+"""Instructions that are taken away together, by the first of them, as names of variants have it."""
+
+
+def lacking(variant: str, name: str) -> Variant:
+    """A variant whose programs use none of the instructions ``WITHOUT[name]``."""
+    return Variant(f"{variant}-no-{name}", variant, without=WITHOUT[name])
+
+
+def lever_jobs() -> list[Job]:
+    """One network with all of the second page, without a part of it, and on cores that differ in one thing."""
+    shape, variant = LEVERS
+    full = Variant(variant, variant)
+    jobs = jobs_of(shape, [full, *(lacking(variant, name) for name in WITHOUT if name != "vdw")], MATRIX_MACHINE)
+    jobs = [job for job in jobs if job.isa == "riscv" or job.variant.without != WITHOUT["lq"]]
+    depthwise = jobs_of("mobilenetv2_small", [lacking("w4", "vdw")], MATRIX_MACHINE)
+    cores = [replace(job, machine=ONE_MULTIPLIER) for job in jobs if job.variant == full]
+    todays = [replace(job, machine=machine) for machine in (MACHINE, SLOW_VDOT) for job in jobs_of(shape, [full])]
+    return [*jobs, *cores, *todays, *depthwise]
 
 
 ENCODERS = ("encoder", "attention")
@@ -115,14 +145,17 @@ def encoder_jobs() -> list[Job]:
 
 
 def matrix_jobs() -> list[Job]:
-    """The second page of instructions beside fp32 and the 8-bit baselines of the same core."""
+    """The second page of instructions beside fp32, the 8-bit baselines and the first page of the same core; what each
+    part of it brings."""
     baselines = (FP32, INT8, MMLA, *PREFETCH)
-    return [
+    jobs = [
         job
         for shapes, variants in MATRIX
         for job in (
             *jobs_of(shapes, baselines),
+            *jobs_of(shapes, [each for each in variants if each.name in SMOL_VARIANTS]),
             *jobs_of(shapes, variants, MATRIX_MACHINE),
             *(job for job in jobs_of(shapes, _ahead(variants), MATRIX_MACHINE) if job.isa == "arm"),
         )
     ]
+    return list(dict.fromkeys([*jobs, *lever_jobs()]))
