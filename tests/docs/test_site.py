@@ -54,12 +54,25 @@ def test_links_out_of_the_pages_become_paths() -> None:
     )
 
 
+def site_of_now() -> Path | None:
+    """What `make docs` has built since anything that it shows was written."""
+    site = CLONE / "build" / "site"
+    page = site / "index.html"
+    sources = [CLONE / "mkdocs.yml", *(CLONE / "docs").rglob("*.*"), *PACKAGE.rglob("*.py")]
+    sources += [path for room in PACKAGE.iterdir() if room.is_symlink() for path in room.resolve().rglob("*.py")]
+    built = page.stat().st_mtime if page.is_file() else 0.0
+    return site if all(path.stat().st_mtime < built for path in sources) else None
+
+
 @pytest.mark.slow
 def test_the_site_builds(tmp_path: Path) -> None:
     """Strictly: every page is in the menu, every link between pages and every name in the API reference is there."""
     pytest.importorskip("mkdocs", reason="the site needs the extra docs: pip install 'sysmol[docs]'")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=CLONE, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "find_compiler" in (tmp_path / "api" / "kernels_c" / "index.html").read_text(encoding="utf-8")
-    assert "TABLE" in (tmp_path / "api" / "core" / "index.html").read_text(encoding="utf-8")
+    site = site_of_now()
+    if site is None:
+        site = tmp_path
+        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+        done = subprocess.run(command, cwd=CLONE, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert "find_compiler" in (site / "api" / "kernels_c" / "index.html").read_text(encoding="utf-8")
+    assert "TABLE" in (site / "api" / "core" / "index.html").read_text(encoding="utf-8")
