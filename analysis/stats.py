@@ -132,7 +132,7 @@ def function_counts(block: Mapping[str, float], classes: Mapping[str, str]) -> d
     for name, column in SMOL_FUNCTIONS.items():
         op_class = classes.get(name, "")
         if counted:
-            own = re.compile(rf"\.smol\.{re.escape(name)}::(?!total$)")
+            own = re.compile(rf"\.smol\.{re.escape(name.replace('.', '_'))}::(?!total$)")
         elif list(classes.values()).count(op_class) == 1:
             own = re.compile(rf"\.committedInstType::{re.escape(op_class)}$")
         else:

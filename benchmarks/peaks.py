@@ -33,6 +33,8 @@ from sysmol.pattern import capacity
 from sysmol.register_parts import LANES
 from sysmol.styles import STYLES
 
+ACCUMULATING = ("vmac", "vdot", "vmul", "vmla", "vmm.w", "vmm.h", "vdw")
+"""SMOL instructions that multiply; the others pack and unpack."""
 NIBBLE_PRODUCTS = 32
 """Of one ``vmm.w``: 64 of codes, two of which are one of a byte."""
 
@@ -73,10 +75,13 @@ def smol_counts(block: Mapping[str, float], machine: Mapping[str, Any]) -> tuple
 
     ``machine``: the description as it stands in ``run.json``; its op classes tell the functions apart.
     """
-    counted = {"accumulating": 0.0, "all": 0.0}
+    products: dict[str, bool] = {}
     for name, function in machine["smol"]["functions"].items():
-        suffix = f".committedInstType::{function['class']}"
+        products[function["class"]] = products.get(function["class"], False) or name in ACCUMULATING
+    counted = {"accumulating": 0.0, "all": 0.0}
+    for op_class, accumulates in products.items():
+        suffix = f".committedInstType::{op_class}"
         count = sum(value for key, value in block.items() if key.endswith(suffix))
         counted["all"] += count
-        counted["accumulating"] += 0.0 if name == "vqpk" else count
+        counted["accumulating"] += count if accumulates else 0.0
     return counted["accumulating"], counted["all"]

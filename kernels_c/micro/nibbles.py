@@ -54,7 +54,8 @@ def excess(layer: Layer, channels: int) -> Array:
 
 
 class SmolNibbles(SmolMatrix):
-    """:class:`SmolMatrix` over :class:`NibblePlanes`: a register of weights serves both planes."""
+    """:class:`SmolMatrix` over :class:`NibblePlanes`: the same weights meet one plane, then the other, so that products
+    of one accumulator are far apart."""
 
     style = "nibble"
     prefetches = False
@@ -86,7 +87,7 @@ class SmolNibbles(SmolMatrix):
         """Per half register: ``vmm.w`` on both planes; pairs that memory does not hold are exchanged."""
         pairs = -(-pixels // 2)
         exchanged = pixels % (2 * TAPS) != 0
-        loads = 4 * blocks + (4 if exchanged else 2) * pairs
+        loads = 8 * blocks + (4 if exchanged else 2) * pairs
         return max(8 * blocks * pairs + 2 * pairs * exchanged, core.chain / 4) + core.load * loads
 
     @classmethod
@@ -99,18 +100,11 @@ class SmolNibbles(SmolMatrix):
 
     def row(self, em: Emitter) -> None:
         for number, own in enumerate(self.chunks):
-            with em.block():
-                for plane in range(2):
+            for plane, ids in enumerate((SHIFTED_IDS, PIECE_IDS)):
+                with em.block():
                     for q, pair in enumerate(self.pairs):
-                        em.line(f"const vec y{plane}_{q} = {self._activations(pair, plane, HALF * number)};")
-                for g in range(self.groups):
-                    for h in range(2):
-                        with em.block():
-                            at = REGISTER_BYTES * (2 * (number * self.groups + g) + h)
-                            em.line(f"const vec wg = v_load({plus('w', at)});")
-                            for plane, ids in enumerate((SHIFTED_IDS, PIECE_IDS)):
-                                for q in range(len(self.pairs)):
-                                    em.line(f"v_mmw({ids[own]}, m{g}_{h}_{q}, y{plane}_{q}, wg);")
+                        em.line(f"const vec y{q} = {self._activations(pair, plane, HALF * number)};")
+                    self._products(em, number, ids[own], [f"y{q}" for q in range(len(self.pairs))])
         em.line(f"w += {2 * REGISTER_BYTES * self.groups * len(self.pieces)};", scalar=1)
 
     def _activations(self, pair: tuple[int, int], plane: int, at: int) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from sysmol.analysis.costs.energy.model import Interval
+from sysmol.analysis.stats import function_counts
 from sysmol.benchmarks import hardware_tables
 from sysmol.benchmarks.__main__ import main
 from sysmol.benchmarks.measure import COLUMNS, Bench, Job, Variant, gem5_of, measure_all
@@ -147,6 +148,19 @@ def test_vqpk_does_not_count_as_accumulating() -> None:
     prefix = "system.cpu.commitStats0.committedInstType::"
     block = {f"{prefix}SimdAes": 3.0, f"{prefix}SimdAesMix": 4.0, f"{prefix}SimdSha256Hash2": 5.0, f"{prefix}x": 9.0}
     assert smol_counts(block, machine) == (7.0, 12.0)
+
+
+def test_instructions_of_one_class_count_once() -> None:
+    """Two instructions that pack share a class, and the plug-in's statistics have their names without dots."""
+    classes = {name: each.op_class for name, each in load_machine("o3-n1-matrix").smol.functions.items()}
+    machine = {"smol": {"functions": {name: {"class": value} for name, value in classes.items()}}}
+    committed = {"vmm.h": 8.0, "vqpk.h": 3.0, "vunp.h": 1.0}
+    block = {f"system.cpu.commitStats0.committedInstType::{classes[name]}": count for name, count in committed.items()}
+    assert classes["vqpk.h"] == classes["vqpk.s"] and smol_counts(block, machine) == (8.0, 12.0)
+    own = "system.cpu.smol"
+    block |= {f"{own}.units": 2.0, f"{own}.vmm_h::(0,2,0).u2.h0": 8.0, f"{own}.vmm_h::total": 8.0}
+    counted = function_counts(block, classes)
+    assert counted["smol_vmm_h"] == 8.0 and counted["smol_vmm_w"] == 0.0
 
 
 def test_plans() -> None:
