@@ -92,8 +92,9 @@ def _planes(source: Place) -> NibblePlanes:
 
 
 def _pays(net: Network, layer: Layer, source: Place, target: Target) -> bool:
-    """Whether the vector operations that it saves take longer than making the codes, with two vector operations and
-    four others in a cycle."""
+    """Whether the vector operations that it saves take twice as long as making the codes, with two vector operations
+    and four others in a cycle: what comes first does not overlap with the products, and stems whose gain is smaller
+    were measured to lose."""
     height, width = layer.kernel
     out, channels = net.tensors[layer.targets[0]], source.tensor.channels
     registers = out.height * out.width * -(-out.channels // SUMS)
@@ -101,7 +102,7 @@ def _pays(net: Network, layer: Layer, source: Place, target: Target) -> bool:
     others = height * (width * channels / 2 if target.scalar_operand else -(-width * channels // 4))
     own = 2 * height * -(-width // TAPS)
     pixels = source.plane_bytes / source.pixel_bytes
-    return (others - own) * registers / 2 > pixels / PIXELS * target.costs["m_nibbles"]["scalar"] / 4
+    return (others - own) * registers / 2 > 2 * pixels / PIXELS * target.costs["m_nibbles"]["scalar"] / 4
 
 
 def _doublings(net: Network, out: Output) -> int:

@@ -28,7 +28,7 @@ class OnGrid(Builder):
 
 
 def stem_network(seed: int, top: int = 15, fixed: bool = False):
-    """A first convolution of random shape, or of ResNet-8's, with outputs in all formats."""
+    """A first convolution of random shape, or of a shape that gains by codes, with outputs in all formats."""
     rng = np.random.default_rng(seed)
     channels = 3 if fixed else int(rng.integers(1, 5))
     height, width = (12, 16) if fixed else (int(v) for v in rng.integers(4, 14, 2))
@@ -38,7 +38,7 @@ def stem_network(seed: int, top: int = 15, fixed: bool = False):
     kernel = (3, 3) if fixed else tuple(int(v) for v in np.minimum(rng.integers(1, 6, 2), (height, width)))
     stride = (1, 1) if fixed else tuple(int(v) for v in rng.integers(1, 3, 2))
     pads = tuple(int(rng.integers(0, k)) for k in (*kernel, *kernel)) if not fixed else (1, 1, 1, 1)
-    n = 16 if fixed else int(rng.integers(1, 24))
+    n = 40 if fixed else int(rng.integers(1, 24))
     bits = int(rng.choice([4, 2, 1]))
     x, stream = b.layer("conv2d", x, [[bits] * n, "s16"], n, kernel, stride, pads)
     (x,) = b.layer("conv2d", x, [[bits] * n], n, (1, 1), residual=stream)
