@@ -6,10 +6,12 @@ import torch
 
 from sysmol import grid
 from sysmol.train.quantise.quantiser import (
+    LEAST_SHARE,
     add_noise,
     byte_levels,
     codes,
     fit_range,
+    fit_ranges,
     fit_weight_scale,
     nearest_precision,
     precision_of,
@@ -155,6 +157,40 @@ def test_small_spreads_are_as_good_as_large_ones(precision: int, seed: int):
 def test_a_zero_tensor_has_a_grid():
     scale, offset = fit_range(torch.zeros(10), 4)
     assert scale > 0 and offset == 0
+
+
+@pytest.mark.parametrize("silent", [1, 2, 4])
+@pytest.mark.parametrize("low", [0.0, -0.3])
+def test_channels_that_are_nearly_alike_get_a_share_of_the_others_scale(silent: int, low: float, seed: int):
+    """One unit of a sum is the same number for all: with a tiny scale of their own they would be as loud as others."""
+    draw = torch.Generator().manual_seed(seed)
+    live, other = torch.randn(4000, generator=draw).relu(), {1: 2, 2: 4, 4: 2}[silent]
+    quiet = low + 1e-3 * torch.rand(4000, generator=draw)
+    found = fit_ranges({other: live, silent: quiet}, {other: 1.0, silent: 0.0})
+    assert found[other] == fit_range(live, other)
+    scale, offset = (torch.tensor(each) for each in found[silent])
+    assert float(scale) == LEAST_SHARE * found[other][0]
+    rounded = quantise(quiet, scale, offset, smol_levels(torch.tensor(silent)))
+    assert float((rounded - quiet).abs().max()) < 1.1e-3
+
+
+def test_a_scale_of_their_own_where_weights_make_up_for_it(seed: int):
+    draw = torch.Generator().manual_seed(seed)
+    live = torch.randn(4000, generator=draw).relu()
+    small = {4: live, 2: 1e-3 * live}
+    assert fit_ranges(small, {4: 1.0, 2: 1e3}) == {p: fit_range(x, p) for p, x in small.items()}
+    assert fit_ranges({2: 1e-3 * live}, {2: 1.0}) == {2: fit_range(1e-3 * live, 2)}
+    # A constant says nothing of how fine the others are.
+    beside = {4: torch.full((9,), 5e4), 2: live}
+    assert fit_ranges(beside, {4: 1.0, 2: 1.0})[2] == fit_range(live, 2)
+
+
+def test_weights_of_nothing_are_the_quietest():
+    """No code is 0, so that they are never quite nothing."""
+    weight = torch.randn(5, 8, 3, 3, generator=torch.Generator().manual_seed(0))
+    weight[2] = 0
+    scale = fit_weight_scale(weight, smol_levels(torch.tensor(4)), ONE)
+    assert float(scale[2]) < 0.01 * float(scale[[0, 1, 3, 4]].min())
 
 
 def test_the_sample_does_not_alias():

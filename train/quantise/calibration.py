@@ -20,7 +20,7 @@ from sysmol.train.quantise.modes import FLOAT, FROZEN, OFFSET
 from sysmol.train.quantise.modules import INDEX, VALUE, Key, activate
 from sysmol.train.quantise.quantiser import (
     MOST_VALUES,
-    fit_range,
+    fit_ranges,
     fit_table,
     fit_weight_scale,
     sample,
@@ -51,7 +51,7 @@ def calibrate(prepared: ForwardPass, images: torch.Tensor) -> None:
     prepared.mode = mode
     for key in prepared.keys:
         if key[2] == "smol":
-            _fit_codes(prepared, key, samples)
+            _fit_sampled(prepared, key, samples)
         elif key[2] == "s8":
             fit_bytes(prepared, key, samples.values(key))
         elif key[2] != "s16":
@@ -130,8 +130,8 @@ class _Samples:
                 self._add(key, 0, sample(activate(results[key[0]], key[1]), MOST_ENDS // self.parts), MOST_ENDS)
             elif key[2] == "smol":
                 x = self.prepared.code_input(results[key[0]], key[1])
-                for row, channels in self.rows(key):
-                    self._add(key, row, sample(x[:, channels], MOST_VALUES // self.parts), MOST_VALUES)
+                for bits, channels in channels_by_bits(self.prepared, key, self.frozen).items():
+                    self._add(key, bits, sample(x[:, channels], MOST_VALUES // self.parts), MOST_VALUES)
             elif key[2] == INDEX:
                 values = activate(results[key[0]], key[1])
                 self._add(key, 0, sample(values, MOST_VALUES // self.parts), MOST_VALUES)
@@ -139,29 +139,18 @@ class _Samples:
                 x = self.prepared.code_input(results[key[0]], key[1])
                 self._add(key, 0, sample_pixels(x, MOST_PIXELS // self.parts), MOST_PIXELS)
 
-    def rows(self, key: Key) -> list[tuple[int, torch.Tensor]]:
-        """The precisions of a SMOL tensor, by their place in its grids, with the channels that have them; before they
-        are frozen every channel may come to have any.
-        """
-        domain = self.prepared.domain(key[0])
-        rows = domain.row()
-        fixed = self.frozen or domain.bits != LEARNED
-        found = [
-            (n, (rows == n).nonzero().flatten() if fixed else torch.arange(len(rows))) for n in range(len(PRECISIONS))
-        ]
-        return [(row, channels) for row, channels in found if len(channels)]
+    def values(self, key: Key, bits: int = 0) -> torch.Tensor:
+        """Of the channels of a SMOL tensor that have these bits, of any other tensor of all."""
+        return self.found[key, bits][: self.counts[key, bits]]
 
-    def values(self, key: Key, row: int = 0) -> torch.Tensor:
-        return self.found[key, row][: self.counts[key, row]]
-
-    def _add(self, key: Key, row: int, values: torch.Tensor, most: int) -> None:
-        if (key, row) not in self.found:
+    def _add(self, key: Key, bits: int, values: torch.Tensor, most: int) -> None:
+        if (key, bits) not in self.found:
             # One block for all batches: small ones between the large ones of every batch would keep those from reuse.
             room = self.parts * (most // self.parts)
-            self.found[key, row], self.counts[key, row] = values.new_empty((room, *values.shape[1:])), 0
-        start = self.counts[key, row]
-        self.counts[key, row] = start + len(values)
-        self.found[key, row][start : start + len(values)] = values
+            self.found[key, bits], self.counts[key, bits] = values.new_empty((room, *values.shape[1:])), 0
+        start = self.counts[key, bits]
+        self.counts[key, bits] = start + len(values)
+        self.found[key, bits][start : start + len(values)] = values
 
 
 def sample_pixels(x: torch.Tensor, count: int) -> torch.Tensor:
@@ -208,13 +197,44 @@ def fit_bytes(prepared: ForwardPass, key: Key, x: torch.Tensor) -> None:
         module.set(0, scale, 128 * scale)
 
 
-def _fit_codes(prepared: ForwardPass, key: Key, samples: _Samples) -> None:
+def channels_by_bits(prepared: ForwardPass, key: Key, frozen: bool) -> dict[int, torch.Tensor]:
+    """The channels of every precision of a SMOL tensor, by bits; before they are frozen every channel may come to have
+    any."""
+    domain = prepared.domain(key[0])
+    if not frozen and domain.bits == LEARNED:
+        return {p: torch.arange(len(domain.precisions)) for p in PRECISIONS}
+    found = {p: (domain.precisions == p).nonzero().flatten() for p in PRECISIONS}
+    return {p: channels for p, channels in found.items() if len(channels)}
+
+
+def fit_codes(prepared: ForwardPass, key: Key, frozen: bool, values: Mapping[int, torch.Tensor]) -> None:
+    """Fit the grids of a SMOL tensor to ``values`` of the channels of every precision, by bits."""
+    squares = _weights_that_read(prepared, key)
+    sizes = {p: float(squares[own].mean().sqrt()) for p, own in channels_by_bits(prepared, key, frozen).items()}
+    for p, (scale, offset) in fit_ranges(values, sizes, centred=prepared.grid != OFFSET).items():
+        prepared.activation(key).set(PRECISIONS.index(p), scale, offset)
+
+
+def _weights_that_read(prepared: ForwardPass, key: Key) -> torch.Tensor:
+    """Sums of squares of the weights that meet every channel of a SMOL tensor, float32 ``[C]``."""
+    found = torch.zeros(len(prepared.domain(key[0]).precisions))
+    for unit in prepared.smol_convolutions():
+        if unit.input and prepared.key(unit.input, "smol") == key:
+            found += by_channel(unit, prepared.convolution(unit.name).weight.detach().square())
+    return found
+
+
+def by_channel(unit: Unit, weights: torch.Tensor) -> torch.Tensor:
+    """Sums of ``[K, C / groups, KH, KW]`` by the channel that each is read with, ``[C]``."""
+    return weights.reshape(unit.groups, -1, *weights.shape[1:]).sum((1, 3, 4)).flatten()
+
+
+def _fit_sampled(prepared: ForwardPass, key: Key, samples: _Samples) -> None:
+    found = {p: samples.values(key, p) for p in channels_by_bits(prepared, key, samples.frozen)}
+    fit_codes(prepared, key, samples.frozen, found)
     module, domain = prepared.activation(key), prepared.domain(key[0])
-    for row, _ in samples.rows(key):
-        scale, offset = fit_range(samples.values(key, row), PRECISIONS[row], centred=prepared.grid != OFFSET)
-        module.set(row, scale, offset)
+    frozen = samples.frozen or domain.bits != LEARNED
     rows = domain.row()
-    frozen = prepared.mode == FROZEN or domain.bits != LEARNED
     if not frozen or not bool((rows == 0).any()):
         # Noise knows one grid per tensor: the one of the highest precision in use.
         first = 0 if not frozen else int(rows.min())

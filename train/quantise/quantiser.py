@@ -12,7 +12,7 @@ For a p-bit SMOL code (docs/isa.md): multiplier ``2**(p-2)``, half ``2**(p-1)``,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,6 +176,12 @@ def sample(x: torch.Tensor, count: int) -> torch.Tensor:
     return flat[torch.randint(flat.numel(), (count,), generator=draw).to(flat.device)]
 
 
+def is_constant(values: torch.Tensor) -> bool:
+    """Whether all are the same number, but for a :data:`SPREAD` of it."""
+    low, high = float(values.min()), float(values.max())
+    return high - low <= SPREAD * max(abs(low), abs(high))
+
+
 def fit_range(values: torch.Tensor, precision: int, centred: bool = False) -> tuple[float, float]:
     """Scale and offset with the smallest squared error over ``values`` on the grid of that precision (by search).
 
@@ -186,7 +192,7 @@ def fit_range(values: torch.Tensor, precision: int, centred: bool = False) -> tu
     low, high = float(x.min()), float(x.max())
     levels = smol_levels(torch.tensor(precision))
     largest = max(abs(low), abs(high))
-    if high - low <= SPREAD * largest:
+    if is_constant(x):
         if centred:
             return (largest or 1.0) / -float(levels.start), 0.0
         return (largest or 1.0) * CONSTANT_SCALE, (low + high) / 2
@@ -206,6 +212,46 @@ def fit_range(values: torch.Tensor, precision: int, centred: bool = False) -> tu
     return best[1], best[2]
 
 
+LEAST_SHARE = 0.25
+"""Of the scale of channels beside them, what channels of another precision have at least [own]."""
+
+
+def fit_ranges(
+    values: Mapping[int, torch.Tensor], weights: Mapping[int, float], centred: bool = False
+) -> dict[int, tuple[float, float]]:
+    """Scales and offsets of the parts of a tensor with different precisions, of their ``values``, by bits.
+
+    One unit of a sum is the same number in all parts, so that weights are rounded in steps in proportion to one over
+    the scale of what they meet. Channels that are nearly always 0 would have a tiny scale: each of their products would
+    count as much in the sums as any other's. Their grid is widened, from their values' lower end on, to
+    :data:`LEAST_SHARE` of the others'; of less where the others meet smaller ``weights`` (their usual size, by bits):
+    a scale of its own then fits.
+    """
+    found = {p: fit_range(x, p, centred) for p, x in values.items()}
+    for p, x in values.items():
+        others = [q for q in values if q != p and not is_constant(values[q])]
+        shares = {q: min(1.0, weights[q] / weights[p]) if weights[p] > 0 else 1.0 for q in others}
+        least = LEAST_SHARE * max((found[q][0] * shares[q] for q in others), default=0.0)
+        if found[p][0] < least:
+            found[p] = least, 0.0 if centred else _offset(x, p, least)
+    return found
+
+
+def _offset(values: torch.Tensor, precision: int, scale: float) -> float:
+    """The offset with the smallest squared error of those at which a grid begins with a usual value."""
+    x, levels = sample(values, MOST_VALUES).float(), smol_levels(torch.tensor(precision))
+    best = float("inf"), 0.0
+    for low in torch.quantile(x, torch.tensor([0.0, 0.1, 0.5])).tolist():
+        offset = low - float(levels.start) * scale
+        rounded = quantise(x, torch.tensor(scale), torch.tensor(offset), levels)
+        best = min(best, (float((rounded - x).square().mean()), offset))
+    return best[1]
+
+
+ZERO_SCALE = 2.0**-10
+"""Scale of weights that are all 0, in parts of the layer's mean one."""
+
+
 def fit_weight_scale(weight: torch.Tensor, levels: Levels, unit: torch.Tensor) -> torch.Tensor:
     """Scale per output channel ``[K]`` with the smallest squared error of ``weight`` ``[K, ...]`` on ``scale / unit
     * grid``.
@@ -215,7 +261,9 @@ def fit_weight_scale(weight: torch.Tensor, levels: Levels, unit: torch.Tensor) -
     scaled = weight.detach() * unit
     axes = tuple(range(1, scaled.dim()))
     spread = scaled.square().mean(axes, keepdim=True).sqrt()
-    spread = torch.where(spread > 0, spread, 1.0)  # weights of 0 fit any scale
+    # No code is 0: weights that are all 0, of channels that say nothing, get the finest scale.
+    usual = float(spread.mean()) or 1.0
+    spread = torch.where(spread > 0, spread, usual * ZERO_SCALE)
     best_error = torch.full_like(spread, float("inf"))
     best = spread.clone()
     zero = torch.zeros(())

@@ -15,15 +15,14 @@ import torch
 from torch import nn
 
 from sysmol.errors import SysmolError
-from sysmol.grid import PRECISIONS
 from sysmol.train.frontend.graph import Unit, Value
-from sysmol.train.quantise.calibration import batches, fit_bytes, fit_weight
-from sysmol.train.quantise.modes import FLOAT, FROZEN, OFFSET
+from sysmol.train.quantise.calibration import batches, channels_by_bits, fit_bytes, fit_codes, fit_weight
+from sysmol.train.quantise.modes import FLOAT, FROZEN
 from sysmol.train.quantise.modules import Convolution, activate
 from sysmol.train.quantise.prepared import Prepared
 from sysmol.train.quantise.ptq.moments import Gathered
 from sysmol.train.quantise.ptq.rounding import WeightGrid, reconstruct
-from sysmol.train.quantise.quantiser import Levels, fit_range, sample
+from sysmol.train.quantise.quantiser import Levels, sample
 
 MOST_VALUES = 200_000
 """Values of an activation that its grid is fitted to."""
@@ -115,12 +114,11 @@ class _Layers:
         if key[2] == "s8":
             fit_bytes(self.prepared, key, torch.cat([sample(activate(x, key[1]), MOST_VALUES) for x in parts]))
             return
-        rows = self.prepared.domain(key[0]).row()
-        for row, precision in enumerate(PRECISIONS):
-            if bool((rows == row).any()):
-                own = [self.prepared.code_input(x[:, rows == row], key[1]) for x in parts]
-                values = torch.cat([sample(x, MOST_VALUES // len(parts)) for x in own])
-                module.set(row, *fit_range(values, precision, centred=self.prepared.grid != OFFSET))
+        values = {}
+        for bits, channels in channels_by_bits(self.prepared, key, frozen=True).items():
+            own = [self.prepared.code_input(x[:, channels], key[1]) for x in parts]
+            values[bits] = torch.cat([sample(x, MOST_VALUES // len(parts)) for x in own])
+        fit_codes(self.prepared, key, True, values)
 
     # --- weights -----------------------------------------------------------------------------------------------------
 

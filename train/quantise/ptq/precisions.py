@@ -15,8 +15,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from sysmol.train.frontend.graph import Unit, Value
+from sysmol.train.frontend.graph import Value
 from sysmol.train.quantise.allocate import sensitivity_scores
+from sysmol.train.quantise.calibration import by_channel
 from sysmol.train.quantise.modules import stored
 from sysmol.train.quantise.prepared import Prepared
 
@@ -80,8 +81,3 @@ def _add(
 def _is_code(prepared: Prepared, value: Value, form: str) -> bool:
     """Whether something is rounded to codes where it is read, rather than moved from there."""
     return stored(form) == "smol" and prepared.graph.units[value.unit].operation.requantises
-
-
-def by_channel(unit: Unit, weights: torch.Tensor) -> torch.Tensor:
-    """Sums of ``[K, C / groups, KH, KW]`` by the channel that each is read with, ``[C]``."""
-    return weights.reshape(unit.groups, -1, *weights.shape[1:]).sum((1, 3, 4)).flatten()
