@@ -182,7 +182,8 @@ class Normalisation(Kernel):
         if "v_normal" in em.costs:
             em.line("const vec y = v_normal(v_load16(at), left, addend, right, factor);")
             for g in groups:
-                em.line(f"vec a{g} = v_sext16(y, {g});")
+                half = f"v_half16_{('low', 'high')[g]}(y)" if self.source.split else f"v_sext16(y, {g})"
+                em.line(f"vec a{g} = {half};")
             self.epilogue.emit(em, tile, [[[f"a{g}" for g in groups]]])
             return
         expand(em, self.source, ["at"], self.blocks[tile.first], ["e"])

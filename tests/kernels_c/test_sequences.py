@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sysmol import isa
 from sysmol.benchmarks.networks import make_network
 from sysmol.benchmarks.shapes import load_network
 from sysmol.configs_gem5.launch import find_gem5, run_gem5, why_no_gem5
@@ -18,6 +19,7 @@ from sysmol.configs_gem5.request import Simulation
 from sysmol.errors import SysmolError
 from sysmol.isas import ISAS
 from sysmol.kernels_c.build import compile_network, compile_program, run_executable
+from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.kernels_c.toolchain import find_compiler
@@ -33,6 +35,21 @@ COUNT = int(os.environ.get("SYSMOL_TEST_NETWORKS", "3"))
 def test_c_gives_the_reference_s_logits(number, program, assert_answers, seed):
     net = any_transformer(seed + number)
     assert_answers(net, [str(program(net, "host", "-O1", "-Werror"))])
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_streams_are_normalised_where_convolutions_split_their_lanes(bits, program, assert_answers, seed):
+    """With the second page of instructions a convolution stores a stream of 16 bits lane by lane, not in pairs."""
+    b = SequenceBuilder(np.random.default_rng([seed, bits]), 4, 4, 5, f"split {bits}")
+    (x,) = b.layer("rescale", "image", ["s8"])
+    (x,) = b.layer("conv2d", x, ["s16"], 32)
+    x = b.append(Layer("norm", "layernorm", b.stream(x)), np.full(32, bits), 32)
+    (x,) = b.layer("conv2d", x, [np.full(32, bits)], 32)
+    b.classifier(x)
+    net, options = b.finish(2), Options(has=isa.EVERYTHING)
+    text = generate(net, TARGETS["arm"], "net.arm", "a test", options).source
+    assert "v_narrow_halves(" in text and "v_normal(" in text
+    assert_answers(net, [str(program(net, "host", "-O1", "-Werror", choices=options))])
 
 
 def test_bytes_of_a_table_in_the_order_of_codes(program, assert_answers):
