@@ -3,7 +3,8 @@
     sysmol quantise mlperf_tiny_resnet8_fp32.tflite --data cifar10 --bits 4 --out q/resnet8-4.network.safetensors
     python -m sysmol.benchmarks.quantised q/*.network.safetensors --out build/bench/quantised.csv
 
-A row of the same model, bits, steps and epochs in the file is replaced.
+A row of the same model, bits, steps and epochs in the file is replaced. ``--keep`` puts the networks themselves beside
+the table, without samples.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import pandas as pd
 
 from sysmol.analysis.markdown import table as markdown
 from sysmol.errors import SysmolError
-from sysmol.files import atomic_write_text
-from sysmol.network import Network, load
+from sysmol.files import atomic_write_text, make_folder
+from sysmol.network import Network, load, save
+from sysmol.workbench.experiments.table import NETWORKS
+from sysmol.workbench.steps.compile import SUFFIX
 
 Frame = pd.DataFrame
 MADE = ("model", "dataset", "bits", "images", "steps", "epochs", "seed")
@@ -56,6 +59,14 @@ def command_of(net: Network) -> str:
     said = net.provenance
     options = [f"--{name} {said[name]:g}" for name in ("bits", "images", "steps", "epochs", "seed")]
     return f"sysmol quantise {said['model']} --data {said['dataset']} {' '.join(options)}"
+
+
+def keep(path: Path, net: Network, out: Path) -> str:
+    """Put a network, without samples, into the folder beside the table ``out``; the file's name there."""
+    said = net.provenance
+    name = f"{Path(said['model']).stem}-{said['dataset']}-{said['bits']:g}bit-{said['epochs']}epochs{SUFFIX}"
+    save(make_folder(out.parent / NETWORKS) / name, net, deploy=True)
+    return name
 
 
 def merged(old: Frame | None, rows: Sequence[dict[str, Any]]) -> Frame:
@@ -98,9 +109,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("networks", nargs="+", type=Path, help=".network.safetensors files")
     parser.add_argument("--out", type=Path, default=Path("build/bench/quantised.csv"))
+    parser.add_argument("--keep", action="store_true", help="keep the networks in the folder networks beside the table")
     options = parser.parse_args(arguments)
     try:
-        rows = [row_of(path, load(path)) for path in options.networks]
+        nets = {path: load(path) for path in options.networks}
+        rows = [row_of(path, net) for path, net in nets.items()]
+        if options.keep:
+            rows = [
+                row | {"network_file": keep(path, net, options.out)}
+                for row, (path, net) in zip(rows, nets.items(), strict=True)
+            ]
         old = pd.read_csv(options.out) if options.out.is_file() else None
         atomic_write_text(options.out, merged(old, rows).to_csv(index=False, lineterminator="\n"))
     except SysmolError as error:

@@ -1,11 +1,13 @@
 """Rows of what `sysmol quantise` made, from its network files."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from sysmol.benchmarks.quantised import main, merged, row_of, table
 from sysmol.errors import SysmolError
 from sysmol.network import load
+from sysmol.network.reference import evaluate
 
 
 @pytest.fixture
@@ -26,6 +28,12 @@ def test_rows_say_how_and_how_well(made, tmp_path, capfd):
     assert main([str(made), "--out", str(out)]) == 0 and main([str(made), "--out", str(out)]) == 0
     found = pd.read_csv(out)
     assert len(found) == 1
+    assert main([str(made), "--out", str(out), "--keep"]) == 0
+    (kept,) = (tmp_path / "networks").iterdir()
+    assert kept.name == "digits_net-digits-2bit-0epochs.network.safetensors"
+    assert list(pd.read_csv(out)["network_file"]) == [kept.name]
+    small, image = load(kept), np.zeros((1, 8, 8, 1), np.uint8)
+    assert small.samples is None and (evaluate(small, image) == evaluate(load(made), image)).all()
     better = row | {"bits": 4, "accuracy_integer": row["accuracy_fp32"] + 0.01}
     both = merged(found, [better])
     assert list(both["bits"]) == [4, 2]
