@@ -11,11 +11,12 @@ from sysmol.analysis.costs.energy.model import Energy
 from sysmol.analysis.costs.estimate import Estimate
 from sysmol.analysis.costs.gem5 import Gem5
 from sysmol.analysis.costs.protocol import CostModel, NetworkCost
+from sysmol.analysis.costs.twin import CoreTwin
 from sysmol.analysis.costs.workload import Workload
 from sysmol.errors import SysmolError
 from sysmol.machine import Machine
 
-MODELS: dict[str, Callable[..., CostModel]] = {each.name: each for each in (Estimate, Gem5, Energy, Area)}
+MODELS: dict[str, Callable[..., CostModel]] = {each.name: each for each in (Estimate, CoreTwin, Gem5, Energy, Area)}
 """What makes a model, by its name: ``MODELS["gem5"](run=folder)``."""
 
 

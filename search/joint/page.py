@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sysmol.analysis.page import Page, Section, Table
 
 PAGE, FIGURE = "comparison.html", "comparison.svg"
+APART = 0.18
+"""Rows between the dots of two seeds, so that equal ones are seen."""
 MODE_COLUMNS = (
     "mode", "seeds", "found", "accuracy", "KiB", "cycles", "least us", "us", "most us",
     *(f"x over {name}" for name in BASELINES),
@@ -177,7 +179,8 @@ def _spread(spread: Spread | None, unit: str = "") -> str | None:
 
 
 def figure(comparison: Comparison) -> str:
-    """Times of the seeds by mode, a dot each, a line at the median; the baselines as dashed lines. SVG text."""
+    """Times of the seeds by mode, a dot each, one above the other, a line at the median; the baselines as dashed lines.
+    SVG text."""
     from matplotlib.figure import Figure as Drawing
 
     from sysmol.analysis.figures import OTHER_COLOURS, VARIANT_COLOURS, WIDTH, styled, svg_of, tidy
@@ -192,7 +195,8 @@ def figure(comparison: Comparison) -> str:
             special = line.mode == "joint", line.mode in SEQUENTIAL
             colour = VARIANT_COLOURS["mixed"] if special[0] else OTHER_COLOURS[2 if special[1] else 0]
             times = [float(point["microseconds"]) for point in line.points]
-            axes.plot(times, [place] * len(times), "o", color=colour, markerfacecolor="white", markersize=5)
+            rows = [place + APART * (number - (len(times) - 1) / 2) for number in range(len(times))]
+            axes.plot(times, rows, "o", color=colour, markerfacecolor="white", markersize=4)
             if spread := line.spread("microseconds"):
                 axes.plot([spread.median] * 2, [place - 0.3, place + 0.3], color=colour, linewidth=1.6)
         known = {
@@ -205,7 +209,7 @@ def figure(comparison: Comparison) -> str:
             axes.axvline(time, linestyle=style, color=VARIANT_COLOURS["fp32"], linewidth=1, label=f"largest, {name}")
         axes.set_yticks(range(len(lines)), [line.mode for line in lines])
         axes.set_ylim(len(lines) - 0.5, -0.5)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.05 * axes.get_xlim()[1])
         axes.set_xlabel("us per image (estimate)")
         axes.xaxis.set_major_formatter(lambda value, _: thousands(value) if value else "0")
         tidy(axes)

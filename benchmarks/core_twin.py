@@ -1,0 +1,214 @@
+"""Fit the twin of the core (:mod:`sysmol.analysis.costs.twin`) to what gem5 measured, and say how far it is from
+networks and machines that it has not seen.
+
+    python -m sysmol.benchmarks.core_twin [--out FILE]
+
+The rows are those of results/kernels.csv; the C of every program is generated again for the sizes that it does not
+hold, and rows whose estimate is another today are left out, since their code is another. Errors are those of layers
+with at least 1% of their program's cycles, and of whole programs, by: all rows, as fitted; networks left out, one at
+a time; the rows of results/latencies.csv on machines with other latencies of the SMOL units, and of
+results/encoders.csv, neither of which the fit has seen. The built-in estimate stands beside.
+
+The fit is by least squares on logarithms, robust, with priors: kinds lie near their bounds, L2 overflows at its size, a
+line of memory takes what DDR4-2400 transfers it in and half as long again.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.optimize import least_squares
+from scipy.stats import kendalltau
+
+from sysmol.analysis.costs.twin import FILE, Features, Memory, Parameters, cycles, features
+from sysmol.benchmarks.measure import NAME, TOTAL, Job
+from sysmol.benchmarks.networks import make_network
+from sysmol.benchmarks.plan import encoder_jobs, kernel_jobs, latency_jobs
+from sysmol.benchmarks.shapes import NetworkShape
+from sysmol.benchmarks.tables import RESULTS
+from sysmol.errors import SysmolError
+from sysmol.kernels_c.program import generate
+from sysmol.kernels_c.targets import TARGETS
+from sysmol.machine import Machine, load_machine
+
+MACHINE = "o3-n1"
+SHARE = 0.01
+"""Of a program's cycles that a layer has to have, to count."""
+PRIOR = Memory(1.0, 15.0, 1.0, 8.0, 1.05, 0.05, 60.0, 1.5, 1.2, 50.0)
+SPREAD = Memory(1.0, 5.0, 1.0, 4.0, 0.05, 0.03, 60.0, 0.5, 0.2, 30.0)
+LEAST = Memory(0.0, 0.0, 0.0, 0.0, 0.3, 0.02, 0.0, 0.3, 0.5, 0.0)
+MOST = Memory(60.0, 60.0, 60.0, 60.0, 1.6, 0.6, 400.0, 6.0, 3.0, 300.0)
+KIND_SPREAD, KIND_ENDS = 0.3, ((-0.3, 1.0), (0.0, 1.0))
+"""Of a and b of a kind: prior's spread around 0, and ends."""
+ERROR, ROBUST = 0.1, 1.5
+"""Of logarithms of cycles, and the multiple of it from which errors count less."""
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass
+class Rows:
+    """Measured layers with their features; ``share`` of their program's cycles."""
+
+    table: pd.DataFrame
+    features: Features
+
+    @property
+    def measured(self) -> Floats:
+        """Cycles."""
+        return self.table["cycles"].to_numpy(dtype=np.float64)
+
+    @property
+    def share(self) -> Floats:
+        """Of each layer in its program."""
+        return self.table["share"].to_numpy(dtype=np.float64)
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> "Rows":
+        """These rows."""
+        return Rows(self.table[chosen].reset_index(drop=True), self.features.take(np.flatnonzero(chosen)))
+
+
+def rows_of(path: Path, jobs: Iterable[Job], machines: Iterable[str]) -> Rows:
+    """Layers of a table of measurements on these machines whose code is today's."""
+    table = pd.read_csv(path)
+    table = table[(table["layer"] != TOTAL) & (table["status"] == "ok") & table["machine"].isin(set(machines))]
+    known = {key: part for key, part in table.groupby(["network", "variant", "isa", "machine"])}
+    parts, found = [], []
+    for job in jobs:
+        own = known.get((job.shape.name, job.variant.name, job.isa, job.machine))
+        if own is None or not isinstance(job.shape, NetworkShape):
+            continue
+        net = make_network(job.shape, job.variant.network, job.seed, 1)
+        program = generate(net, TARGETS[job.isa], f"{NAME}.{job.isa}", "a benchmark", job.options())
+        machine = load_machine(job.machine)
+        sizes = own.set_index("layer")["code_bytes"].to_dict()
+        regions = [vars(each) | {"bytes_code": _number(sizes.get(each.name))} for each in program.regions]
+        all_features = features(net, regions, job.isa, machine)
+        places = {each["name"]: n for n, each in enumerate(regions)}
+        kept = own[[name in places for name in own["layer"]]]
+        rows = np.array([places[name] for name in kept["layer"]], dtype=np.int64)
+        same = np.ceil(all_features.base[rows]) == kept["estimate"].to_numpy()
+        if same.any():
+            parts.append(all_features.take(rows[same]))
+            found.append(kept.assign(share=kept["cycles"] / own["cycles"].sum())[same])
+    if not parts:
+        raise SysmolError(f"no row of {path} is of today's code on {', '.join(machines)}: measure again")
+    return Rows(pd.concat(found, ignore_index=True), Features.join(parts))
+
+
+def _number(value: Any) -> float:
+    return 0.0 if value is None or value != value else float(value)
+
+
+def parameters_of(found: Floats, kinds: list[str], rows: int, clock_ghz: float) -> Parameters:
+    """From the numbers of a fit; intervals are not known yet."""
+    count = len(kinds)
+    own = {kind: (float(found[n]), float(found[count + n])) for n, kind in enumerate(kinds)}
+    memory = Memory(*map(float, found[2 * count :]))
+    return Parameters("gem5", rows, clock_ghz, memory, own, {}, {})
+
+
+def fit(rows: Rows, machine: Machine) -> Parameters:
+    """The parameters that come closest to these rows."""
+    kinds, logs = sorted(set(rows.features.kind)), np.log(rows.measured)
+    weights = np.sqrt(np.minimum(rows.share / SHARE, 1)) + 0.05
+    count = len(kinds)
+    prior, spread = np.array(astuple(PRIOR)), np.array(astuple(SPREAD))
+    low = np.concatenate([*(np.full(count, ends[0]) for ends in KIND_ENDS), astuple(LEAST)])
+    high = np.concatenate([*(np.full(count, ends[1]) for ends in KIND_ENDS), astuple(MOST)])
+
+    def errors(found: Floats) -> Floats:
+        predicted = cycles(rows.features, machine, parameters_of(found, kinds, len(logs), machine.clock_ghz))
+        off = (np.log(predicted) - logs) * weights / ERROR
+        return np.concatenate([off, found[: 2 * count] / KIND_SPREAD, (found[2 * count :] - prior) / spread])
+
+    start = np.clip(np.concatenate([np.full(2 * count, 0.01), prior]), low + 1e-6, high - 1e-6)
+    result = least_squares(errors, start, bounds=(low, high), loss="soft_l1", f_scale=ROBUST)
+    return parameters_of(result.x, kinds, len(logs), machine.clock_ghz)
+
+
+def left_out(rows: Rows, machine: Machine) -> Floats:
+    """Cycles of every row by a fit that had not seen its network."""
+    found = np.zeros(len(rows.table))
+    for network in rows.table["network"].unique():
+        own = (rows.table["network"] == network).to_numpy()
+        found[own] = cycles(rows.take(own).features, machine, fit(rows.take(~own), machine))
+    return found
+
+
+PROGRAM = ["network", "variant", "isa", "machine"]
+
+
+def judged(rows: Rows, predicted: Floats) -> dict[str, float]:
+    """Errors of layers and of programs: mean, weighted by cycles; Kendall's tau of the layers."""
+    table = rows.table.assign(predicted=predicted)
+    large = table[table["share"] >= SHARE]
+    programs = table.groupby(PROGRAM)[["predicted", "cycles"]].sum()
+
+    def of(part: pd.DataFrame) -> tuple[float, float]:
+        off = (part["predicted"] - part["cycles"]).abs()
+        return float((off / part["cycles"]).mean()), float(off.sum() / part["cycles"].sum())
+
+    layer, program = of(large), of(programs)
+    tau = float(kendalltau(large["predicted"], large["cycles"]).statistic)
+    facts = {"layers": len(large), "mean": layer[0], "by cycles": layer[1], "tau": tau}
+    return facts | {"programs": len(programs), "programs, mean": program[0], "programs, by cycles": program[1]}
+
+
+def with_intervals(found: Parameters, rows: Rows, unseen: Floats) -> Parameters:
+    """What was measured over what fits without the network predicted, by ISA: of layers that count 19 of 20."""
+    table = rows.table.assign(predicted=unseen, ratio=rows.measured / unseen)
+    large = table[table["share"] >= SHARE]
+    layers, networks = {}, {}
+    for isa, own in large.groupby("isa"):
+        low, high = (float(each) for each in np.quantile(own["ratio"], [0.025, 0.975]))
+        layers[str(isa)] = (round(min(low, 1.0), 3), round(max(high, 1.0), 3))
+        sums = table[table["isa"] == isa].groupby(PROGRAM)[["predicted", "cycles"]].sum()
+        ratios = sums["cycles"] / sums["predicted"]
+        networks[str(isa)] = (round(min(float(ratios.min()), 1.0), 3), round(max(float(ratios.max()), 1.0), 3))
+    return Parameters(found.against, found.rows, found.clock_ghz, found.memory, found.kinds, layers, networks)
+
+
+def compare(say: Callable[[str, dict[str, float]], None]) -> Parameters:
+    """Fit, judge, and return the parameters with their intervals."""
+    machine = load_machine(MACHINE)
+    rows = rows_of(RESULTS / "kernels.csv", kernel_jobs(), [MACHINE])
+    say("estimate, all rows", judged(rows, rows.table["estimate"].to_numpy(dtype=np.float64)))
+    found, unseen = fit(rows, machine), left_out(rows, machine)
+    say("twin, all rows, fitted on them", judged(rows, cycles(rows.features, machine, found)))
+    say("twin, network left out", judged(rows, unseen))
+    for network in rows.table["network"].unique():
+        own = (rows.table["network"] == network).to_numpy()
+        say(f"- {network} left out", judged(rows.take(own), unseen[own]))
+    others = [("latencies", latency_jobs()), ("encoders", encoder_jobs())]
+    for name, jobs in others:
+        for each in sorted({job.machine for job in jobs}):
+            try:
+                part = rows_of(RESULTS / f"{name}.csv", [job for job in jobs if job.machine == each], [each])
+            except SysmolError:
+                continue
+            say(f"estimate, {name}, {each}", judged(part, part.table["estimate"].to_numpy(dtype=np.float64)))
+            say(f"twin, {name}, {each}", judged(part, cycles(part.features, load_machine(each), found)))
+    return with_intervals(found, rows, unseen)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--out", type=Path, default=FILE)
+    arguments = parser.parse_args()
+
+    def say(name: str, facts: dict[str, float]) -> None:
+        layers = f"{facts['layers']} layers: {facts['mean']:.1%}, by cycles {facts['by cycles']:.1%}"
+        programs = f"{facts['programs']} programs: {facts['programs, mean']:.1%}"
+        more = f"by cycles {facts['programs, by cycles']:.1%}"
+        print(f"{name:38} {layers}, tau {facts['tau']:.3f}; {programs}, {more}", flush=True)
+
+    compare(say).save(arguments.out)
+
+
+if __name__ == "__main__":
+    main()
