@@ -74,12 +74,20 @@ def fronts(path: Path) -> str:
     return draw(row for row in read_table(path) if row["dataset"] == "cifar10")
 
 
+def matrix(path: Path) -> str:
+    """How many times as long fp32 and sdot take, with today's instructions and with the second page."""
+    from sysmol.benchmarks.matrix_figure import draw
+
+    return draw(path)
+
+
 DRAWN = {
     "fronts": Drawn("results/training.csv", "sysmol.analysis.fronts", fronts),
     **{
         f"trained-{name}": Drawn("results/training.csv", "sysmol.analysis.accuracy", trained(network))
         for name, network in TRAINED.items()
     },
+    "matrix": Drawn("results/matrix.csv", "sysmol.benchmarks.matrix_figure", matrix),
     "cycles": Drawn(DEMO_LAYERS, "sysmol.analysis.figures", cycles),
 }
 

@@ -100,8 +100,8 @@ MATRIX: tuple[tuple[str, tuple[Variant, ...]], ...] = (
     ("convolutions", UNIFORM),
 )
 """Shape files of ``matrix`` with the variants that use the second page of instructions."""
-LEVERS = ("resnet8", "w2-stem4")
-"""Network and variant of which one thing after the other is taken away."""
+LEVERS = (("resnet8", "w2-stem4"), ("resnet20", "w2-stem4"), ("mobilenetv2_small", "w4-stem4"))
+"""Networks and variants of which one thing after the other is taken away."""
 WITHOUT = {
     "vmm.h": ("vmm.h",),
     "vqpk.h": ("vqpk.h", "vunp.h"),
@@ -119,15 +119,20 @@ def lacking(variant: str, name: str) -> Variant:
 
 
 def lever_jobs() -> list[Job]:
-    """One network with all of the second page, without a part of it, and on cores that differ in one thing."""
-    shape, variant = LEVERS
-    full = Variant(variant, variant)
-    jobs = jobs_of(shape, [full, *(lacking(variant, name) for name in WITHOUT if name != "vdw")], MATRIX_MACHINE)
-    jobs = [job for job in jobs if job.isa == "riscv" or job.variant.without != WITHOUT["lq"]]
-    depthwise = jobs_of("mobilenetv2_small", [lacking("w4", "vdw")], MATRIX_MACHINE)
-    cores = [replace(job, machine=ONE_MULTIPLIER) for job in jobs if job.variant == full]
-    todays = [replace(job, machine=machine) for machine in (MACHINE, SLOW_VDOT) for job in jobs_of(shape, [full])]
-    return [*jobs, *cores, *todays, *depthwise]
+    """Networks with all of the second page, without a part of it, with other stems and residuals, and with the first
+    page alone; the first of them also on cores that differ in one thing."""
+    jobs: list[Job] = []
+    for shape, name in LEVERS:
+        full, bare = Variant(name, name), name.split("-")[0]
+        others = [Variant(each, each) for each in (bare, bare + LEAN)]
+        depthwise = shape.startswith("mobilenet")
+        left_out = [lacking(name, each) for each in WITHOUT if each != "vdw" or depthwise]
+        jobs += jobs_of(shape, [full, *others, *left_out], MATRIX_MACHINE)
+        jobs += jobs_of(shape, [full])
+    first = jobs_of(LEVERS[0][0], [Variant(LEVERS[0][1], LEVERS[0][1])])
+    jobs += [replace(job, machine=ONE_MULTIPLIER, patterns=None) for job in first]
+    jobs += [replace(job, machine=SLOW_VDOT) for job in first]
+    return [job for job in jobs if job.isa == "riscv" or job.variant.without != WITHOUT["lq"]]
 
 
 ENCODERS = ("encoder", "attention")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sysmol.benchmarks import encoder_tables, hardware_tables, kernel_tables, quantised, training_tables
+from sysmol.benchmarks import encoder_tables, hardware_tables, kernel_tables, matrix_tables, quantised, training_tables
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import PACKAGE, atomic_write_text, make_folder
 from sysmol.workbench.provenance import path_of
@@ -32,7 +32,12 @@ DOCUMENTS = tuple(
     )
 )  # fmt: skip
 TABLES = (
-    kernel_tables.TABLES | training_tables.TABLES | hardware_tables.TABLES | quantised.TABLES | encoder_tables.TABLES
+    kernel_tables.TABLES
+    | matrix_tables.TABLES
+    | training_tables.TABLES
+    | hardware_tables.TABLES
+    | quantised.TABLES
+    | encoder_tables.TABLES
 )
 """File and function of every table."""
 ELSEWHERE = ("formats", "layers", "tflite", "onnx", "qonnx")

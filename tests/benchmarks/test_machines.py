@@ -42,7 +42,7 @@ def test_other_names_are_as_they_are():
 def test_what_is_left_out_is_in_no_program():
     net = builder.any_network(3)
     for name, left in WITHOUT.items():
-        job = Job(load_shapes(LEVERS[0])[0], Variant("w2", "w2", without=left), "riscv", "o3-n1-matrix")
+        job = Job(load_shapes(LEVERS[0][0])[0], Variant("w2", "w2", without=left), "riscv", "o3-n1-matrix")
         assert not set(left) & set(job.options().has.instructions)
         text = generate(net, TARGETS["riscv"], "net", "a test", job.options()).source
         assert name != "vmm" or not ("v_mmw(" in text or "v_mmh(" in text)

@@ -10,7 +10,9 @@ import pytest
 from sysmol.analysis.products import USUAL_ORDER
 from sysmol.benchmarks.hardware_tables import latencies
 from sysmol.benchmarks.kernel_tables import yflows_frame, yflows_ratios
+from sysmol.benchmarks.matrix_tables import LEVER_NAMES, levers_table
 from sysmol.benchmarks.measure import COLUMNS, write_rows
+from sysmol.benchmarks.plan import LEVERS, MATRIX_MACHINE
 from sysmol.benchmarks.tables import DOCUMENTS, RESULTS, TABLES, fill, main, read
 from sysmol.benchmarks.training_tables import DEMO
 from sysmol.errors import SysmolError
@@ -93,3 +95,16 @@ def test_latencies_are_compared_with_the_first_machine() -> None:
         "| net | int8 | arm | 400 | 400 | 1.00 | 1.00 | +0.0% |",
         "| net | w4 | arm | 200 | 160 | 2.00 | 2.50 | +25.0% |",
     ]
+
+
+def test_levers_are_compared_with_everything() -> None:
+    """Estimates stand beside each other, and how much more each takes than what has everything."""
+    network, variant = LEVERS[0]
+    cycles = {variant: 100.0, f"{variant}-no-vmm": 150.0}
+    rows = [
+        {"network": network, "variant": name, "isa": "arm", "machine": MATRIX_MACHINE, "estimate": count}
+        for name, count in cycles.items()
+    ]
+    lines = levers_table({"levers": pd.DataFrame(rows)}).splitlines()[2:]
+    assert len(lines) == 2 and lines[0].startswith(f"| {network} | everything | 100 | +0.0% |")
+    assert lines[1].startswith(f"| {network} | {LEVER_NAMES['vmm']} | 150 | +50.0% |")
