@@ -20,6 +20,7 @@ from sysmol.pattern import pattern_name
 Frame = pd.DataFrame
 NETWORKS = ("resnet8", "mobilenetv2_stem2")
 BASE = "int8"
+BASELINES = ("fp32", "int8", "int8-mmla")
 STAGES = 3
 """Of the arrays beside each other: the depth at sdot's clock."""
 
@@ -125,28 +126,36 @@ def energy_constants(_: dict[str, Frame]) -> str:
 
 
 def latencies(data: dict[str, Frame]) -> str:
-    """Cycles of networks by the SMOL latencies of the machine, int8's over them, and how far these are from those
-    on the first machine. Programs without SMOL instructions ran on that one alone."""
-    table = data["latencies"].query("layer != 'total' and status == 'ok'")
-    sums = table.groupby(["network", "variant", "isa", "machine"], sort=False)["cycles"].sum()
-    machines = list(dict.fromkeys(table["machine"]))
-
-    def cycles(network: str, variant: str, isa: str) -> list[float]:
-        found = [float(sums.get((network, variant, isa, machine), math.nan)) for machine in machines]
-        rows = table[(table["network"] == network) & (table["variant"] == variant) & (table["isa"] == isa)]
-        return found if rows["smol_all"].any() else [found[0]] * len(machines)
-
-    lines = []
-    for network, variant, isa in dict.fromkeys(zip(table["network"], table["variant"], table["isa"], strict=True)):
-        own = cycles(network, variant, isa)
-        gains = [other / each for other, each in zip(cycles(network, BASE, isa), own, strict=True)]
-        cells = [f"{value:,.0f}" for value in own] + [f"{gain:.2f}" for gain in gains]
-        cells += [f"{gain / gains[0] - 1:+.1%}" for gain in gains[1:]]
-        lines.append([network, variant, isa, *("–" if "nan" in cell else cell for cell in cells)])
+    """Cycles of networks by the SMOL latencies of the machine, what the baselines take over them, and how far such
+    ratios are from those on the first machine. Baselines, which have no SMOL instructions, are those of the kernels."""
+    table = _totals(data["latencies"])
+    machines = list(dict.fromkeys(machine for *_, machine in table))
+    kernels = {key[:3]: cycles for key, cycles in _totals(data["kernels"]).items() if key[3] == machines[0]}
+    rows = []
+    for network, variant, isa in dict.fromkeys(key[:3] for key in table):
+        own = [table.get((network, variant, isa, machine), math.nan) for machine in machines]
+        base = [kernels.get((network, name, isa), math.nan) for name in BASELINES]
+        ratios = [" / ".join(_cell(f"{other / each:.2f}") for other in base) for each in own]
+        changes = [_cell(f"{own[0] / each - 1:+.1%}") for each in own[1:]]
+        rows.append([network, variant, isa, *(_cell(f"{each:,.0f}") for each in own), *ratios, *changes])
     names = [f"`{machine}`" for machine in machines]
-    head = [f"cycles, {name}" for name in names] + [f"int8 over it, {name}" for name in names]
-    head += [f"this ratio against {names[0]}'s, {name}" for name in names[1:]]
-    return markdown(["network", "variant", "ISA", *head], lines)
+    head = [f"cycles, {name}" for name in names] + [f"{' / '.join(BASELINES)} over it, {name}" for name in names]
+    head += [f"ratios against those on {names[0]}, {name}" for name in names[1:]]
+    return markdown(["network", "variant", "ISA", *head], rows)
+
+
+def _totals(table: Frame) -> dict[tuple[str, str, str, str], float]:
+    """Cycles by network, variant, ISA and machine, of what ran to the end."""
+    found: dict[tuple[str, str, str, str], float] = {}
+    for row in table.query("layer != 'total' and status == 'ok'").to_dict("records"):
+        key = str(row["network"]), str(row["variant"]), str(row["isa"]), str(row["machine"])
+        found[key] = found.get(key, 0.0) + float(row["cycles"])
+    return found
+
+
+def _cell(text: str) -> str:
+    """A dash where there is no number."""
+    return "–" if "nan" in text else text
 
 
 TABLES = {

@@ -83,28 +83,17 @@ def test_yflows_ratios(tmp_path: Path) -> None:
 
 
 def test_latencies_are_compared_with_the_first_machine() -> None:
-    """A program without SMOL instructions stands for itself on the other machines."""
-    cycles = {("int8", "one"): 400, ("w4", "one"): 200, ("w4", "two"): 160}
-    rows = [
-        {"network": "net", "variant": variant, "isa": "arm", "machine": machine, "layer": layer, "status": "ok",
-         "cycles": count, "smol_all": 0 if variant == "int8" else 9}
-        for (variant, machine), count in cycles.items() for layer in ("conv", "total")
-    ]  # fmt: skip
-    lines = latencies({"latencies": pd.DataFrame(rows)}).splitlines()
-    assert lines[2:] == [
-        "| net | int8 | arm | 400 | 400 | 1.00 | 1.00 | +0.0% |",
-        "| net | w4 | arm | 200 | 160 | 2.00 | 2.50 | +25.0% |",
-    ]
+    """Baselines have no SMOL instructions: those of the kernels stand beside every machine's cycles."""
 
+    def rows(cycles: dict[tuple[str, str], int]) -> pd.DataFrame:
+        return pd.DataFrame(
+            {"network": "net", "variant": variant, "isa": "arm", "machine": machine, "layer": layer, "status": "ok",
+             "cycles": count}
+            for (variant, machine), count in cycles.items() for layer in ("conv", "total")
+        )  # fmt: skip
 
-def test_levers_are_compared_with_everything() -> None:
-    """Estimates stand beside each other, and how much more each takes than what has everything."""
-    network, variant = LEVERS[0]
-    cycles = {variant: 100.0, f"{variant}-no-vmm": 150.0}
-    rows = [
-        {"network": network, "variant": name, "isa": "arm", "machine": MATRIX_MACHINE, "estimate": count}
-        for name, count in cycles.items()
+    kernels = rows({("int8", "one"): 400, ("fp32", "one"): 1600, ("w4", "one"): 210, ("int8", "other"): 100})
+    made = latencies({"latencies": rows({("w4", "one"): 200, ("w4", "two"): 160}), "kernels": kernels})
+    assert made.splitlines()[2:] == [
+        "| net | w4 | arm | 200 | 160 | 8.00 / 2.00 / – | 10.00 / 2.50 / – | +25.0% |",
     ]
-    lines = levers_table({"levers": pd.DataFrame(rows)}).splitlines()[2:]
-    assert len(lines) == 2 and lines[0].startswith(f"| {network} | everything | 100 | +0.0% |")
-    assert lines[1].startswith(f"| {network} | {LEVER_NAMES['vmm']} | 150 | +50.0% |")

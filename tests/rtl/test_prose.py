@@ -7,7 +7,9 @@ import pytest
 
 from sysmol import hwcost
 from sysmol.hwcost import BEST_SETS, MAIN_SCRIPT, find
+from sysmol.machine import load_machine
 from sysmol.patterns.chunk_costs import fitted
+from sysmol.rtl import latency
 from sysmol.rtl.page import FRONT, PAGE
 
 TABLE = hwcost.read()
@@ -66,7 +68,33 @@ def claims() -> list[str]:
         f"{100 * (1 - sdot_bell['pj'] / sdot['pj']):.0f}% less in sdot",
         f"vdot takes {whole:.1f} pJ instead of {alone:.1f}",
         *budgets(),
+        *ratios(),
     ]
+
+
+def ratios() -> list[str]:
+    """How much RTL's latencies move the ratios of measured cycles."""
+    cycles: dict[tuple[str, str, str], float] = {}
+    with (FRONT.parent / "latencies.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            if row["layer"] == "total":
+                cycles[row["variant"], row["isa"], row["machine"]] = float(row["cycles"])
+    two, three = (
+        [100 * (cycles[v, isa, "o3-n1"] / cycles[v, isa, name] - 1) for v, isa, machine in cycles if machine == name]
+        for name in ("o3-n1-sdot2", "o3-n1-sdot3")
+    )
+    return [
+        f"SMOL's ratios to the baselines are {min(two):.1f} to {max(two):.1f}% larger than on `o3-n1`",
+        f"they are between {-min(three):.1f}% smaller and {max(three):.1f}% larger",
+    ]
+
+
+def test_the_other_script_s_latencies_are_those_of_a_slower_sdot() -> None:
+    """The machine with an sdot of three cycles stands for what the script ``fast`` gives for two, too."""
+    machine = load_machine("o3-n1-sdot3")
+    for name, (unit, patterns) in latency.UNITS.items():
+        found = latency.stages(TABLE, unit, patterns, 2, ["fast"])
+        assert found is not None and max(found, machine.latency(latency.BASIC)) == machine.smol_latency(name)
 
 
 def budgets() -> list[str]:
