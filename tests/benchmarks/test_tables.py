@@ -97,3 +97,16 @@ def test_latencies_are_compared_with_the_first_machine() -> None:
     assert made.splitlines()[2:] == [
         "| net | w4 | arm | 200 | 160 | 8.00 / 2.00 / – | 10.00 / 2.50 / – | +25.0% |",
     ]
+
+
+def test_levers_are_compared_with_everything() -> None:
+    """Estimates stand beside each other, and how much more each takes than what has everything."""
+    network, variant = LEVERS[0]
+    cycles = {variant: 100.0, f"{variant}-no-vmm": 150.0}
+    rows = [
+        {"network": network, "variant": name, "isa": "arm", "machine": MATRIX_MACHINE, "estimate": count}
+        for name, count in cycles.items()
+    ]
+    lines = levers_table({"levers": pd.DataFrame(rows)}).splitlines()[2:]
+    assert len(lines) == 2 and lines[0].startswith(f"| {network} | everything | 100 | +0.0% |")
+    assert lines[1].startswith(f"| {network} | {LEVER_NAMES['vmm']} | 150 | +50.0% |")
