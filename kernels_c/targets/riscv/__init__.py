@@ -35,6 +35,7 @@ COSTS = COMMON | {
     "v_zip16_high": {"simd": 3},
     "v_fresh_pair": {"vload": 2, "scalar": 1},
     "v_narrow_pair": {"simd": 3},
+    "v_load_high16": {"vload": 1, "scalar": 1, "simd": 1},
     "v_load16": {"vload": 1, "scalar": 1},
     "v_load_s8x8": {"vload": 1, "scalar": 1, "simd": 1},
     "v_wide_mla": {"simd": 2},
