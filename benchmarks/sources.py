@@ -3,9 +3,10 @@ inputs still match.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -41,7 +42,7 @@ def sources(results: Path = RESULTS) -> Iterator[Source]:
         groups: dict[tuple[str, str, str, str], int] = {}
         for record in table.to_dict("records"):
             row = {str(column): value for column, value in record.items()}
-            said, inputs = provenance.noted(found, row_name(row) if set(IDENTITY) <= set(row) else "")
+            said, inputs = provenance.noted(found, _name(row))
             command = str(said.get("command") or row.get("command") or UNKNOWN)
             date = str(said.get("date") or row.get("date") or row.get("created") or UNKNOWN)[:10]
             group = (command, str(said.get("commit", UNKNOWN))[:12], date, inputs)
@@ -50,6 +51,13 @@ def sources(results: Path = RESULTS) -> Iterator[Source]:
             yield Source(path.name, count, command, commit, date, inputs, shown.get(path.stem, "no table"))
     if results == RESULTS:
         yield from (_picture(name) for name in DRAWN)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """What a row's source is noted under, where rows of a file have several; of measurements the title of their job."""
+    if set(IDENTITY) <= set(row):
+        return row_name(row)
+    return " ".join(str(row.get(column, "")) for column in ("network", "variant", "isa", "machine"))
 
 
 def _picture(name: str) -> Source:
