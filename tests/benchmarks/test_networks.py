@@ -33,9 +33,12 @@ def test_formats(variant: str) -> None:
     assert reads["wide"] == reads["depth"] == reads["narrow"] == reads["again"] == between
     assert reads["stem"] == reads["classifier"] == ("f32" if variant == "fp32" else "s8")
     assert reads["pool"] == ("f32" if variant == "fp32" else "s16")
+    short = {layer.name: layer.weight for layer in net.layers if getattr(layer.weight, "dtype", None) == np.int8}
+    if variant.endswith(("-stem4", "-lean")):
+        stem = short.pop("stem")
+        assert (np.abs(stem) <= 15).all() and (stem % 2 == 1).all()
     if variant == "int8w4" or variant.endswith("-lean"):
-        short = [layer.weight for layer in net.layers if layer.weight is not None and layer.weight.dtype == np.int8]
-        assert short and all(np.abs(weight).max() <= 7 for weight in short)
+        assert short and all(np.abs(weight).max() <= 7 for weight in short.values())
     if variant.endswith(("-codes", "-lean")):
         assert net.tensors[net.layers[5].residual].format == "smol"
     if between == "smol":
