@@ -121,6 +121,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Frame]], str]]] = {
     "mnist": ("training", network_table("training", "mnist_net", "mnist")),
     "mnist-ablations": ("training_ablations", network_table("training_ablations", "mnist_net", "mnist")),
     "resnet8": ("training", network_table("training", "resnet8", "cifar10")),
+    "resnet8_large": ("training", network_table("training", "resnet8_large", "cifar10")),
     "resnet20": ("training", network_table("training", "resnet20", "cifar10")),
     "mobilenetv2": ("training", network_table("training", "mobilenetv2_small", "cifar10")),
     "headline": ("training", headline_table),
