@@ -392,3 +392,17 @@ def test_channels_that_say_nothing_cost_nothing_at_one_bit():
 
     alike, mixed = error(2), error(1)
     assert mixed < 1.1 * alike
+
+
+@pytest.mark.parametrize("bits", [2, 2.5, 4])
+def test_images_that_are_all_black(bits, seed):
+    """Nothing that layers read changes but for the border: what single precision leaves of it is no covariance."""
+    images = torch.full((64, 1, 8, 8), -1.7)
+    torch.manual_seed(seed)
+    module = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 32, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10),
+    )  # fmt: skip
+    found = quantise(module, images, Request(bits, refit=Refit(steps=2))).prepared
+    with torch.no_grad():
+        assert bool(found(images).isfinite().all())

@@ -20,6 +20,9 @@ from sysmol.train.quantise.quantiser import Levels, codes
 
 DAMPING = 0.01
 """Added to the covariance's diagonal, in parts of its mean: how much the old weights are trusted."""
+ROUNDOFF = 1e-4
+"""The least that is added, in parts of the mean square of what is read: inputs that hardly change leave a covariance of
+rounding errors, which is no covariance."""
 FACTORS = (0.6, 0.7, 0.78, 0.85, 0.92, 1.0, 1.08, 1.16, 1.25)
 """Scales that are tried, in parts of the one with the least error of the weights."""
 BLOCK = 64
@@ -52,8 +55,9 @@ def reconstruct(
     all but the same constant; ``scale`` is a first guess. Everything is float64.
     """
     size = weight.shape[2]
-    trust = DAMPING * moments.covariance.diagonal(dim1=1, dim2=2).mean(1)
-    damped = moments.covariance + torch.eye(size).double() * trust.clamp_min(1e-12)[:, None, None]
+    power = moments.covariance.diagonal(dim1=1, dim2=2).mean(1)
+    trust = torch.maximum(DAMPING * power, ROUNDOFF * (power + moments.mean_x.square().mean(1))).clamp_min(1e-12)
+    damped = moments.covariance + torch.eye(size).double() * trust[:, None, None]
     target = least_squares(weight, damped, moments)
     if grid.kept is not None:
         target = target * grid.kept
