@@ -15,7 +15,7 @@ line of memory takes what DDR4-2400 transfers it in and half as long again.
 
 import argparse
 from collections.abc import Callable, Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,7 @@ def with_intervals(found: Parameters, rows: Rows, unseen: Floats) -> Parameters:
         sums = table[table["isa"] == isa].groupby(PROGRAM)[["predicted", "cycles"]].sum()
         ratios = sums["cycles"] / sums["predicted"]
         networks[str(isa)] = (round(min(float(ratios.min()), 1.0), 3), round(max(float(ratios.max()), 1.0), 3))
-    return Parameters(found.against, found.rows, found.clock_ghz, found.memory, found.kinds, layers, networks)
+    return replace(found, layers=layers, networks=networks)
 
 
 def compare(say: Callable[[str, dict[str, float]], None]) -> Parameters:

@@ -12,6 +12,7 @@ from sysmol import hwcost
 from sysmol.analysis.costs.energy.constants import cores
 from sysmol.analysis.costs.energy.model import PARTS, Energies, Interval, network_energy, ratio
 from sysmol.analysis.costs.quantity import Absent
+from sysmol.analysis.markdown import number
 from sysmol.analysis.markdown import table as markdown
 from sysmol.analysis.page.values import microjoules, percent
 from sysmol.machine import load_machine
@@ -135,27 +136,19 @@ def latencies(data: dict[str, Frame]) -> str:
     for network, variant, isa in dict.fromkeys(key[:3] for key in table):
         own = [table.get((network, variant, isa, machine), math.nan) for machine in machines]
         base = [kernels.get((network, name, isa), math.nan) for name in BASELINES]
-        ratios = [" / ".join(_cell(f"{other / each:.2f}") for other in base) for each in own]
-        changes = [_cell(f"{own[0] / each - 1:+.1%}") for each in own[1:]]
-        rows.append([network, variant, isa, *(_cell(f"{each:,.0f}") for each in own), *ratios, *changes])
+        ratios = [" / ".join(number(other / each, "{:.2f}") for other in base) for each in own]
+        changes = [number(own[0] / each - 1, "{:+.1%}") for each in own[1:]]
+        rows.append([network, variant, isa, *map(number, own), *ratios, *changes])
     names = [f"`{machine}`" for machine in machines]
     head = [f"cycles, {name}" for name in names] + [f"{' / '.join(BASELINES)} over it, {name}" for name in names]
     head += [f"ratios against those on {names[0]}, {name}" for name in names[1:]]
     return markdown(["network", "variant", "ISA", *head], rows)
 
 
-def _totals(table: Frame) -> dict[tuple[str, str, str, str], float]:
-    """Cycles by network, variant, ISA and machine, of what ran to the end."""
-    found: dict[tuple[str, str, str, str], float] = {}
-    for row in table.query("layer != 'total' and status == 'ok'").to_dict("records"):
-        key = str(row["network"]), str(row["variant"]), str(row["isa"]), str(row["machine"])
-        found[key] = found.get(key, 0.0) + float(row["cycles"])
-    return found
-
-
-def _cell(text: str) -> str:
-    """A dash where there is no number."""
-    return "–" if "nan" in text else text
+def _totals(table: Frame) -> dict[Any, float]:
+    """Cycles by (network, variant, ISA, machine), of what ran to the end."""
+    rows = table.query("layer != 'total' and status == 'ok'")
+    return rows.groupby(["network", "variant", "isa", "machine"], sort=False)["cycles"].sum().to_dict()
 
 
 TABLES = {

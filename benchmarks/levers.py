@@ -21,21 +21,13 @@ from sysmol.benchmarks.networks import make_network
 from sysmol.benchmarks.plan import lever_jobs
 from sysmol.benchmarks.shapes import NetworkShape
 from sysmol.errors import SysmolError
-from sysmol.files import PACKAGE, atomic_write_text, make_folder
+from sysmol.files import atomic_write_text, make_folder
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
 from sysmol.machine import load_machine
 from sysmol.network import Network
 from sysmol.workbench import provenance
-from sysmol.workbench.key import Inputs, digest
 
-CODE = (
-    *("benchmarks/levers.py", "benchmarks/networks.py", "benchmarks/plan.py", "analysis/costs/estimate.py"),
-    *(f"kernels_c/micro/{name}.py" for name in ("matrix", "nibbles", "lane", "rvv", "smol", "smol_run")),
-    *(f"kernels_c/nest/{name}.py" for name in ("output", "nibbles", "depthwise_smol", "depthwise_taps")),
-    *(f"kernels_c/epilogue/{name}.py" for name in ("halves", "pairs", "requantise", "wide")),
-)
-"""What the estimates depend on most."""
 COLUMNS = ("network", "variant", "isa", "machine", "estimate")
 
 
@@ -63,11 +55,6 @@ def jobs() -> list[Job]:
     return [job for job in lever_jobs() if job.machine not in DERIVED]
 
 
-def inputs() -> Inputs:
-    """What the rows depend on most."""
-    return {"code": {f"sysmol/{name}": digest(PACKAGE / name) for name in CODE}}
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0; 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m sysmol.benchmarks.levers", description=__doc__)
@@ -83,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
             made.append(row)
         path = options.out / "levers.csv"
         atomic_write_text(path, pd.DataFrame(made).to_csv(index=False, lineterminator="\n"))
-        provenance.write(path, [inputs()])
+        provenance.write(path, [provenance.of_modules(__spec__.name)])
     except SysmolError as error:
         print(f"levers: {error}", file=sys.stderr)
         return 2

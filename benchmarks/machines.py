@@ -37,7 +37,7 @@ DERIVED: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
 
 
 def machine_file(name: str) -> str | Path:
-    """What finds a machine: its name, or the file of a derived one, which is written where it is missing."""
+    """What finds a machine: its name, or the file of a derived one, which is written."""
     if name not in DERIVED:
         return name
     base, change = DERIVED[name]

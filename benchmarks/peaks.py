@@ -24,6 +24,7 @@ fma        ``fmla``, ``vfmacc``                                                 
 from collections.abc import Mapping
 from typing import Any
 
+from sysmol import isa
 from sysmol import schedule as schedules
 from sysmol.errors import SysmolError
 from sysmol.isa.selectors import TAP_PRODUCTS
@@ -33,7 +34,7 @@ from sysmol.pattern import capacity
 from sysmol.register_parts import LANES
 from sysmol.styles import STYLES
 
-ACCUMULATING = ("vmac", "vdot", "vmul", "vmla", "vmm.w", "vmm.h", "vdw")
+ACCUMULATING = tuple(row.name for row in isa.TABLE if row.macs)
 """SMOL instructions that multiply; the others pack and unpack."""
 NIBBLE_PRODUCTS = 32
 """Of one ``vmm.w``: 64 of codes, two of which are one of a byte."""

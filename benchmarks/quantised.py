@@ -61,7 +61,7 @@ def command_of(net: Network) -> str:
     return f"sysmol quantise {said['model']} --data {said['dataset']} {' '.join(options)}"
 
 
-def keep(path: Path, net: Network, out: Path) -> str:
+def keep(net: Network, out: Path) -> str:
     """Put a network, without samples, into the folder beside the table ``out``; the file's name there."""
     said = net.provenance
     name = f"{Path(said['model']).stem}-{said['dataset']}-{said['bits']:g}bit-{said['epochs']}epochs{SUFFIX}"
@@ -112,13 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", action="store_true", help="keep the networks in the folder networks beside the table")
     options = parser.parse_args(arguments)
     try:
-        nets = {path: load(path) for path in options.networks}
-        rows = [row_of(path, net) for path, net in nets.items()]
+        nets = [load(path) for path in options.networks]
+        rows = [row_of(path, net) for path, net in zip(options.networks, nets, strict=True)]
         if options.keep:
-            rows = [
-                row | {"network_file": keep(path, net, options.out)}
-                for row, (path, net) in zip(rows, nets.items(), strict=True)
-            ]
+            rows = [row | {"network_file": keep(net, options.out)} for row, net in zip(rows, nets, strict=True)]
         old = pd.read_csv(options.out) if options.out.is_file() else None
         atomic_write_text(options.out, merged(old, rows).to_csv(index=False, lineterminator="\n"))
     except SysmolError as error:

@@ -36,8 +36,8 @@ from sysmol.network import Network, save
 from sysmol.network.builder import Builder, random_precisions
 from sysmol.network.operations import operation
 from sysmol.search.spaces import load_space
-from sysmol.workbench import closure, provenance
-from sysmol.workbench.key import Inputs, digest
+from sysmol.workbench import provenance
+from sysmol.workbench.key import Inputs
 from sysmol.workbench.steps import compile, simulate
 
 SEED = 20261130
@@ -156,10 +156,8 @@ def measured(
         compile.task(path, isa, "net", options, "baremetal"),
         simulate.task(manifest, gem5, str(simulation.machine), "timing"),
     )
-    drawn = closure.of_modules(__spec__.name)
-    code = {file.relative_to(PACKAGE).as_posix(): digest(file) for file in drawn.files}
     found = [cycles for cycles, layer in zip(blocks, net.layers, strict=True) if layer.name in names]
-    return found, provenance.merged([*(task.inputs for task in tasks), {"code": code}])
+    return found, provenance.merged([*(task.inputs for task in tasks), provenance.of_modules(__spec__.name)])
 
 
 def measure(count: int, isa: str, out: Path, work: Path, space: str, again: bool) -> None:

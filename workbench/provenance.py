@@ -49,6 +49,12 @@ def _short(kind: str, value: str) -> str:
     return value if kind in ("packages", "variables") else value[:DIGITS]
 
 
+def of_modules(*modules: str) -> Inputs:
+    """The code of modules of this package, ``sysmol.benchmarks.levers``, and of all that they import."""
+    files = closure.of_modules(*modules).files
+    return {"code": {path.relative_to(PACKAGE).as_posix(): digest(path) for path in sorted(files)}}
+
+
 def write(table: Path, inputs: Iterable[Inputs], rows: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
     """Note the source of a table, or of these of its ``rows`` (facts by name; others keep their own)."""
     path = path_of(table)

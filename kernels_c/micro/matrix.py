@@ -127,15 +127,19 @@ class SmolMatrix(PairedPixels):
         self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
     ) -> None:
         super().__init__(layer, source, blocks, schedule, limits)
-        self.pieces = row_pieces(layer, source)
-        self.kept = [True] * len(self.pieces) if source.narrow else kept_halves(source) * layer.kernel[1]
-        """Of the pieces, those that are multiplied."""
+        self.pieces, self.kept = self.row_of(layer, source)
 
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
         if source.tensor.format != "smol" or layer.groups > 1 or layer.dilation != (1, 1):
             return False
         return bool(source.narrow) or len(chunks(source)) * CHUNK_BYTES == source.pixel_bytes
+
+    @classmethod
+    def row_of(cls, layer: Layer, source: Place) -> tuple[list[int], list[bool]]:
+        """The pieces of a kernel row, and which of them are multiplied."""
+        pieces = row_pieces(layer, source)
+        return pieces, [True] * len(pieces) if source.narrow else kept_halves(source) * layer.kernel[1]
 
     @classmethod
     def words(cls, layer: Layer, source: Place) -> list[tuple[str, int]]:

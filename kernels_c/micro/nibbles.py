@@ -7,20 +7,18 @@ A signed byte a is ``u - 128``, and u is ``16 h + l``. In the odd numbers g of c
 so that products with a weight w of the grid, an odd number up to 15, are two of codes, one of them shifted left by 4.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sysmol.kernels_c.emitter import Emitter
 from sysmol.kernels_c.epilogue.requantise import plus
-from sysmol.kernels_c.micro.matrix import HALF, PIECE_IDS, SHIFTED_IDS, PairedPixels, SmolMatrix
+from sysmol.kernels_c.micro.matrix import HALF, PIECE_IDS, SHIFTED_IDS, SmolMatrix
 from sysmol.kernels_c.plan.heuristic import CORE, Core
-from sysmol.kernels_c.plan.layout import Block, Place
+from sysmol.kernels_c.plan.layout import Place
 from sysmol.kernels_c.targets import Target
 from sysmol.network import Array, Layer
 from sysmol.pattern import CHUNK_BITS, REGISTER_BYTES
-from sysmol.schedule import Schedule
 
 BITS = 4
 CODES = CHUNK_BITS // BITS
@@ -60,14 +58,6 @@ class SmolNibbles(SmolMatrix):
     style = "nibble"
     prefetches = False
 
-    def __init__(
-        self, layer: Layer, source: Place, blocks: Sequence[Block], schedule: Schedule, limits: tuple[int, int]
-    ) -> None:
-        PairedPixels.__init__(self, layer, source, blocks, schedule, limits)
-        self.chunks = self._chunks(layer)
-        self.pieces = [PIECE_IDS[own] for own in self.chunks]
-        self.kept = [True] * len(self.pieces)
-
     @staticmethod
     def _chunks(layer: Layer) -> list[tuple[int, ...]]:
         """The precisions in every half register of a kernel row."""
@@ -77,6 +67,11 @@ class SmolNibbles(SmolMatrix):
     @classmethod
     def serves(cls, layer: Layer, source: Place, target: Target) -> bool:
         return isinstance(source, NibblePlanes)
+
+    @classmethod
+    def row_of(cls, layer: Layer, source: Place) -> tuple[list[int], list[bool]]:
+        pieces = [PIECE_IDS[own] for own in cls._chunks(layer)]
+        return pieces, [True] * len(pieces)
 
     @classmethod
     def words(cls, layer: Layer, source: Place) -> list[tuple[str, int]]:
@@ -99,7 +94,7 @@ class SmolNibbles(SmolMatrix):
         return 2 * len(self.pieces)
 
     def row(self, em: Emitter) -> None:
-        for number, own in enumerate(self.chunks):
+        for number, own in enumerate(self._chunks(self.layer)):
             for plane, ids in enumerate((SHIFTED_IDS, PIECE_IDS)):
                 with em.block():
                     for q, pair in enumerate(self.pairs):

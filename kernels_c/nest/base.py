@@ -77,12 +77,14 @@ class LoopNest(Kernel):
 
     def common_epilogue(self) -> Epilogue:
         """The epilogue of registers with four channels of a pixel, for what the style's sums hold."""
-        held = None
-        if self.source.tensor.format == "smol":
-            held = held_registers(self.net, self.layer, self.source.pixel_bytes, self.slots_read())
-            if shift := self.unit_shift():
-                held = Held(held.factor << shift, held.excess)
-        return Epilogue(self.net, self.layer, self.places, self.blocks, pack=self.options.pack, held=held)
+        return Epilogue(self.net, self.layer, self.places, self.blocks, pack=self.options.pack, held=self.held())
+
+    def held(self) -> Held | None:
+        """What the style's sums hold of codes; None where the input is none."""
+        if self.source.tensor.format != "smol":
+            return None
+        held = held_registers(self.net, self.layer, self.source.pixel_bytes, self.slots_read())
+        return Held(held.factor << self.unit_shift(), held.excess)
 
     def _kind(self) -> type[MicroKernel] | None:
         """The style's class, None for styles of data flows that have no register tile."""

@@ -22,7 +22,7 @@ from sysmol.kernels_c.nest.kernel import Kernel
 from sysmol.kernels_c.nest.nibbles import FromNibbles
 from sysmol.kernels_c.nest.parts import InParts
 from sysmol.kernels_c.operations import kernel
-from sysmol.kernels_c.plan.constants import Held, held_registers, identifier
+from sysmol.kernels_c.plan.constants import identifier
 from sysmol.kernels_c.plan.layout import Block, Place
 from sysmol.kernels_c.plan.options import Options
 from sysmol.kernels_c.targets import Target
@@ -133,10 +133,7 @@ class FromSums(Elementwise):
         self.source, self.second = sums, None
         self.blocks = sums.blocks
         self.height, self.width = sums.tensor.height, sums.tensor.width
-        x = places[layer.input]
-        held = held_registers(net, layer, x.pixel_bytes, nest.slots_read()) if x.tensor.format == "smol" else None
-        held = held and Held(held.factor << nest.unit_shift(), held.excess)
-        self.epilogue = Epilogue(net, layer, places, self.blocks, pack=options.pack, held=held)
+        self.epilogue = Epilogue(net, layer, places, self.blocks, pack=options.pack, held=nest.held())
 
     def _gather(self, em: Emitter, tile: Tile) -> list[str]:
         pixel = plus(times("oy", self.source.row_bytes), times("ox", self.source.pixel_bytes))

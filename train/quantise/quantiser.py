@@ -227,14 +227,15 @@ def fit_ranges(
     :data:`LEAST_SHARE` of the others'; of less where the others meet smaller ``weights`` (their usual size, by bits):
     a scale of its own then fits.
     """
-    found = {p: fit_range(x, p, centred) for p, x in values.items()}
-    for p, x in values.items():
-        others = [q for q in values if q != p and not is_constant(values[q])]
-        shares = {q: min(1.0, weights[q] / weights[p]) if weights[p] > 0 else 1.0 for q in others}
-        least = LEAST_SHARE * max((found[q][0] * shares[q] for q in others), default=0.0)
-        if found[p][0] < least:
-            found[p] = least, 0.0 if centred else _offset(x, p, least)
-    return found
+    own = {p: fit_range(x, p, centred) for p, x in values.items()}
+    live = {p: scale for p, (scale, _) in own.items() if not is_constant(values[p])}
+
+    def widened(p: int) -> tuple[float, float]:
+        shares = {q: min(1.0, weights[q] / weights[p]) if weights[p] > 0 else 1.0 for q in live}
+        least = LEAST_SHARE * max((live[q] * shares[q] for q in live), default=0.0)
+        return own[p] if own[p][0] >= least else (least, 0.0 if centred else _offset(values[p], p, least))
+
+    return {p: widened(p) for p in values}
 
 
 def _offset(values: torch.Tensor, precision: int, scale: float) -> float:
