@@ -143,7 +143,9 @@ def _high(steps: list[Steps], moved: Array, bound: Array, shift: int, pre: int) 
     M, B = np.zeros(len(steps), dtype=np.int64), np.zeros_like(moved)
     for k, each in enumerate(steps):
         low, high = each.factors(shift + below)
-        high = min(high, HIGH_FACTOR, 2 * low + 1)
+        # A channel that reaches one code only would do with the least factor, but B, a whole number in a coarser unit,
+        # meets the few values that then are left by chance alone.
+        high = min(high, HIGH_FACTOR, max(2 * low + 1, 2 << below))
         if low > high:
             return None
         factor = (low + high) // 2

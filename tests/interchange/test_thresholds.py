@@ -47,6 +47,18 @@ def test_constant_codes(seed):
     assert np.array_equal(codes_of(found, np.tile(sums, (CHANNELS, 1)), 0, 3), codes)
 
 
+def test_first_code_at_the_last_sums(seed):
+    """Channels that hardly reach their first code, beside others that need high products."""
+    rng = np.random.default_rng(seed)
+    reach = 20_000
+    sums = np.arange(-reach, reach + 1)
+    codes = np.clip(np.floor(sums * rng.uniform(3, 30, (CHANNELS, 1)) / reach + 7), 0, 15).astype(np.int64)
+    codes[::2] = sums >= reach - rng.integers(0, 1000, (CHANNELS // 2, 1))
+    found = requantisation(steps(codes, -reach, 15), np.zeros((1, CHANNELS), int), np.full(CHANNELS, 5 * reach), True)
+    assert found.multiply == HIGH
+    assert np.array_equal(codes_of(found, np.tile(sums, (CHANNELS, 1)), 0, 15), codes)
+
+
 def test_what_has_no_integers_is_refused():
     sums = np.arange(100)
     with pytest.raises(SysmolError, match="not monotone"):
