@@ -100,7 +100,7 @@ class SmolNibbles(SmolMatrix):
                     for q, pair in enumerate(self.pairs):
                         em.line(f"const vec y{q} = {self._activations(pair, plane, HALF * number)};")
                     self._products(em, number, ids[own], [f"y{q}" for q in range(len(self.pairs))])
-        em.line(f"w += {2 * REGISTER_BYTES * self.groups * len(self.pieces)};", scalar=1)
+        self.next_weights(em, 2 * REGISTER_BYTES * self.groups * len(self.pieces))
 
     def _activations(self, pair: tuple[int, int], plane: int, at: int) -> str:
         """Half a register of either pixel."""
