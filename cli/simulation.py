@@ -185,7 +185,7 @@ def verify_gem5(
         gem5=gem5,
     )
     rows = run_campaign(settings, out, say)
-    columns = ["ISA", "core model", "programs", "instructions", "SMOL instructions", "differences", "seconds"]
+    columns = ["ISA", "core model", "programs", "instructions", "SMOL instructions", "words", "differences", "seconds"]
     show_table(columns, summary(rows))
     say("SMOL instructions: " + ", ".join(f"{name} {count:,}" for name, count in totals(rows).items()))
     found = [difference for row in rows for difference in row.differences]

@@ -15,15 +15,23 @@ PROGRAMS, NODES, PASSES = 40, 80, 10
 
 
 @dataclass
-class Batch:
+class Interpreted:
+    """What the interpreter made of programs: their states afterwards, SMOL instructions that each executes, and the
+    functions with field6 of all of these."""
+
+    after: list[bytes]
+    smol: list[int]
+    words: set[tuple[int, int]]
+
+
+@dataclass
+class Batch(Interpreted):
     """Programs with their states before and after, as the interpreter has them, and their executable."""
 
     isa: str
     seed: int
     programs: list[Program]
     before: list[State]
-    after: list[bytes]
-    smol: list[int]
     elf: Path
 
 
@@ -45,13 +53,21 @@ def register_bytes(isa: str, machine: Machine) -> int:
     return 16 if isa == "arm" else machine.core.vector_bits // 8
 
 
+def interpret(programs: Sequence[Program], before: Sequence[State]) -> Interpreted:
+    """Run programs on copies of their states."""
+    made = Interpreted([], [], set())
+    for program, state in zip(programs, before, strict=True):
+        final = state.copy()
+        count = run_program(program, final)
+        made.smol.append(count.smol)
+        made.words |= count.words
+        made.after.append(final.block())
+    return made
+
+
 def interpret_and_assemble(
     isa: str, seed: int, programs: Sequence[Program], before: Sequence[State], target: Path
 ) -> Batch:
-    after, smol = [], []
-    for program, state in zip(programs, before, strict=True):
-        final = state.copy()
-        smol.append(run_program(program, final).smol)
-        after.append(final.block())
+    made = interpret(programs, before)
     elf = assemble(isa, source(isa, programs, before), target)
-    return Batch(isa, seed, list(programs), list(before), after, smol, elf)
+    return Batch(made.after, made.smol, made.words, isa, seed, list(programs), list(before), elf)

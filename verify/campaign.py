@@ -39,12 +39,15 @@ class Difference:
 
 @dataclass
 class Row:
-    """Sums of one ISA on one core model."""
+    """Sums of one ISA on one core model. ``words``: the functions with field6 that were executed, ``legal`` of them
+    there are on the machine."""
 
     isa: str
     cpu: str
+    legal: int = 0
     programs: int = 0
     smol: int = 0
+    words: set[tuple[int, int]] = field(default_factory=set)
     instructions: int = 0
     seconds: float = 0.0
     differences: list[Difference] = field(default_factory=list)
@@ -83,11 +86,18 @@ def run_campaign(settings: Settings, folder: Path, say: Callable[[str], None]) -
         if binary is None:
             raise SysmolError(why_no_gem5(isa))
         binaries[isa] = binary
-    rows = {(isa, cpu): Row(isa, cpu) for isa in settings.isas for cpu in settings.cpus}
+    legal = {isa: len(legal_words(isa, machine.smol.capabilities)) for isa in settings.isas}
+    rows = {(isa, cpu): Row(isa, cpu, legal[isa]) for isa in settings.isas for cpu in settings.cpus}
     with ThreadPoolExecutor(max_workers=settings.jobs) as pool:
         list(pool.map(lambda isa: _one_isa(isa, settings, machine, binaries[isa], folder, rows, say), settings.isas))
     _record(settings, binaries, rows, folder)
     return list(rows.values())
+
+
+def legal_words(isa: str, has: table.Capabilities) -> set[tuple[int, int]]:
+    """Functions with field6 that hardware executes on an ISA; field6 of loads and stores is 0."""
+    accesses = [(access.fn, 0) for access in table.ACCESSES if isa in table.ACCESS_FORMATS[access.format].on]
+    return {word for word in (*table.words(), *accesses) if has.executes(*word)}
 
 
 def _one_isa(
@@ -109,6 +119,7 @@ def _one_isa(
             row = rows[isa, cpu]
             row.programs += len(batch.programs)
             row.smol += sum(batch.smol)
+            row.words |= batch.words
             row.instructions += outcome.instructions
             row.seconds += outcome.seconds
             reached += sum(batch.smol)
@@ -139,19 +150,27 @@ def _record(settings: Settings, binaries: dict[str, Path], rows: dict[tuple[str,
         folder / "verify.json",
         {
             "format": "sysmol-verification",
-            "version": 1,
+            "version": 2,
             "isa_fingerprint": table.FINGERPRINT,
             "machine": settings.machine,
             "seed": settings.seed,
             "gem5": {isa: {"path": str(path), "sha256": sha256_file(path)} for isa, path in binaries.items()},
-            "rows": [{**vars(row), "differences": [d.text() for d in row.differences]} for row in rows.values()],
+            "rows": [
+                {**vars(row), "words": len(row.words), "differences": [d.text() for d in row.differences]}
+                for row in rows.values()
+            ],
         },
     )
 
 
 def summary(rows: Sequence[Row]) -> list[list[object]]:
-    """Table rows: ISA, core model, programs, instructions, SMOL instructions, differences, host seconds."""
-    return [[r.isa, r.cpu, r.programs, r.instructions, r.smol, len(r.differences), round(r.seconds, 1)] for r in rows]
+    """Table rows: ISA, core model, programs, instructions, SMOL instructions, words of how many, differences, host
+    seconds."""
+    return [
+        [r.isa, r.cpu, r.programs, r.instructions, r.smol, f"{len(r.words)} of {r.legal}", len(r.differences),
+         round(r.seconds, 1)]
+        for r in rows
+    ]  # fmt: skip
 
 
 def totals(rows: Sequence[Row]) -> dict[str, int]:

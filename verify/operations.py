@@ -44,6 +44,11 @@ class Operation:
     def on(self, isa: str) -> str | None:
         return self.arm if isa == "arm" else self.riscv
 
+    @property
+    def fn(self) -> int:
+        """Function code of the instruction of the table that it is."""
+        return next(access.fn for access in table.ACCESSES if access.name == self.needs)
+
 
 def set_type_text(width: int, less: int, size: int) -> str:
     """RISC-V's instructions for :func:`meanings.set_type`: the immediate form ends at 31 elements."""
@@ -191,7 +196,7 @@ class Step:
 
     def _access(self, isa: str, text: str) -> str:
         """The words of loads and stores in a text: from the window's base upwards, or 2048 bytes above it downwards."""
-        fn = next(access.fn for access in table.ACCESSES if access.name == self.operation.needs)
+        fn = self.operation.fn
         below = table.encode_access(isa, fn, self.args[0], SCRATCH, self.args[1] - 2048)
         plain = table.encode_access(isa, fn, self.args[0], WINDOW_BASE, self.args[1])
         name = self.operation.needs.upper()

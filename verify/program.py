@@ -7,7 +7,7 @@ where the program never comes but a branch predictor may: a core that lets wrong
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sysmol import isa as table
 from sysmol.verify.operations import Step, random_step
@@ -76,10 +76,15 @@ class Program:
 
 @dataclass
 class Count:
-    """What an interpretation executed."""
+    """What an interpretation executed: SMOL instructions, others, and which (function, field6) the former were."""
 
     smol: int = 0
     steps: int = 0
+    words: set[tuple[int, int]] = field(default_factory=set)
+
+    def word(self, fn: int, field6: int) -> None:
+        self.smol += 1
+        self.words.add((fn, field6))
 
 
 def run_program(program: Program, state: State) -> Count:
@@ -95,14 +100,17 @@ def run_nodes(nodes: Sequence[Node], state: State, count: Count) -> None:
     for node in nodes:
         if isinstance(node, Step):
             node.run(state)
-            count.steps += 1
+            if node.operation.needs:
+                count.word(node.operation.fn, 0)
+            else:
+                count.steps += 1
         elif isinstance(node, Smol):
             run_smol(node, state)
-            count.smol += 1
+            count.word(node.fn, node.field6)
         elif isinstance(node, Vill):
             for word in node.words:
                 run_smol(word, state)
-            count.smol += len(node.words)
+                count.word(word.fn, word.field6)
             state.sew, state.vl = node.width, state.size * 8 // node.width
         elif isinstance(node, Guard):
             if node.holds(state):

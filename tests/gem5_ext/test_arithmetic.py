@@ -1,12 +1,16 @@
 """The portable C gives what the Python model gives, and a wrong C is caught."""
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sysmol import isa as table
 from sysmol.files import PACKAGE
+
+INCLUDE = PACKAGE / "kernels_c" / "include"
 
 
 def differences(program: Path, vectors, folder: Path) -> int:
@@ -63,14 +67,34 @@ FAULTS = {
 @pytest.mark.parametrize("what", FAULTS)
 def test_injected_fault_is_caught(compile_program: Callable[..., Path], vectors, tmp_path: Path, what: str) -> None:
     right, wrong = FAULTS[what]
-    include = PACKAGE / "kernels_c" / "include"
-    (path,) = [p for p in (include / "smol_arith.h", include / "smol_arith_second.h") if right in p.read_text()]
+    (path,) = [p for p in (INCLUDE / "smol_arith.h", INCLUDE / "smol_arith_second.h") if right in p.read_text()]
     header = path.read_text()
     assert header.count(right) == 1
-    (tmp_path / "smol_arith.h").write_text((include / "smol_arith.h").read_text())
+    (tmp_path / "smol_arith.h").write_text((INCLUDE / "smol_arith.h").read_text())
     (tmp_path / path.name).write_text(header.replace(right, wrong))
     # The faulty copy comes first in the include path.
     program = compile_program("words.c", "host", f"-I{tmp_path}")
     caught = differences(program, vectors, tmp_path)
     print(f"{what} wrong: {caught} of {vectors.count} records differ")
     assert caught > 0
+
+
+def test_a_wrong_bit_of_any_instruction_is_caught(
+    compile_program: Callable[..., Path], vectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one word of each: one program with all these faults, of which a variable names one."""
+    dispatch = (INCLUDE / "smol_dispatch.h").read_text()
+    for row in table.TABLE:
+        (call,) = re.findall(rf"smol_{row.symbol}\(vd, .*;", dispatch)
+        wrong = f'((unsigned char *)vd)[3] ^= field6 == {row.legal_fields()[-1]} && faulty("{row.name}");'
+        dispatch = dispatch.replace(call, f"{call} {wrong}")
+    chosen = 'static int faulty(const char *name) { return !strcmp(getenv("SMOL_FAULT"), name); }'
+    includes = "#include <stdlib.h>\n#include <string.h>"
+    (tmp_path / "smol_dispatch.h").write_text(f"{includes}\n{chosen}\n{dispatch}")
+    (tmp_path / "smol_arith.h").write_text((INCLUDE / "smol_arith.h").read_text())
+    program = compile_program("words.c", "host", f"-I{tmp_path}")
+    for name in ("none", *(row.name for row in table.TABLE)):
+        monkeypatch.setenv("SMOL_FAULT", name)
+        caught = differences(program, vectors, tmp_path)
+        print(f"{name} wrong: {caught} of {vectors.count} records differ")
+        assert (caught > 0) == (name != "none")
