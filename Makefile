@@ -14,7 +14,7 @@ export ZIG_GLOBAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export ZIG_LOCAL_CACHE_DIR ?= $(CURDIR)/build/cache/zig
 export MPLCONFIGDIR ?= $(CURDIR)/build/cache/matplotlib
 
-.PHONY: demo docs wheel test gem5-test test-onnx test-networks test-kills fuzz verify-gem5 verify-words kernels lint check-generated venv clean help \
+.PHONY: demo docs wheel test gem5-test test-onnx test-networks test-machines test-kills fuzz verify-gem5 verify-words kernels lint check-generated venv clean help \
   bench-kernels bench-yflows bench-schedules search-small
 
 help:  ## this list
@@ -45,6 +45,9 @@ test-networks: $(VENV)/.installed  ## 1,000 random networks and 500 random modul
 	SYSMOL_TEST_NETWORKS=1000 $(BIN)/python -m pytest -q tests/train/test_any_network.py
 	SYSMOL_TEST_NETWORKS=500 $(BIN)/python -m pytest -q tests/train/test_any_module.py
 	SYSMOL_TEST_NETWORKS=200 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/kernels_c/test_any_network.py
+
+test-machines: $(VENV)/.installed  ## 1,000 random networks on random machines: PyTorch, NumPy, C; every tenth in gem5 on both ISAs
+	SYSMOL_TEST_NETWORKS=1000 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/kernels_c/test_drawn_machines.py
 
 test-kills: $(VENV)/.installed  ## train, experiments, codesign, demo and sweep, each killed at 20 random moments: same results, nothing left over
 	SYSMOL_KILLS=20 $(BIN)/python -m pytest -q -s tests/workbench/test_kills.py

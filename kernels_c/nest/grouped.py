@@ -209,5 +209,6 @@ def grouped(net: Network, layer: Layer, places: dict[str, Place], target: Target
         return Grouped(net, layer, places, target, options)
     if source.tensor.format == "smol":
         which = "groups" if layer.groups > 1 else "a dilation"
-        raise SysmolError(f"layer {layer.name}: style {dense.style()} cannot do {which}; choose vdot")
+        way = "choose vdot" if options.has.has("vdot") else "the hardware has no vdot"
+        raise SysmolError(f"layer {layer.name}: style {dense.style()} cannot do {which}; {way}")
     return Expanded(net, layer, places, target, options)
