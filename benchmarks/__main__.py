@@ -79,7 +79,7 @@ def measure(bench: str, jobs: list[Job], out: Path, executor: Executor) -> int:
 
         path = out / f"{bench}.csv"
         measure_all(out, jobs, path, executor, report)
-    if bench == "networks":
+    if bench == "networks" and failed < len(jobs):
         print(energy_networks({bench: pd.read_csv(path)}))
     console.print(f"wrote {path}: {len(jobs)} jobs, {failed} failed", markup=False, highlight=False)
     return failed
@@ -93,12 +93,16 @@ def main(arguments: list[str] | None = None) -> int:
         if options.jobs < 1:
             raise SysmolError(f"--jobs {options.jobs}: at least one")
         if options.list:
-            print("\n".join(job.title for job in jobs))
+            print("\n".join(job.title for job in jobs), flush=True)
             return 0
         if options.bench == "schedules":
             return 1 if search_all(jobs, options.out, lambda line: print(line, flush=True)) else 0
         with open_executor(options.jobs, options.cluster) as executor:
             return 1 if measure(options.bench, jobs, options.out, executor) else 0
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away; nothing is left to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SysmolError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2

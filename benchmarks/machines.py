@@ -11,7 +11,9 @@ from sysmol.machine.files import MACHINE_FORMAT, MACHINE_VERSION, machine_path
 from sysmol.machine.parts import compose
 
 FOLDER = PACKAGE.parent / "build" / "machines"
-ONE_MULTIPLIER, SLOW_VDOT = "o3-n1-matrix-mul1", "o3-n1-vdot5"
+ONE_MULTIPLIER = "o3-n1-matrix-mul1"
+SLOW_VDOTS = {cycles: f"o3-n1-vdot{cycles}" for cycles in (4, 5)}
+"""The core with slower ``vdot``, by its cycles."""
 MULTIPLICATIONS = ("SimdMult", "SimdMultAcc")
 """gem5's classes of integer multiplications of vectors."""
 
@@ -24,14 +26,17 @@ def _one_multiplier(data: dict[str, Any]) -> None:
     pipe["classes"] = [name for name in pipe["classes"] if name not in MULTIPLICATIONS]
 
 
-def _slow_vdot(data: dict[str, Any]) -> None:
-    """``vdot`` takes a cycle more."""
-    data["smol"]["functions"]["vdot"]["cycles"] += 1
+def _slow_vdot(cycles: int) -> Callable[[dict[str, Any]], None]:
+    def change(data: dict[str, Any]) -> None:
+        data["smol"]["functions"]["vdot"]["cycles"] = cycles
+
+    change.__doc__ = f"``vdot`` takes {cycles} cycles."
+    return change
 
 
 DERIVED: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     ONE_MULTIPLIER: ("o3-n1-matrix", _one_multiplier),
-    SLOW_VDOT: ("o3-n1", _slow_vdot),
+    **{name: ("o3-n1", _slow_vdot(cycles)) for cycles, name in SLOW_VDOTS.items()},
 }
 """Name of the machine that each is made of, and what is changed."""
 

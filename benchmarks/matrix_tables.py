@@ -12,7 +12,7 @@ from sysmol.analysis.accuracy import TITLES
 from sysmol.analysis.markdown import number
 from sysmol.analysis.markdown import table as markdown
 from sysmol.benchmarks.kernel_tables import percent, ratio
-from sysmol.benchmarks.machines import DERIVED, ONE_MULTIPLIER, SLOW_VDOT
+from sysmol.benchmarks.machines import DERIVED, ONE_MULTIPLIER, SLOW_VDOTS
 from sysmol.benchmarks.measure import TOTAL
 from sysmol.benchmarks.plan import LEAN, LEVERS, MACHINE, MATRIX_MACHINE, WITHOUT
 from sysmol.machine import load_machine
@@ -179,11 +179,11 @@ def lever_cases(network: str, variant: str) -> list[tuple[str, str, str]]:
         (bare, MATRIX_MACHINE, "a stem with weights of 8 bits"),
         (bare + LEAN, MATRIX_MACHINE, "residuals in codes, a classifier with weights of 4 bits"),
         *((f"{variant}-no-{name}", MATRIX_MACHINE, LEVER_NAMES[name]) for name in WITHOUT),
-        (variant, MACHINE, "the first page alone, `vdot` of 4 cycles"),
+        (variant, MACHINE, "the first page alone, `vdot` of 3 cycles"),
     ]
     if (network, variant) == LEVERS[0]:
         cases += [
-            (variant, SLOW_VDOT, "the first page alone, `vdot` of 5 cycles"),
+            *((variant, name, f"the first page alone, `vdot` of {n} cycles") for n, name in SLOW_VDOTS.items()),
             (variant, ONE_MULTIPLIER, "everything, integer multiplication in one pipe only"),
         ]
     return cases

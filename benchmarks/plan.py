@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sysmol.benchmarks.files import FOLDER, network_files
-from sysmol.benchmarks.machines import ONE_MULTIPLIER, SLOW_VDOT
+from sysmol.benchmarks.machines import ONE_MULTIPLIER, SLOW_VDOTS
 from sysmol.benchmarks.measure import Job, Variant
 from sysmol.benchmarks.networks import CODES, LEAN, SMOL_VARIANTS, STEM
 from sysmol.benchmarks.shapes import load_shapes
@@ -14,8 +14,9 @@ from sysmol.isas import ISAS
 MACHINE = "o3-n1"
 MATRIX_MACHINE = "o3-n1-matrix"
 """The core of :data:`MACHINE` with both pages of SMOL instructions."""
-RTL_MACHINES = ("o3-n1-sdot2", "o3-n1-sdot3")
-"""The core of :data:`MACHINE` with SMOL latencies from RTL."""
+OTHER_LATENCIES = ("o3-n1-chosen", "o3-n1-sdot3")
+"""The core of :data:`MACHINE` with other latencies of SMOL instructions: chosen ones, and RTL's for an sdot of 3 cycles
+instead of 2."""
 FILE = "file"
 """Variant of network files: their names say what they are."""
 HARDWARE = "P4"
@@ -62,9 +63,9 @@ def jobs_of(shapes: str, variants: Sequence[Variant], machine: str = MACHINE) ->
 
 
 def latency_jobs() -> list[Job]:
-    """ResNet-8 with the SMOL latencies of :data:`MACHINE`, and with those that follow from RTL for an sdot of 2 and of
-    3 cycles (docs/hardware-cost.md). Programs without SMOL instructions take as long on all of them."""
-    return [job for machine in (MACHINE, *RTL_MACHINES) for job in jobs_of("resnet8", (*UNIFORM, MIX), machine)]
+    """ResNet-8 with the SMOL latencies of :data:`MACHINE`, and with others (docs/hardware-cost.md). Programs without
+    SMOL instructions take as long on all of them."""
+    return [job for machine in (MACHINE, *OTHER_LATENCIES) for job in jobs_of("resnet8", (*UNIFORM, MIX), machine)]
 
 
 def file_jobs(folder: Path = FOLDER) -> list[Job]:
@@ -130,7 +131,7 @@ def lever_jobs() -> list[Job]:
         jobs += jobs_of(shape, [full])
     first = jobs_of(LEVERS[0][0], [Variant(LEVERS[0][1], LEVERS[0][1])])
     jobs += [replace(job, machine=ONE_MULTIPLIER, patterns=None) for job in first]
-    jobs += [replace(job, machine=SLOW_VDOT) for job in first]
+    jobs += [replace(job, machine=machine) for machine in SLOW_VDOTS.values() for job in first]
     return [job for job in jobs if job.isa == "riscv" or job.variant.without != WITHOUT["lq"]]
 
 

@@ -105,10 +105,9 @@ def calibrations() -> list[Calibration]:
     """The N1 with an sdot of 2 and of 3 cycles, and the machines without an sdot."""
     found = [
         Calibration(
-            f"o3-n1-sdot{cycles}", f"smol-n1-sdot{cycles}", "o3-n1", cycles, "sdot",
-            "" if cycles == 2 else KEPT,
+            name, f"smol-n1-sdot{cycles}", "o3-n1-chosen", cycles, "sdot", "" if cycles == 2 else KEPT,
         )
-        for cycles in (2, 3)
+        for cycles, name in ((2, "o3-n1"), (3, "o3-n1-sdot3"))
     ]  # fmt: skip
     for like, part in (("o3-a72", "smol-a72-rtl"), ("o3-p670", "smol-p600-rtl"), ("o3-p470", "smol-p400-rtl")):
         cycles = load_machine(like).latency(MULTIPLY)
@@ -157,10 +156,11 @@ def machine_text(calibration: Calibration) -> str:
     text = like.read_text(encoding="utf-8")
     own = next(name for name in _parts(like) if name.startswith("smol-"))
     described = load_machine(calibration.like).description
+    core = described.split("; SMOL")[0]
     return (
         text.replace(f'"name": "{calibration.like}"', f'"name": "{calibration.name}"')
         .replace(f'"{own}"', f'"{calibration.part}"')
-        .replace(described, f"{described}; SMOL latencies from RTL, in units of {calibration.unit}")
+        .replace(described, f"{core}; SMOL latencies from RTL, in units of {calibration.unit}")
     )
 
 

@@ -8,8 +8,8 @@ from sysmol.machine import Machine
 from sysmol.schedule import ACCUMULATORS, PER_OUTPUT, Schedule
 from sysmol.styles import STYLES
 
-CHAIN_SLOTS = 32
-"""Multiply-accumulate slots that a step lasts at least: four dependent ones of latency 4 in each of two pipes."""
+CHAIN_SLOTS = 24
+"""Multiply-accumulate slots that a step lasts at least: four dependent ones of latency 3 in each of two pipes."""
 LOAD = 0.6
 """What a load costs beside a multiply-accumulate where there are as many memory pipes as vector pipes."""
 
@@ -23,7 +23,7 @@ class Core(NamedTuple):
 
 
 CORE = Core()
-"""Two vector pipes and two memory pipes, multiply-accumulates of latency 4 (``o3-n1``)."""
+"""Two vector pipes and two memory pipes, multiply-accumulates of latency 3 (``o3-n1``)."""
 
 
 def core_of(machine: Machine) -> Core:

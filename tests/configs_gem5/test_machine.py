@@ -94,7 +94,7 @@ BROKEN = {
     "unknown form": (lambda d: d["smol"].update(forms="0,16"), "'0,16' is no list of numbers of a form selector"),
     "clock": (lambda d: d.update(clock_ghz=-1), "clock_ghz"),
     "two latencies of one class": (
-        lambda d: d["smol"]["functions"]["vdot"].update({"class": "SimdAes"}),
+        lambda d: d["smol"]["functions"]["vqpk"].update({"class": "SimdAes"}),
         "with two latencies",
     ),
 }
@@ -276,13 +276,13 @@ def test_isas_compare_fairly() -> None:
 @pytest.mark.parametrize(
     ("text", "share", "count", "vmac", "vdot"),
     [
-        ("shared", ("v0", "v1"), 2, (3, True), (4, True)),
-        ("separate", (), 2, (3, True), (4, True)),
+        ("shared", ("v0", "v1"), 2, (3, True), (3, True)),
+        ("separate", (), 2, (3, True), (3, True)),
         ("units=2,vdot=4,patterns=P4,share=no", (), 2, (3, True), (4, True)),
-        ("units=5", (), 5, (3, True), (4, True)),
-        ("share=v1", ("v1",), 1, (3, True), (4, True)),
+        ("units=5", (), 5, (3, True), (3, True)),
+        ("share=v1", ("v1",), 1, (3, True), (3, True)),
         ("vdot=9, latency=2", ("v0", "v1"), 2, (2, True), (9, True)),
-        ("vdot.pipelined=yes,pipelined=no,vmac=7", ("v0", "v1"), 2, (7, False), (4, True)),
+        ("vdot.pipelined=yes,pipelined=no,vmac=7", ("v0", "v1"), 2, (7, False), (3, True)),
     ],
 )
 def test_smol_option(text: str, share: tuple[str, ...], count: int, vmac: Any, vdot: Any) -> None:

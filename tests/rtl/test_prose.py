@@ -73,19 +73,20 @@ def claims() -> list[str]:
 
 
 def ratios() -> list[str]:
-    """How much RTL's latencies move the ratios of measured cycles."""
+    """How much other latencies move the ratios of measured cycles."""
     cycles: dict[tuple[str, str, str], float] = {}
     with (FRONT.parent / "latencies.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             if row["layer"] == "total":
                 cycles[row["variant"], row["isa"], row["machine"]] = float(row["cycles"])
-    two, three = (
-        [100 * (cycles[v, isa, "o3-n1"] / cycles[v, isa, name] - 1) for v, isa, machine in cycles if machine == name]
-        for name in ("o3-n1-sdot2", "o3-n1-sdot3")
+    chosen, slower = (
+        [100 * (1 - cycles[v, isa, "o3-n1"] / cycles[v, isa, name]) for v, isa, machine in cycles if machine == name]
+        for name in ("o3-n1-chosen", "o3-n1-sdot3")
     )
     return [
-        f"SMOL's ratios to the baselines are {min(two):.1f} to {max(two):.1f}% larger than on `o3-n1`",
-        f"they are between {-min(three):.1f}% smaller and {max(three):.1f}% larger",
+        f"SMOL's ratios to the baselines are {min(chosen):.1f} to {max(chosen):.1f}% smaller than on `o3-n1`",
+        f"they are {min(slower):.1f} to {max(slower):.1f}% smaller",
+        f"moves the figures by at most {max(slower):.1f}%",
     ]
 
 
