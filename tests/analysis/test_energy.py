@@ -230,14 +230,14 @@ def test_the_page_says_what_the_measurements_give(
         keys = [(network, variant, isa) for variant in ("w4", "w2", "w1", "mixP4")]
         return [gain[key].value / (cycles[network, "int8", isa] / cycles[key]) - 1 for key in keys]
 
-    stem = beyond("mobilenetv2_stem2", "riscv")
+    stem = [-value for value in beyond("mobilenetv2_stem2", "riscv")]
     stored = [known["mobilenetv2_stem2", v, isa].shares()["DRAM"].value for v in ("int8", "w4") for isa in ISAS]
     shares = {key: own.shares()["arithmetic"].value for key, own in known.items()}
     off = {key: max(found.high / found.value - 1, 1 - found.low / found.value) for key, found in gain.items()}
     own = [off["resnet8", variant, isa] for variant in ("w4", "w2", "w1", "mixP4") for isa in ISAS]
     hard = {("mobilenetv2_stem2", v, isa) for v, isa in (("w2", "arm"), ("w1", "arm"), ("w1", "riscv"))}
     assert max(own) < 0.04 and max(off[key] for key in hard) < 1 / 3
-    assert max(value for key, value in off.items() if key not in hard) < 0.105
+    assert max(value for key, value in off.items() if key not in hard) < 0.15
     totals = [Interval.of(each.total) for each in known.values()]
     spread = [total.high / total.low for total in totals]
     fp32 = [value for key, value in shares.items() if key[1] == "fp32"]
@@ -245,8 +245,8 @@ def test_the_page_says_what_the_measurements_give(
     for claim in (
         f"is {span([-value for value in beyond('resnet8', 'arm')])} smaller than that of the cycles on AArch64",
         f"{span(beyond('resnet8', 'riscv'))} larger on RISC-V",
-        f"In MobileNetV2 it is {span(beyond('mobilenetv2_stem2', 'arm'))} larger on AArch64, and between "
-        f"{-100 * min(stem):.0f}% smaller and {100 * max(stem):.0f}% larger on RISC-V",
+        f"In MobileNetV2 it is {span(beyond('mobilenetv2_stem2', 'arm'))} larger on AArch64, and "
+        f"{100 * min(stem):.0f} to {100 * max(stem):.0f}% smaller on RISC-V",
         f"{span(stored)} of these networks' energy is DRAM",
         f"Arithmetic is at most {100 * max(value for key, value in shares.items() if key[1] != 'fp32'):.1f}%",
         f"{100 * min(fp32):.1f} to {100 * max(fp32):.1f}% in fp32",
