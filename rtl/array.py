@@ -98,20 +98,20 @@ def chunk_bits(precisions: tuple[int, ...]) -> int:
     return max(2 * offset(p) for p in precisions).bit_length()
 
 
-def chunk_tree(precisions: tuple[int, ...]) -> Tree:
-    """Compressor tree of a chunk; its leaves are :func:`leaves` by name."""
+def chunk_tree(precisions: tuple[int, ...], empty: bool = False) -> Tree:
+    """Compressor tree of a chunk, which may be empty; its leaves are :func:`leaves` by name."""
     columns: list[list[Bit]] = [[] for _ in range(chunk_bits(precisions))]
     for leaf in leaves(precisions):
         late = max(_ARRIVAL[bit] for _, (bit, _, _) in leaf.choices)
-        selected = 0.0 if is_constant(leaf, precisions) else _SELECTED
+        selected = 0.0 if is_constant(leaf, precisions, empty) else _SELECTED
         columns[leaf.column].append(Bit(leaf.name, late + selected))
     return compress(columns)
 
 
-def is_constant(leaf: Leaf, precisions: tuple[int, ...]) -> bool:
-    """Whether a leaf is the same bit at all precisions, and so needs no selection."""
+def is_constant(leaf: Leaf, precisions: tuple[int, ...], empty: bool = False) -> bool:
+    """Whether a leaf is the same bit at all precisions of a chunk that is never empty, and so needs no selection."""
     groups = leaf.groups()
-    return len(groups) == 1 and len(groups[0][1]) == len(precisions)
+    return not empty and len(groups) == 1 and len(groups[0][1]) == len(precisions)
 
 
 def lane_bits(chunks: tuple[tuple[int, ...], ...]) -> int:
@@ -129,8 +129,8 @@ def lane_tree(pair: tuple[tuple[int, ...], ...], width: int) -> Tree:
 
 
 def lane_offset(pair: tuple[int, int], width: int) -> int:
-    """The constant of a lane whose chunks have these precisions, modulo 2^width."""
-    return -(offset(pair[0]) + offset(pair[1])) % (1 << width)
+    """The constant of a lane whose chunks have these precisions, 0 for an empty one, modulo 2^width."""
+    return -sum(offset(p) for p in pair if p) % (1 << width)
 
 
 def names(precisions: tuple[int, ...]) -> str:

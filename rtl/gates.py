@@ -16,6 +16,10 @@ Bus = list[int]
 
 def unit(hardware: Hardware) -> Circuit:
     """Circuit with the inputs fn, field6, vd, vn, vm and the outputs result, legal."""
+    if hardware.is_second:
+        from sysmol.rtl import second_gates
+
+        return second_gates.unit(hardware)
     c = Circuit()
     fn, field6 = c.input("fn", 3), c.input("field6", 6)
     vd, vn, vm = (c.input(name, 128) for name in ("vd", "vn", "vm"))
@@ -51,17 +55,8 @@ def _array(
     ]
     rows = []
     for k, precisions in enumerate(sets):
-        counts = _counts(c, vn[16 * k : 16 * k + 16], vm[16 * k : 16 * k + 16])
-        named = {}
-        for leaf in array.leaves(precisions):
-            terms = [
-                counts[bit]
-                if array.is_constant(leaf, precisions)
-                else c.and_(counts[bit], c.any(precise[k][p] for p in chosen_at))
-                for bit, chosen_at in leaf.groups()
-            ]
-            named[leaf.name] = c.any(terms)
-        count = c.tree(array.chunk_tree(precisions), named)
+        found = counts(c, vn[16 * k : 16 * k + 16], vm[16 * k : 16 * k + 16])
+        count = chunk(c, found, precisions, precise[k])
         rows.append(count + [ZERO] * (width - len(count)))
     lanes = []
     for i in range(CHUNKS // 2):
@@ -82,33 +77,57 @@ def _array(
     return result
 
 
-def _equal(c: Circuit, a: Bus, b: Bus) -> list[Bus]:
+def chunk(
+    c: Circuit,
+    found: dict[tuple[str, int, int], int],
+    precisions: tuple[int, ...],
+    precise: dict[int, int],
+    empty: bool = False,
+) -> Bus:
+    """smol_chunk_*: weighted count of a chunk from its counts of equal bits, by the bits that say its precision."""
+    named = {}
+    for leaf in array.leaves(precisions):
+        named[leaf.name] = c.any(
+            found[bit]
+            if array.is_constant(leaf, precisions, empty)
+            else c.and_(found[bit], c.any(precise[p] for p in chosen_at))
+            for bit, chosen_at in leaf.groups()
+        )
+    return c.tree(array.chunk_tree(precisions, empty), named)
+
+
+def equal(c: Circuit, a: Bus, b: Bus) -> list[Bus]:
     """smol_nibble: XNOR of every bit of one nibble with every bit of another."""
     return [[c.inv(c.xor(x, y)) for y in b] for x in a]
 
 
-def _counts(c: Circuit, a: Bus, b: Bus) -> dict[tuple[str, int, int], int]:
+def counts(c: Circuit, a: Bus, b: Bus) -> dict[tuple[str, int, int], int]:
     """smol_count: over the nibbles of a chunk, how often bits i and j are equal."""
-    same = [_equal(c, a[4 * n : 4 * n + 4], b[4 * n : 4 * n + 4]) for n in range(array.NIBBLES)]
-    counts = {}
+    same = [equal(c, a[4 * n : 4 * n + 4], b[4 * n : 4 * n + 4]) for n in range(array.NIBBLES)]
+    found = {}
     for i in range(array.NIBBLE):
         for j in range(array.NIBBLE):
             x, y, z, last = (nibble[i][j] for nibble in same)
-            counts["ones", i, j], counts["twos", i, j] = c.xor(c.xor(x, y), z), c.maj(x, y, z)
-            counts["last", i, j] = last
-    return counts
+            found["ones", i, j], found["twos", i, j] = c.xor(c.xor(x, y), z), c.maj(x, y, z)
+            found["last", i, j] = last
+    return found
 
 
 def _mul(
     c: Circuit, hardware: Hardware, chosen: dict[str, int], fn: Bus, field6: Bus, vd: Bus, vn: Bus, vm: Bus
 ) -> Bus:
+    """vmul and vmla."""
+    return multiplier(c, chosen, field6, vd, vn, vm)
+
+
+def multiplier(c: Circuit, chosen: dict[str, int], field6: Bus, vd: Bus, vn: Bus, vm: Bus) -> Bus:
     """vmul and vmla (smol_mul, smol_product)."""
     is4, is1 = c.decode(field6[4:], [0]), field6[5]
     a, b = (_part(c, register, field6) for register in (vn, vm))
     accumulate = chosen.get("vmla", ZERO)
     result: Bus = []
     for n in range(8):
-        same = _equal(c, a[4 * n : 4 * n + 4], b[4 * n : 4 * n + 4])
+        same = equal(c, a[4 * n : 4 * n + 4], b[4 * n : 4 * n + 4])
         low, high = _pair(c, same, 0), _pair(c, same, 2)
         named = {f"same[{i}][{j}]": same[i][j] for i in range(4) for j in range(4)}
         named |= {f"low[{i}]": low[i] for i in range(4)} | {f"high[{i}]": high[i] for i in range(4)} | {"1'b1": ONE}

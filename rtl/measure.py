@@ -15,7 +15,14 @@ from sysmol.errors import SysmolError
 from sysmol.machine import pattern_set
 from sysmol.pattern import UNIFORM, pattern_name
 from sysmol.rtl import operands, power, sources, synthesis, timing
-from sysmol.rtl.hardware import ARRAY_INSTRUCTIONS, INSTRUCTIONS, Hardware
+from sysmol.rtl.hardware import (
+    ARRAY_INSTRUCTIONS,
+    INSTRUCTIONS,
+    MATRIX_INSTRUCTIONS,
+    PACK_INSTRUCTIONS,
+    SECOND_PAGE,
+    Hardware,
+)
 from sysmol.rtl.liberty import Library
 from sysmol.rtl.netlist import Netlist
 
@@ -26,6 +33,11 @@ BLOCKS = {
     "mul": ("vmul", "vmla"),
     "pack": ("vqpk",),
     "unit": INSTRUCTIONS,
+    "matrix": (*ARRAY_INSTRUCTIONS, *MATRIX_INSTRUCTIONS),
+    "packs": PACK_INSTRUCTIONS,
+    "unpack": ("vunp.h",),
+    "taps": ("vdw",),
+    "whole": (*INSTRUCTIONS, *SECOND_PAGE),
 }
 """Units of SMOL instructions by name."""
 
@@ -42,13 +54,17 @@ DEPTHS: dict[str, dict[int, tuple[str, ...]]] = {
     "mul": {1: ("decode",), 2: ("decode", "product")},
     "pack": {1: ("decode",), 2: ("decode", "code")},
     "unit": {3: ("decode", "rows", "total", "product", "code")},
+    "unpack": {1: ("decode",)},
+    "taps": {1: ("decode",), 2: ("decode", "taps"), 3: ("decode", "taps", "tap_sum")},
+    "whole": {4: ("decode", "chunk", "lane", "total", "product", "code", "taps")},
     "sdot": {1: (), 2: ("ROWS",), 3: ("ROWS", "SUM")},
     "smmla": {1: (), 2: ("ROWS",), 3: ("ROWS", "SUM")},
     "fma4": {1: (), 2: ("PRODUCT",), 3: ("PRODUCT", "SUM")},
 }
 """Pipeline cuts for each number of stages: those whose longest stage is shortest. The decoder's stage is the core's and
 not counted; its registers are."""
-DEPTHS["vmac"] = DEPTHS["vdot"] = DEPTHS["array"]
+DEPTHS["vmac"] = DEPTHS["vdot"] = DEPTHS["matrix"] = DEPTHS["array"]
+DEPTHS["packs"] = DEPTHS["pack"]
 
 ENERGY_VECTORS = 256
 ENERGY_SEED = 20

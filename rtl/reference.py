@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sysmol import isa
 from sysmol.errors import SysmolError
+from sysmol.isa.selectors import HalfPack, known
 from sysmol.pattern import CHUNK_BITS, CHUNKS, chunk_precisions
 
 Registers = npt.NDArray[np.uint8]
@@ -38,6 +39,8 @@ def smol(fn: int, field6: int, vd: Registers, vn: Registers, vm: Registers) -> R
     if row is None or not isa.is_legal(fn, field6):
         raise SysmolError(isa.illegal_reason(fn, field6))
     with np.errstate(over="ignore"):
+        if row.format == "second":
+            return SECOND[row.name](field6, vd, vn, vm)
         return {"pattern": _sums, "part": _products, "pack": _pack}[row.field6](row, fn, field6, vd, vn, vm)
 
 
@@ -67,6 +70,93 @@ def _pack(row: isa.Instruction, fn: int, field6: int, vd: Registers, vn: Registe
     bits = np.unpackbits(codes[:, :, None], axis=2, bitorder="little")[:, :, : form.precision].reshape(len(vd), -1)
     piece = np.packbits(bits, axis=1, bitorder="little")
     return np.concatenate([vd[:, form.bits // 8 :], piece], axis=1)
+
+
+def _pair(vn: Registers, n: int, vm: Registers, m: int, p: int) -> npt.NDArray[np.int32]:
+    """Sum of the products of chunk ``n`` of one register and chunk ``m`` of another, int32 ``[vectors]``."""
+    total: npt.NDArray[np.int32] = (grid(vn, n, p) * grid(vm, m, p)).sum(axis=1, dtype=np.int32)
+    return total
+
+
+def _vmm_w(field6: int, vd: Registers, vn: Registers, vm: Registers) -> Registers:
+    piece, lanes = isa.PIECES[field6], _lanes(vd, "<i4").copy()
+    for i in range(2):
+        for j in range(2):
+            for k, p in enumerate(piece.chunks):
+                lanes[:, 2 * i + j] += _pair(vn, 4 * i + k, vm, 4 * j + k, p) << isa.ALIGN[p] + piece.shift
+    return lanes.view(np.uint8)
+
+
+def _vmm_h(field6: int, vd: Registers, vn: Registers, vm: Registers) -> Registers:
+    (form, word), lanes = known(isa.form(field6)), _lanes(vd, "<i2").copy()
+    for i in range(2):
+        for j in range(4):
+            for k, p in enumerate(form.chunks):
+                dots = _pair(vn, 4 * i + 2 * word + k, vm, 2 * j + k, p) << isa.ALIGN[p] - isa.ALIGN[form.unit]
+                lanes[:, 4 * i + j] += dots.astype("<i2")
+    return lanes.view(np.uint8)
+
+
+def _pack_halves(form: HalfPack, kind: str, vd: Registers, vn: Registers, vm: Registers) -> Registers:
+    """Codes enter each half of vd from above, or, joint, the whole."""
+    n, m = _lanes(vn, kind), _lanes(vm, kind)
+    half = n.shape[1] // 2
+    if form.joint:
+        shares = [np.concatenate([n, m], axis=1)]
+    elif form.codes == 2 * half:  # all of vn's lanes and none of vm's
+        shares = [n[:, :half], n[:, half:]]
+    else:
+        shares = [np.concatenate([x[:, at : at + half] for x in (n, m)], axis=1) for at in (0, half)]
+    size = 16 // len(shares)
+    result = []
+    for number, lanes in enumerate(shares):
+        codes = np.clip(lanes >> form.shift, 0, (1 << form.precision) - 1).astype(np.uint8)
+        entering = np.unpackbits(codes[:, :, None], axis=2, bitorder="little")[:, :, : form.precision]
+        old = np.unpackbits(vd[:, size * number : size * number + size], axis=1, bitorder="little")
+        bits = np.concatenate([old, entering.reshape(len(vd), -1)], axis=1)[:, -8 * size :]
+        result.append(np.packbits(bits, axis=1, bitorder="little"))
+    return np.concatenate(result, axis=1)
+
+
+def _vqpk_h(field6: int, vd: Registers, vn: Registers, vm: Registers) -> Registers:
+    return _pack_halves(isa.pack16(field6), "<i2", vd, vn, vm)
+
+
+def _vqpk_s(field6: int, vd: Registers, vn: Registers, vm: Registers) -> Registers:
+    return _pack_halves(known(isa.pack32(field6)), "<i4", vd, vn, vm)
+
+
+def _vunp_h(field6: int, vd: Registers, vn: Registers, vm: Registers) -> Registers:
+    p, number = known(isa.group(field6))
+    first = 4 * p * number
+    numbers = [grid(vn, 4 * half + first // CHUNK_BITS, p) for half in range(2)]
+    at = first % CHUNK_BITS // p
+    return np.concatenate([g[:, at : at + 4] for g in numbers], axis=1).astype("<i2").view(np.uint8)
+
+
+def _word(register: Registers, word: int, p: int) -> npt.NDArray[np.int32]:
+    """Odd integers of the codes of a 32-bit word, int32 ``[vectors, 32 / p]``."""
+    return np.concatenate([grid(register, 2 * word + chunk, p) for chunk in range(2)], axis=1)
+
+
+def _vdw(field6: int, vd: Registers, vn: Registers, vm: Registers) -> Registers:
+    taps, lanes = known(isa.taps(field6)), _lanes(vd, "<i2").copy()
+    share = slice(8 * taps.part, 8 * taps.part + 8)
+    for t in range(3):
+        pixels, weights = _word(vn, taps.first + t, taps.precision), _word(vm, t, taps.precision)
+        lanes += (pixels * weights)[:, share].astype("<i2")
+    return lanes.view(np.uint8)
+
+
+SECOND: dict[str, Callable[[int, Registers, Registers, Registers], Registers]] = {
+    "vmm.w": _vmm_w,
+    "vmm.h": _vmm_h,
+    "vqpk.h": _vqpk_h,
+    "vqpk.s": _vqpk_s,
+    "vunp.h": _vunp_h,
+    "vdw": _vdw,
+}
+"""New vd of the instructions of the second page, from field6 and the registers."""
 
 
 def sdot(vd: Registers, vn: Registers, vm: Registers) -> Registers:

@@ -10,42 +10,12 @@ from sysmol import isa
 from sysmol.files import atomic_write_text
 from sysmol.grid import PRECISIONS
 from sysmol.pattern import CHUNKS, chunk_precisions, pattern_name
-from sysmol.rtl import array, int8, product
-from sysmol.rtl.hardware import CUTS, INSTRUCTIONS, Hardware
+from sysmol.rtl import array, int8, product, second
+from sysmol.rtl.chunk import chunk_module, chunk_name
+from sysmol.rtl.hardware import FINGERPRINT, FIRST_CUTS, INSTRUCTIONS, Hardware
 from sysmol.rtl.systemverilog import head, module, tree_body
 
 VERILOG = Path(__file__).resolve().parent / "verilog"
-
-
-def chunk_module(precisions: tuple[int, ...]) -> str:
-    """``smol_chunk_421``: the weighted count of a chunk that can have these precisions."""
-    lines = []
-    for leaf in array.leaves(precisions):
-        if array.is_constant(leaf, precisions):
-            (bit, i, j), _ = leaf.groups()[0]
-            lines.append(f"  wire {leaf.name} = {bit}[{i}][{j}];")
-            continue
-        terms = []
-        for (bit, i, j), chosen in leaf.groups():
-            gates = " | ".join(f"is{p}" for p in chosen)
-            all_of_them = len(chosen) == len(precisions)
-            gate = f"({gates})" if len(chosen) > 1 else gates
-            terms.append(f"{bit}[{i}][{j}]" if all_of_them else f"{bit}[{i}][{j}] & {gate}")
-        lines.append(f"  wire {leaf.name} = {' | '.join(terms)};")
-    tree = array.chunk_tree(precisions)
-    listed = ", ".join(str(p) for p in precisions)
-    text = f"""
-Weighted count of a chunk that can have elements of {listed} bits, in two rows.
-
-The number of nibbles whose bits i and j are equal is ones[i][j] + 2 twos[i][j] + last[i][j]. Precision selects, once
-for the whole chunk, which counts enter which column; those that never enter together share an input. The rows' sum
-times two, less a constant of the precision, is the sum of the chunk's products in units of 2^-6."""
-    ports = [f"input logic [3:0][3:0] {name}" for name, _ in array.COUNT_BITS]
-    ports += [f"input logic is{p}" for p in PRECISIONS]
-    ports.append(f"output logic [1:0][{tree.width - 1}:0] rows")
-    unused = [f"is{p}" for p in PRECISIONS if p not in precisions or len(precisions) == 1]
-    lines.append(f"  wire unused = &{{1'b0, {', '.join([*unused, 'ones', 'twos', 'last'])}}};")
-    return module(f"smol_chunk_{array.names(precisions)}", text, ports, lines + tree_body(tree))
 
 
 def lane_module(hardware: Hardware, lane: int) -> str:
@@ -122,7 +92,7 @@ def package(hardware: Hardware) -> str:
         f"  localparam int LANE_BITS = {width};  // sum of the products of two chunks, in units of two",
     ]
     lines += [f"  localparam bit HAS_{name.upper()} = {int(hardware.has(name))};" for name in INSTRUCTIONS]
-    lines += [f"  localparam bit CUT_{name.upper()} = {int(name in hardware.cuts)};" for name in CUTS]
+    lines += [f"  localparam bit CUT_{name.upper()} = {int(name in hardware.cuts)};" for name in FIRST_CUTS]
     return "\n".join(lines) + "\nendpackage\n"
 
 
@@ -162,24 +132,32 @@ elements. Patterns that this unit has not are illegal, and so is every word that
 
 def generated(hardware: Hardware) -> dict[str, str]:
     """Generated files by name, in an order in which tools can read them."""
-    chunks = hardware.chunk_precisions()
-    files = {"smol_pkg": package(hardware), "smol_decode": decoder(hardware)}
-    for precisions in dict.fromkeys(chunks):
-        files[f"smol_chunk_{array.names(precisions)}"] = chunk_module(precisions)
-    for lane in range(CHUNKS // 2):
-        files[f"smol_lane_{lane}"] = lane_module(hardware, lane)
-    files["smol_lanes"] = array_module(hardware)
+    files = second.modules(hardware) if hardware.is_second else _first(hardware)
     files["nibble_product"] = product.module()
     for count in int8.COUNTS:
         files[f"int8_products_{count}"] = int8.module(count)
     files["fp32_significands"] = product.significand_module()
-    return {f"{name}.sv": text for name, text in files.items()}
+    return {f"{name}.sv": text.replace(FINGERPRINT, hardware.fingerprint) for name, text in files.items()}
+
+
+def _first(hardware: Hardware) -> dict[str, str]:
+    """Generated modules of a unit with the first page alone."""
+    chunks = hardware.chunk_precisions()
+    files = {"smol_pkg": package(hardware), "smol_decode": decoder(hardware)}
+    for precisions in dict.fromkeys(chunks):
+        files[chunk_name(precisions)] = chunk_module(precisions)
+    for lane in range(CHUNKS // 2):
+        files[f"smol_lane_{lane}"] = lane_module(hardware, lane)
+    files["smol_lanes"] = array_module(hardware)
+    return files
 
 
 def sources(hardware: Hardware) -> dict[str, str]:
     """All files of a unit by name: the package first, then the rest."""
     files = generated(hardware)
-    files.update({path.name: path.read_text(encoding="utf-8") for path in sorted(VERILOG.glob("*.sv"))})
+    folders = (VERILOG, VERILOG / "second") if hardware.is_second else (VERILOG,)
+    for folder in folders:  # modules of the second page stand in for those of the first with their names
+        files.update({path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sv"))})
     return files
 
 

@@ -14,7 +14,8 @@ from sysmol.rtl.hardware import Hardware
 from sysmol.rtl.reference import Registers
 
 REGISTERS = {"vd": 128, "vn": 128, "vm": 128}
-SELECTORS = {"fn": 3, "field6": 6}
+WIDTHS = {"fn": 4, "field6": 6}
+"""Bits of the selectors; a unit of the first page alone has no use for the highest of ``fn``."""
 BLOCK_CUTS = {
     "vmac": ("chunk", "rows", "lane", "total"),
     "vdot": ("chunk", "rows", "lane", "total"),
@@ -22,10 +23,23 @@ BLOCK_CUTS = {
     "vmla": ("product",),
     "vqpk": ("code",),
 }
-"""Pipeline cuts that an instruction passes."""
+SECOND_CUTS: dict[str, tuple[str, ...]] = {
+    "vmm.w": BLOCK_CUTS["vdot"],
+    "vmm.h": BLOCK_CUTS["vdot"],
+    "vqpk.h": BLOCK_CUTS["vqpk"],
+    "vqpk.s": BLOCK_CUTS["vqpk"],
+    "vunp.h": (),
+    "vdw": ("taps", "tap_sum"),
+}
+"""Pipeline cuts that an instruction passes, on the first page and on the second."""
 
 PLAIN_CUTS = {"sdot": ("ROWS", "SUM"), "smmla": ("ROWS", "SUM"), "fma4": ("PRODUCT", "SUM")}
 """Pipeline cuts of the units that the SMOL unit is compared with, as their parameters CUT_*."""
+
+
+def selectors(hardware: Hardware) -> dict[str, int]:
+    """Width of a unit's inputs beside registers. The second page's function codes are those from 8 on."""
+    return {"fn": 4 if hardware.is_second else 3, "field6": 6}
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,7 @@ class Batch:
         count = len(self.vd)
         planes = {name: to_planes(getattr(self, name), width) for name, width in REGISTERS.items()}
         for name, value in self.selectors.items():
-            planes[name] = to_planes(np.full(count, value), SELECTORS[name])
+            planes[name] = to_planes(np.full(count, value), WIDTHS[name])
         return planes
 
     def wrong(self, outputs: Mapping[str, Planes]) -> int:
@@ -68,7 +82,7 @@ def words(hardware: Hardware, name: str = "") -> list[tuple[int, int]]:
     for fn, field6 in isa.words():
         row = isa.find(fn)
         assert row is not None
-        known = row.field6 != "pattern" or field6 in hardware.patterns
+        known = field6 in hardware.values(row.field6)
         if known and hardware.has(row.name) and name in ("", row.name):
             chosen.append((fn, field6))
     return chosen
@@ -94,7 +108,7 @@ def pair_batches(hardware: Hardware) -> Iterable[Batch]:
     """Every pair of codes in every byte of the registers, under every word that multiplies."""
     vn, vm = stimulus.code_pairs()
     vd = np.zeros_like(vn)
-    for name in ("vmac", "vmul"):
+    for name in ("vmac", "vmul", "vmm.w", "vmm.h", "vdw"):
         if hardware.has(name):
             for fn, field6 in words(hardware, name):
                 yield smol_batch(fn, field6, vd, vn, vm)
@@ -102,7 +116,7 @@ def pair_batches(hardware: Hardware) -> Iterable[Batch]:
 
 def latency(cuts: tuple[str, ...], name: str) -> int:
     """Pipeline registers that an instruction or a unit passes."""
-    passed = BLOCK_CUTS.get(name) or PLAIN_CUTS.get(name)
+    passed = (BLOCK_CUTS | SECOND_CUTS | PLAIN_CUTS).get(name)
     if passed is None:
         raise SysmolError(f"there is no unit {name!r}")
     return sum(cut in cuts for cut in passed)

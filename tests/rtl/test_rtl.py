@@ -10,7 +10,7 @@ import pytest
 from sysmol.machine import PATTERN_SETS
 from sysmol.rtl import liberty, measure, reference, sources, stimulus, synthesis, units, verilator
 from sysmol.rtl.circuit import from_planes, to_planes
-from sysmol.rtl.hardware import CUTS, INSTRUCTIONS
+from sysmol.rtl.hardware import CUTS, INSTRUCTIONS, SECOND_PAGE
 
 pytestmark = [pytest.mark.rtl, pytest.mark.slow]
 needs_verilator = pytest.mark.skipif(bool(verilator.missing()), reason=verilator.missing())
@@ -18,6 +18,7 @@ needs_yosys = pytest.mark.skipif(bool(synthesis.missing()), reason=synthesis.mis
 
 VECTORS = 1_000_000
 FAULTS = 200
+BOTH = (*INSTRUCTIONS, *SECOND_PAGE)
 OUTPUTS = {"legal": 1, "result": 128}
 
 
@@ -53,7 +54,7 @@ def build(unit, folder, change=None) -> verilator.Model:
         text = path.read_text()
         assert text.count(old) == 1
         path.write_text(text.replace(old, new))
-    return verilator.Model(files, "smol_unit", folder, {**units.SELECTORS, **units.REGISTERS}, OUTPUTS)
+    return verilator.Model(files, "smol_unit", folder, {**units.selectors(unit), **units.REGISTERS}, OUTPUTS)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,64 @@ def test_rtl_of_every_pair_of_codes(pipelined):
 @pytest.mark.parametrize("patterns", list(PATTERN_SETS))
 def test_no_complaint_of_the_linter(hardware, patterns, tmp_path):
     assert verilator.lint(sources.write(hardware(patterns), tmp_path), "smol_unit") == ""
+
+
+@pytest.fixture(scope="module")
+def pipelined_second(hardware, tmp_path_factory):
+    """The unit with both pages, all patterns, pieces and forms, and all pipeline registers, and its parameters."""
+    unit = hardware(instructions=BOTH, cuts=CUTS)
+    return build(unit, tmp_path_factory.mktemp("second")), unit
+
+
+@needs_verilator
+@pytest.mark.parametrize("name", BOTH)
+def test_rtl_of_both_pages(pipelined_second, name, rng):
+    model, unit = pipelined_second
+    checked = 0
+    for batch in units.random_batches(unit, name, rng, VECTORS):
+        assert wrong(model, unit, batch, name) == 0, batch.name
+        checked += len(batch.vd)
+    print(f"{name}: {checked} vectors, 0 differences")
+
+
+@needs_verilator
+def test_rtl_of_both_pages_and_every_pair_of_codes(pipelined_second):
+    model, unit = pipelined_second
+    for batch in units.pair_batches(unit):
+        name = next(name for name in sorted(BOTH, key=len, reverse=True) if batch.name.startswith(f"{name}."))
+        assert wrong(model, unit, batch, name) == 0, batch.name
+
+
+@needs_verilator
+@pytest.mark.parametrize("instructions", [BOTH, ("vmm.w",), ("vmm.h", "vdot"), ("vdw", "vqpk.h"), ("vunp.h",)])
+@pytest.mark.parametrize("patterns", list(PATTERN_SETS))
+def test_no_complaint_of_the_linter_about_the_second_page(hardware, patterns, instructions, tmp_path):
+    unit = hardware(patterns, instructions=instructions)
+    assert verilator.lint(sources.write(unit, tmp_path), "smol_unit") == ""
+
+
+SECOND_CHANGES = [
+    ("smol_array.sv", "& ~low_is_short_now", ""),
+    ("smol_array.sv", "word[0] ? lower : upper", "word[0] ? upper : lower"),
+    ("smol_addend.sv", "upper[BITS-1:6]}", "upper[BITS-2:5]}"),
+    ("smol_code.sv", "(lanes[15] & above_lower[15] | upper_over)", "upper_over"),
+    ("smol_enter.sv", "{entering[3:0], old[63:4]}", "{entering[3:0], 1'b0, old[63:5]}"),
+    ("smol_unpack.sv", "group[0] ? two[7:4] : two[3:0]", "two[3:0]"),
+    ("smol_octet.sv", "{2{~half[2*n+1]}}", "{2{half[2*n+1]}}"),
+    ("smol_taps.sv", "choice[0] ? vn[127:32] : vn[95:0]", "vn[95:0]"),
+]
+
+
+@needs_verilator
+@pytest.mark.parametrize("change", SECOND_CHANGES, ids=[f"{name} {new}" for name, _, new in SECOND_CHANGES])
+def test_faults_in_the_source_of_the_second_page_are_found(hardware, change, rng, tmp_path):
+    unit = hardware("P4", instructions=BOTH, cuts=("decode",))
+    model = build(unit, tmp_path / "faulty", change)
+    found = 0
+    for name in BOTH:
+        for batch in units.random_batches(unit, name, rng, 5_000):
+            found += wrong(model, unit, batch, name)
+    assert found > 0
 
 
 CHANGES = [
@@ -152,7 +211,7 @@ def test_faults_in_a_netlist_are_found(mapped, hardware, rng):
         units.smol_batch(fn, field6, *(stimulus.registers(rng, 192) for _ in range(3)))
         for fn, field6 in units.words(hardware())
     ]
-    names = {**units.SELECTORS, **units.REGISTERS}
+    names = {**units.selectors(hardware()), **units.REGISTERS}
     planes = {name: np.concatenate([batch.planes()[name] for batch in batches], axis=1) for name in names}
     expected = np.concatenate([to_planes(batch.expected, 128) for batch in batches], axis=1)
     found = 0
@@ -161,6 +220,58 @@ def test_faults_in_a_netlist_are_found(mapped, hardware, rng):
         found += bool((outputs["result"] != expected).any() or not outputs["legal"].all())
     print(f"{found} of {FAULTS} inverted gates found")
     assert found >= 0.99 * FAULTS  # some gates of a mapped netlist are redundant
+
+
+SECOND_BLOCKS = {"matrix": 4, "packs": 2, "unpack": 1, "taps": 2, "mul": 2}
+"""Blocks of the unit with both pages, by name, and their stages: together they have all its instructions."""
+
+
+@pytest.fixture(scope="module")
+def mapped_second(tmp_path_factory):
+    """Netlists of the blocks of a unit with both pages."""
+    folder = tmp_path_factory.mktemp("mapped")
+    points = {name: measure.Point(name, "P45", stages, "balanced") for name, stages in SECOND_BLOCKS.items()}
+    return {name: (point, measure.build(point, liberty.load(), folder)[0]) for name, point in points.items()}
+
+
+@needs_yosys
+@pytest.mark.parametrize("name", [*SECOND_PAGE, "vmac", "vdot", "vqpk"])
+def test_netlists_of_the_second_page(mapped_second, name, rng):
+    point, netlist = next(each for each in mapped_second.values() if name in measure.BLOCKS[each[0].unit])
+    checked = 0
+    for batch in units.random_batches(point.hardware(), name, rng, VECTORS):
+        assert batch.wrong(netlist.evaluate(batch.planes())) == 0, batch.name
+        checked += len(batch.vd)
+    print(f"{name}: {checked} vectors, 0 differences")
+
+
+@needs_yosys
+@pytest.mark.parametrize("block", ["matrix", "packs", "unpack", "taps"])
+def test_faults_in_netlists_of_the_second_page_are_found(mapped_second, block, rng):
+    point, netlist = mapped_second[block]
+    batches = [
+        units.smol_batch(fn, field6, *(stimulus.registers(rng, 320) for _ in range(3)))
+        for fn, field6 in units.words(point.hardware())
+    ]
+    names = {**units.selectors(point.hardware()), **units.REGISTERS}
+    planes = {key: np.concatenate([batch.planes()[key] for batch in batches], axis=1) for key in names}
+    expected = np.concatenate([to_planes(batch.expected, 128) for batch in batches], axis=1)
+    found = 0
+    for fault in rng.choice(len(netlist.gates), FAULTS // 4, replace=False):
+        outputs = netlist.evaluate(planes, fault=int(fault))
+        found += bool((outputs["result"] != expected).any() or not outputs["legal"].all())
+    print(f"{found} of {FAULTS // 4} inverted gates found")
+    assert found >= 0.9 * FAULTS // 4  # some gates of a mapped netlist are redundant
+
+
+@needs_yosys
+@pytest.mark.parametrize("script", [script for script in synthesis.SCRIPTS if script != "balanced"])
+def test_netlists_of_the_second_page_by_other_scripts(script, rng, tmp_path):
+    point = measure.Point("whole", "P4", 4, script)
+    netlist, _, _ = measure.build(point, liberty.load(), tmp_path)
+    for name in BOTH:
+        for batch in units.random_batches(point.hardware(), name, rng, 20_000):
+            assert batch.wrong(netlist.evaluate(batch.planes())) == 0, batch.name
 
 
 @needs_yosys
