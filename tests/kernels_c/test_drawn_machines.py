@@ -34,7 +34,9 @@ def test_logits_on_the_host(number, program, assert_answers, seed):
     print(f"{drawn.kind}, {drawn.machine.name}, {drawn.refused} machines refused")
     net = drawn.net
     assert np.array_equal(integer.evaluate(net, net.samples.images), net.samples.logits), f"SYSMOL_TEST_SEED={seed}"
-    assert_answers(net, [str(program(net, "host", "-O1", "-Werror", choices=drawn.options))])
+    # Code that is not optimised takes half as long.
+    level = "-O0" if number % 4 else "-O1"
+    assert_answers(net, [str(program(net, "host", level, "-Werror", choices=drawn.options))])
 
 
 @pytest.mark.gem5
