@@ -65,7 +65,7 @@ class Expected:
         return len(self.records) // RECORD
 
 
-def make_stream(isa: str, machine: str, seed: int, count: int) -> Stream:
+def make_stream(isa: str, machine: str, seed: int | str, count: int) -> Stream:
     """Border words and ``count`` random ones for a machine, in random order."""
     rng = random.Random(f"{isa} {seed}")
     has = load_machine(machine).smol.capabilities
@@ -197,11 +197,11 @@ def run_stream(stream: Stream, cpu: str, machine: str, gem5: Path, folder: Path)
 def check_words(
     isa: str, cpu: str, seed: int, count: int, machine: str, gem5: Path, folder: Path
 ) -> tuple[int, int, list[str]]:
-    """Run border words and ``count`` random ones on one core model of a machine.
+    """Run border words and ``count`` random ones, others for each core model, on a machine.
 
     Words in all, those of them that must trap, and a line for each difference, the first ones.
     """
-    stream = make_stream(isa, machine, seed, count)
+    stream = make_stream(isa, machine, f"{seed} {cpu}", count)
     expected = expect(stream)
     outcome = run_stream(stream, cpu, machine, gem5, folder)
     wrong = [outcome.trouble] if outcome.trouble else []
