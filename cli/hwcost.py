@@ -16,7 +16,11 @@ commands = typer.Typer()
 @commands.command(rich_help_panel=PANEL)
 def hwcost(
     unit: Annotated[
-        str, typer.Argument(help="Measure this unit: array, vdot, vmac, mul, pack, unit, sdot, smmla, fma4.")
+        str,
+        typer.Argument(
+            help="Measure this unit: array, vdot, vmac, mul, pack, unit, matrix, packs, taps, unpack, whole, "
+            "sdot, smmla, fma4."
+        ),
     ] = "",
     patterns: Annotated[
         str, typer.Option("--patterns", metavar="SET", help="P1, P4, P8, P45, or ids like 0,12,44.")

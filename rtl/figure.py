@@ -16,7 +16,13 @@ def bars(table: dict[str, Any]) -> list[tuple[str, float, float, bool]]:
     """Label, logic and flip-flop area of every bar, and whether it is of SMOL instructions."""
     chosen = [(f"vdot, vmac with {name}", ("array", name, 3), True) for name in SETS]
     chosen += [("vmul, vmla", ("mul", "", 2), True), ("vqpk", ("pack", "", 2), True)]
-    chosen += [("all SMOL instructions, P45", ("unit", "P45", 3), True)]
+    chosen += [("the first page, P45", ("unit", "P45", 3), True)]
+    chosen += [
+        ("with vmm.w, vmm.h, P45", ("matrix", "P45", 4), True),
+        ("packing of both pages", ("packs", "", 2), True),
+    ]
+    chosen += [("vdw", ("taps", "", 2), True), ("vunp.h", ("unpack", "", 1), True)]
+    chosen += [("both pages, P45", ("whole", "P45", 4), True)]
     chosen += [("sdot, int8", ("sdot", "", 2), False), ("smmla, int8", ("smmla", "", 2), False)]
     chosen += [("fp32 FMA x4", ("fma4", "", 3), False)]
     rows = [(label, find(table, *key), smol) for label, key, smol in chosen]

@@ -43,6 +43,20 @@ UNITS = {
     for name, cuts in BLOCK_CUTS.items()
 }
 """Unit and patterns of each instruction: all instructions of a unit take its stages."""
+BOTH_UNITS = {
+    "vdot": ("matrix", "P45"),
+    "vmac": ("matrix", "P45"),
+    "vmm.w": ("matrix", "P45"),
+    "vmm.h": ("matrix", "P45"),
+    "vqpk": ("packs", ""),
+    "vqpk.h": ("packs", ""),
+    "vqpk.s": ("packs", ""),
+    "vunp.h": ("unpack", ""),
+    "vdw": ("taps", ""),
+    "vmul": UNITS["vmul"],
+    "vmla": UNITS["vmla"],
+}
+"""Of the instructions of a unit with both pages."""
 
 
 def depth_ratio(table: Mapping[str, Any], unit: str, patterns: str) -> float:
@@ -76,7 +90,17 @@ def latency(table: Mapping[str, Any], instruction: str, cycles: int, least: int)
     """Cycles of an instruction where sdot, or what stands for it, takes ``cycles`` and a basic operation ``least``."""
     if instruction not in UNITS:
         raise SysmolError(f"{instruction} has no unit in the cost table")
-    unit, patterns = UNITS[instruction]
+    return _cycles(table, UNITS[instruction], cycles, least)
+
+
+def latency_of_both(table: Mapping[str, Any], instruction: str, cycles: int) -> int:
+    """Cycles of an instruction in the unit with both pages of a core whose sdot takes ``cycles``: the stages alone,
+    whatever the core's basic operations take."""
+    return _cycles(table, BOTH_UNITS[instruction], cycles, 1)
+
+
+def _cycles(table: Mapping[str, Any], point: tuple[str, str], cycles: int, least: int) -> int:
+    unit, patterns = point
     found = stages(table, unit, patterns, cycles)
     if found is None:
         found = math.ceil(depth_ratio(table, unit, patterns) * cycles - SLACK)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,17 @@ BLOCKS = {
     "whole": (*INSTRUCTIONS, *SECOND_PAGE),
 }
 """Units of SMOL instructions by name."""
+
+SECOND_UNITS = ("matrix", "packs", "unpack", "taps", "whole")
+"""Those with instructions of the second page."""
+
+SECOND_CASES: dict[str, Callable[[int], int]] = {
+    "piece": lambda p: next(n for n, piece in enumerate(isa.PIECES) if piece == isa.Piece((p,) * 4, 0)),
+    "form": lambda p: next(n for n, form in enumerate(isa.FORMS) if form == isa.Form((p,) * 2, p)),
+    **dict.fromkeys(("pack16", "pack32"), lambda p: {4: 0x04, 2: 0x14, 1: 0x24}[p]),
+    **dict.fromkeys(("group", "taps"), lambda p: {4: 0x00, 2: 0x10, 1: 0x20}[p]),
+}
+"""Value of field6 that stands for codes of p bits in energies: uniform pieces, forms in their unit, a shift by 8."""
 
 PLAIN_TOPS = {"sdot": ("sdot", 1), "smmla": ("smmla", 1), "fma4": ("fp32_fma", 4)}
 """Top module of each unit that the SMOL unit is compared with, and how many of it the unit has side by side."""
@@ -161,10 +172,16 @@ def energy_cases(point: Point) -> list[tuple[str, str, dict[str, int]]]:
     for row in isa.TABLE:
         if not hardware.has(row.name):
             continue
-        if row.field6 == "pattern":
+        if point.unit in SECOND_UNITS and row.name == "vmac":
+            continue  # vdot stands for both
+        if row.format == "second":
+            chosen_of = {p: SECOND_CASES[row.field6](p) for p in UNIFORM}
+            cases += [(row.name, f"{p} bits", {"fn": row.fns[0], "field6": field6}) for p, field6 in chosen_of.items()]
+        elif row.field6 == "pattern":
             chosen = [n for n in UNIFORM.values() if n in hardware.patterns]
             mixed = [n for n in hardware.patterns if n not in UNIFORM.values()]
-            chosen += mixed[len(mixed) // 2 :][:1]
+            if point.unit not in SECOND_UNITS:
+                chosen += mixed[len(mixed) // 2 :][:1]
             cases += [(row.name, pattern_name(n), {"fn": row.fns[0], "field6": n}) for n in chosen]
         elif row.field6 == "part":
             parts = ((4, 0x00), (2, 0x10), (1, 0x20))
@@ -183,8 +200,8 @@ def energies(
     rows = []
     for instruction, chosen, selectors in energy_cases(point):
         for distribution in operands.DISTRIBUTIONS:
-            if instruction in ("vqpk", "vmac", "vmul") and distribution != "uniform":
-                continue  # bell-shaped operands for one instruction of each block
+            if distribution != "uniform" and (instruction in ("vqpk", "vmac", "vmul") or point.unit in SECOND_UNITS):
+                continue  # bell-shaped operands for one instruction of each block of the first page
             rng = np.random.default_rng(ENERGY_SEED)
             before, after = operands.pair_of(instruction, distribution, rng, ENERGY_VECTORS, selectors)
             if copies > 1:

@@ -46,6 +46,11 @@ def small_lanes(rng: np.random.Generator, vectors: int) -> Registers:
     return np.rint(rng.normal(0.0, 1500.0, (vectors, 4))).astype("<i4").view(np.uint8)
 
 
+def short_lanes(rng: np.random.Generator, vectors: int) -> Registers:
+    """int16 lanes of the same size."""
+    return np.rint(rng.normal(0.0, 1500.0, (vectors, 8))).astype("<i2").view(np.uint8)
+
+
 def pair_of(
     name: str, distribution: str, rng: np.random.Generator, vectors: int, selectors: Mapping[str, int]
 ) -> tuple[dict[str, Planes], dict[str, Planes]]:
@@ -54,7 +59,9 @@ def pair_of(
     def operands() -> tuple[Registers, Registers]:
         if name == "fma4":  # uniform bits are no numbers to speak of: exponents of a program are near one another
             return floats(rng, vectors, True), floats(rng, vectors, distribution == "uniform")
-        if name == "vqpk":
+        if name == "vqpk.h":
+            return short_lanes(rng, vectors), short_lanes(rng, vectors)
+        if name in ("vqpk", "vqpk.s"):
             return small_lanes(rng, vectors), small_lanes(rng, vectors)
         if distribution == "uniform":
             vn, vm = rng.integers(0, 256, (2, vectors, 16), dtype=np.uint8)
@@ -69,7 +76,10 @@ def pair_of(
             return reference.PLAIN[name](vd, vn, vm)
         return reference.smol(selectors["fn"], selectors["field6"], vd, vn, vm)
 
-    vd = floats(rng, vectors, True) if name == "fma4" else small_lanes(rng, vectors)
+    if name == "fma4":
+        vd = floats(rng, vectors, True)
+    else:
+        vd = short_lanes(rng, vectors) if name in ("vmm.h", "vdw") else small_lanes(rng, vectors)
     first, second = operands(), operands()
     batches = []
     for vn, vm in (first, second):

@@ -19,6 +19,20 @@ COMPARED = ("P45", "P4", "P1")
 OTHER_DEPTHS = {"fast": 4, "small": 2}
 """Stages of the array, beside the three of every script, that decide its latency by the other scripts: more where three
 miss sdot's clock, fewer where they leave much of it."""
+SECOND = tuple(
+    (unit, patterns, stages, script)
+    for script in (MAIN_SCRIPT, *(name for name in synthesis.SCRIPTS if name != MAIN_SCRIPT))
+    for unit, patterns, stages in (
+        ("matrix", "P45", 4),
+        ("packs", "", 2),
+        ("taps", "", 2),
+        ("unpack", "", 1),
+        ("whole", "P45", 4),
+    )
+)
+"""Units with instructions of the second page at sdot's clock of two stages: unit, patterns, stages, script."""
+SECOND_DEPTHS = (("matrix", "P45", 3, MAIN_SCRIPT), ("matrix", "P45", 1, MAIN_SCRIPT), ("taps", "", 1, MAIN_SCRIPT))
+"""Other depths of them that decide latencies."""
 WIRE = 0.0
 """fF of wire per driven pin: none, as in ABC's own view of a netlist. Place and route would add some."""
 TOLERANCE = 0.03
@@ -55,6 +69,7 @@ def plan() -> list[Point]:
         points += [Point("mul", "", 2, script), Point("pack", "", 2, script), Point("unit", "P45", 3, script)]
     points += [Point("array", "P45", stages, script) for script, stages in OTHER_DEPTHS.items()]
     points += [Point(unit, "P45", 3, MAIN_SCRIPT) for unit in ("vdot", "vmac")]
+    points += [Point(*key) for key in (*SECOND, *SECOND_DEPTHS)]
     for patterns in chunk_sets().values():
         points.append(Point("array", ",".join(map(str, sorted(patterns))), 1, MAIN_SCRIPT))
     return points
@@ -63,6 +78,8 @@ def plan() -> list[Point]:
 def wants_energy(point: Point) -> bool:
     """Whether a point's energy is simulated: not where an array only shows what its chunks cost, nor of whole units
     with fewer patterns, whose arrays have it."""
+    if point.unit in measure.SECOND_UNITS:
+        return point.unit != "whole" and (point.unit, point.patterns, point.stages, point.script) in SECOND[:4]
     if point.unit == "array":
         return point.patterns in (*SETS, *BEST_SETS.values())
     return point.patterns in ("", "P45")

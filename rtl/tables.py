@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sysmol.hwcost import BEST_SETS, MAIN_SCRIPT, SETS, energy, find
+from sysmol.isa.selectors import TAP_PRODUCTS
 from sysmol.machine import load_machine, pattern_set
 from sysmol.pattern import CHUNK_BITS, CHUNKS, PATTERNS, UNIFORM, chunk_precisions, pattern_name
 from sysmol.rtl import latency, results
@@ -18,6 +19,10 @@ Rows = list[list[str]]
 
 def products(instruction: str, bits: int) -> int:
     """Products of a SMOL instruction whose registers hold elements of one precision."""
+    if instruction in ("vmm.w", "vmm.h"):
+        return 2 * CHUNKS * CHUNK_BITS // bits
+    if instruction == "vdw":
+        return TAP_PRODUCTS
     if instruction in ("vmac", "vdot"):
         return CHUNKS * CHUNK_BITS // bits
     return {4: 8, 2: 16, 1: 16}[bits]
@@ -59,6 +64,82 @@ UNIT_NAMES = {
 }
 
 
+SECOND_NAMES = {
+    "matrix": "vdot, vmac, vmm.w, vmm.h",
+    "packs": "vqpk, vqpk.h, vqpk.s",
+    "taps": "vdw",
+    "unpack": "vunp.h",
+    "whole": "all eleven instructions",
+}
+SECOND_BEST = {unit: (unit, patterns, stages) for unit, patterns, stages, _ in results.SECOND}
+"""Unit, patterns and stages of the units with the second page that run at the clock of an sdot of two stages."""
+
+
+def second_page(table: dict[str, Any]) -> tuple[list[str], Rows]:
+    """Units with instructions of the second page by the main script: areas, delays, energies of every instruction."""
+    head = ["unit", "stages", "logic, um2", "flip-flops, um2", "delay of each stage, ps", "pJ (4, 2, 1 bits)"]
+    cells = []
+    for unit, patterns, stages, script in (*results.SECOND, *results.SECOND_DEPTHS):
+        if script != MAIN_SCRIPT:
+            continue
+        row = find(table, unit, patterns, stages)
+        spent: dict[str, list[str]] = {}
+        for case in row.get("energy", []):
+            spent.setdefault(case["instruction"], []).append(number(case["pj"]))
+        cells.append(
+            [
+                SECOND_NAMES[unit],
+                str(stages),
+                number(row["logic_um2"], 1),
+                number(row["flop_um2"], 1),
+                " ".join(number(delay, 0) for delay in row["stage_ps"]),
+                "; ".join(f"{name} {' / '.join(values)}" for name, values in spent.items()) or "–",
+            ]
+        )
+    return head, cells
+
+
+def second_page_ratios(table: dict[str, Any]) -> tuple[list[str], Rows]:
+    """Logic area of the units with the second page over that of other units, by each script."""
+    scripts = sorted(table["scripts"])
+    others = {"sdot": ("sdot", "", 2), "smmla": ("smmla", "", 2)}
+    head = ["unit", *(f"over {UNIT_NAMES[name]}, {script}" for name in others for script in scripts)]
+    head += [f"over sdot and smmla, {script}" for script in scripts]
+    cells = []
+    for unit, key in SECOND_BEST.items():
+        found = [SECOND_NAMES[unit]]
+        for base in (["sdot"], ["smmla"], ["sdot", "smmla"]):
+            for script in scripts:
+                whole = sum(find(table, *others[name], script)["logic_um2"] for name in base)
+                found.append(number(find(table, *key, script)["logic_um2"] / whole))
+        cells.append(found)
+    return head, cells
+
+
+def second_latencies(table: dict[str, Any]) -> tuple[list[str], Rows]:
+    """Cycles of the instructions in a unit with both pages, and those of the machine that has them."""
+    machine = load_machine("o3-n1-matrix")
+    names = list(latency.BOTH_UNITS)
+    cells = []
+    for cycles in (2, 3):
+        found = {name: latency.latency_of_both(table, name, cycles) for name in names}
+        cells.append([f"{cycles} cycles", *(f"{found[name]} ({machine.smol_latency(name)})" for name in names)])
+    return ["sdot takes", *names], cells
+
+
+def second_latencies_by_script(table: dict[str, Any]) -> tuple[list[str], Rows]:
+    """Longest stage of the blocks of a unit with both pages over the clock of an sdot of two stages, by each script."""
+    scripts = sorted(table["scripts"])
+    cells = []
+    for unit, key in SECOND_BEST.items():
+        slow = [
+            max(find(table, *key, script)["stage_ps"]) / max(find(table, "sdot", "", 2, script)["stage_ps"])
+            for script in scripts
+        ]
+        cells.append([SECOND_NAMES[unit], str(key[2]), *(number(ratio) for ratio in slow)])
+    return ["unit", "stages", *scripts], cells
+
+
 def costs(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[str], Rows]:
     """Every named point of one script: areas, delay of every stage, energy."""
     head = [
@@ -73,7 +154,7 @@ def costs(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[str], 
     order = list(UNIT_NAMES)
     sets = {"": "", **{name: name for name in SETS}, **{key: name for name, key in BEST_SETS.items()}}
     places = list(sets)
-    rows = [row for row in table["points"] if row["script"] == script and row["patterns"] in sets]
+    rows = [r for r in table["points"] if r["script"] == script and r["patterns"] in sets and r["unit"] in UNIT_NAMES]
     rows.sort(key=lambda r: (order.index(r["unit"]), places.index(r["patterns"]), r["stages"]))
     cells = []
     for row in rows:
@@ -150,6 +231,12 @@ def equal_area(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[s
                 count = products(instruction, bits)
                 joules = energy(row, instruction, pattern if unit == "array" else f"{bits} bits")
                 cells.append(_line(instruction, str(bits), count, _area(row), whole, joules))
+    both = _area(find(table, *SECOND_BEST["whole"], script))
+    for instruction, unit in (("vmm.w", "matrix"), ("vmm.h", "matrix"), ("vdw", "taps")):
+        row = find(table, *SECOND_BEST[unit], script)
+        for bits in BITS:
+            joules = energy(row, instruction, f"{bits} bits")
+            cells.append(_line(instruction, str(bits), products(instruction, bits), _area(row), both, joules))
     for unit, stages, width in (("sdot", 2, "8"), ("smmla", 2, "8"), ("fma4", 3, "32")):
         row = find(table, unit, "", stages, script)
         cells.append(_line(unit, width, MACS[unit], _area(row), None, energy(row, unit, "")))
@@ -163,7 +250,13 @@ def equal_area_ratios(table: dict[str, Any]) -> tuple[list[str], Rows]:
     head = ["instructions", "bits", f"own block over {UNIT_NAMES['sdot']}"]
     head += [f"whole unit over {UNIT_NAMES[name]}" for name in others]
     cells = []
-    for block, instruction in ((("array", "P45", 3), "vdot"), (("mul", "", 2), "vmla")):
+    first, both = ("unit", "P45", 3), SECOND_BEST["whole"]
+    for block, instruction, unit in (
+        (("array", "P45", 3), "vdot", first),
+        (("mul", "", 2), "vmla", first),
+        (SECOND_BEST["matrix"], "vmm.w", both),
+        (SECOND_BEST["taps"], "vdw", both),
+    ):
         for bits in BITS:
 
             def times(own: tuple[str, str, int], other: str, count: int = products(instruction, bits)) -> str:
@@ -175,8 +268,9 @@ def equal_area_ratios(table: dict[str, Any]) -> tuple[list[str], Rows]:
                 digits = 1 if min(found) >= 10 else 2
                 return f"{number(min(found), digits)} to {number(max(found), digits)}"
 
-            whole = [times(("unit", "P45", 3), other) for other in others]
-            cells.append([UNIT_NAMES[block[0]], str(bits), times(block, "sdot"), *whole])
+            whole = [times(unit, other) for other in others]
+            name = {"vmm.w": "vmm.w, vmm.h", "vdw": "vdw"}.get(instruction) or UNIT_NAMES[block[0]]
+            cells.append([name, str(bits), times(block, "sdot"), *whole])
     return head, cells
 
 
@@ -248,6 +342,10 @@ TABLES = {
     "chunks": chunk_costs,
     "latencies": latencies,
     "latencies by script": latencies_by_script,
+    "second page": second_page,
+    "second page ratios": second_page_ratios,
+    "second page latencies": second_latencies,
+    "second page by script": second_latencies_by_script,
 }
 
 

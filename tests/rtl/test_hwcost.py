@@ -115,8 +115,14 @@ def test_more_precisions_cost_more_and_more_patterns_hardly(table):
 
 def test_tables_have_every_unit(table):
     head, rows = tables.equal_area(table)
-    assert len(rows) == 15 and all(len(row) == len(head) for row in rows)
+    assert len(rows) == 24 and all(len(row) == len(head) for row in rows)
     assert [row[2] for row in rows[:3]] == ["32", "64", "128"]
+    assert {row[0]: row[2] for row in rows if row[1] == "1"} == {
+        "vdot": "128", "vmac": "128", "vmul": "16", "vmla": "16", "vmm.w": "256", "vmm.h": "256", "vdw": "24",
+    }  # fmt: skip
+    for name, build in tables.TABLES.items():
+        head, rows = build(table)
+        assert rows and all(len(row) == len(head) for row in rows), name
 
 
 @pytest.mark.parametrize(

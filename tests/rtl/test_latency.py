@@ -9,6 +9,7 @@ from sysmol import hwcost
 from sysmol.errors import SysmolError
 from sysmol.machine import load_machine
 from sysmol.rtl import latency
+from sysmol.rtl.hardware import INSTRUCTIONS, SECOND_PAGE
 
 
 def test_machine_files_are_made_of_the_table() -> None:
@@ -45,3 +46,15 @@ def test_a_slower_array_takes_another_stage() -> None:
     assert latency.latency(table, "vdot", 2, 1) == 4
     with pytest.raises(SysmolError, match="no unit"):
         latency.latency(table, "vfly", 2, 1)
+
+
+def test_latencies_of_a_unit_with_both_pages() -> None:
+    table = hwcost.read()
+    slow, fast = (
+        {name: latency.latency_of_both(table, name, cycles) for name in latency.BOTH_UNITS} for cycles in (2, 3)
+    )
+    assert set(latency.BOTH_UNITS) == set(INSTRUCTIONS) | set(SECOND_PAGE)
+    assert all(slow[name] <= fast[name] for name in slow)
+    array = {slow[name] for name in ("vdot", "vmac", "vmm.w", "vmm.h")}
+    assert array == {latency.stages(table, "matrix", "P45", 2)}, "one array, one depth"
+    assert slow["vunp.h"] <= slow["vqpk"] <= slow["vdot"]

@@ -69,6 +69,35 @@ def claims() -> list[str]:
         f"vdot takes {whole:.1f} pJ instead of {alone:.1f}",
         *budgets(),
         *ratios(),
+        *second_page(),
+    ]
+
+
+def second_page() -> list[str]:
+    """Of units with both pages."""
+    scripts = ("balanced", "fast", "small")
+
+    def area(unit: str, patterns: str, stages: int, script: str = MAIN_SCRIPT) -> float:
+        return float(find(TABLE, unit, patterns, stages, script)["logic_um2"])
+
+    def later(unit: str, script: str) -> float:
+        return slowest(unit, "P45", 4, script) / slowest("sdot", "", 2, script) - 1
+
+    over = [f"{area('matrix', 'P45', 4, s) / area('smmla', '', 2, s):.2f}" for s in scripts]
+    of_smmla = [area("whole", "P45", 4, s) / area("smmla", "", 2, s) for s in scripts]
+    of_both = [area("whole", "P45", 4, s) / (area("sdot", "", 2, s) + area("smmla", "", 2, s)) for s in scripts]
+    mine, smmla = energies("matrix", "P45", 4), energies("smmla", "", 2)["smmla", ""]["pj"]
+    alone = energies("array", "P45", 4)["vdot", UNIFORM[0]]["pj"]
+    slower, wholes = ([later(unit, s) for s in scripts] for unit in ("matrix", "whole"))
+    return [
+        f"({over[0]}, {over[1]} and {over[2]} of its logic)",
+        f"{area('matrix', 'P45', 4) / area('array', 'P45', 4):.2f} times the logic of the array of vdot and vmac",
+        f"vmm.w takes {mine['vmm.w', '4 bits']['pj'] / 64:.3f} pJ per product of 4 bits, smmla {smmla / 32:.3f}",
+        f"vdot takes {mine['vdot', UNIFORM[0]]['pj']:.2f} pJ in this array and {alone:.2f} in one of its own",
+        f"{area('whole', 'P45', 4) / area('unit', 'P45', 3):.2f} times the logic of the first page's unit, "
+        f"{min(of_smmla):.2f} to {max(of_smmla):.2f} times smmla's, and {min(of_both):.2f} to {max(of_both):.2f} times",
+        "is {}% slower than sdot's clock, by `fast` {}% and by `small` {}%".format(*percents(slower)),
+        f"the unit is {span(wholes)}% slower than that clock",
     ]
 
 
