@@ -31,8 +31,13 @@ SECOND = tuple(
     )
 )
 """Units with instructions of the second page at sdot's clock of two stages: unit, patterns, stages, script."""
-SECOND_DEPTHS = (("matrix", "P45", 3, MAIN_SCRIPT), ("matrix", "P45", 1, MAIN_SCRIPT), ("taps", "", 1, MAIN_SCRIPT))
-"""Other depths of them that decide latencies."""
+SECOND_DEPTHS = (
+    ("matrix", "P4", 4, MAIN_SCRIPT),
+    ("matrix", "P45", 3, MAIN_SCRIPT),
+    ("matrix", "P45", 1, MAIN_SCRIPT),
+    ("taps", "", 1, MAIN_SCRIPT),
+)
+"""Fewer patterns, pieces and forms; and other depths of them, which decide latencies."""
 WIRE = 0.0
 """fF of wire per driven pin: none, as in ABC's own view of a netlist. Place and route would add some."""
 TOLERANCE = 0.03

@@ -77,7 +77,8 @@ SECOND_BEST = {unit: (unit, patterns, stages) for unit, patterns, stages, _ in r
 
 def second_page(table: dict[str, Any]) -> tuple[list[str], Rows]:
     """Units with instructions of the second page by the main script: areas, delays, energies of every instruction."""
-    head = ["unit", "stages", "logic, um2", "flip-flops, um2", "delay of each stage, ps", "pJ (4, 2, 1 bits)"]
+    head = ["unit", "patterns", "stages", "logic, um2", "flip-flops, um2", "delay of each stage, ps"]
+    head.append("pJ (4, 2, 1 bits)")
     cells = []
     for unit, patterns, stages, script in (*results.SECOND, *results.SECOND_DEPTHS):
         if script != MAIN_SCRIPT:
@@ -89,6 +90,7 @@ def second_page(table: dict[str, Any]) -> tuple[list[str], Rows]:
         cells.append(
             [
                 SECOND_NAMES[unit],
+                patterns,
                 str(stages),
                 number(row["logic_um2"], 1),
                 number(row["flop_um2"], 1),

@@ -92,6 +92,7 @@ def second_page() -> list[str]:
     return [
         f"({over[0]}, {over[1]} and {over[2]} of its logic)",
         f"{area('matrix', 'P45', 4) / area('array', 'P45', 4):.2f} times the logic of the array of vdot and vmac",
+        f"the array grows by {100 * (area('matrix', 'P45', 4) / area('matrix', 'P4', 4) - 1):.1f}%",
         f"vmm.w takes {mine['vmm.w', '4 bits']['pj'] / 64:.3f} pJ per product of 4 bits, smmla {smmla / 32:.3f}",
         f"vdot takes {mine['vdot', UNIFORM[0]]['pj']:.2f} pJ in this array and {alone:.2f} in one of its own",
         f"{area('whole', 'P45', 4) / area('unit', 'P45', 3):.2f} times the logic of the first page's unit, "
