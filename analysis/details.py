@@ -149,7 +149,7 @@ def _gain(base: Energies, own: Energies) -> str:
 
 
 def errors_table(results: Results) -> Table | None:
-    """The estimate against gem5, where both exist on one machine."""
+    """Calculated cycles against gem5, where both exist on one machine."""
     errors = estimate_errors(results.layers)
     if errors.empty:
         return None
@@ -160,7 +160,7 @@ def errors_table(results: Results) -> Table | None:
     ]  # fmt: skip
     columns = [
         Column("ISA"), Column("network"), Column("machine", minor=True), Column("measured cycles", number=True),
-        Column("estimate", number=True), Column("estimate of measured", number=True),
+        Column("calculated", number=True), Column("calculated of measured", number=True),
         Column("farthest layer", minor=True), Column("there", number=True, minor=True),
     ]  # fmt: skip
     return Table.of(columns, rows)
@@ -232,6 +232,7 @@ def provenance_table(results: Results, facts: Mapping[str, Any]) -> Table:
     return Table.of(["what", "from"], rows)
 
 
-def has_estimates(results: Results) -> bool:
-    """Whether some cycles were not measured."""
-    return any((rows["kind"] != Kind.MEASURED).any() for rows in panels(results.layers))
+def calculated_kinds(results: Results) -> list[Kind]:
+    """How cycles that were not measured are known."""
+    kinds = {str(kind) for rows in panels(results.layers) for kind in rows["kind"]}
+    return [kind for kind in Kind if kind is not Kind.MEASURED and kind in kinds]

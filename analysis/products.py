@@ -18,11 +18,12 @@ from typing import Any
 import pandas as pd
 
 from sysmol.analysis.checks import read_check
+from sysmol.analysis.costs import calculated
 from sysmol.analysis.costs.energy.model import Energies
 from sysmol.analysis.costs.energy.networks import Key, energies_of
 from sysmol.analysis.costs.estimate import SOURCE as ESTIMATE
-from sysmol.analysis.costs.estimate import estimate
-from sysmol.analysis.costs.quantity import Absent
+from sysmol.analysis.costs.quantity import Absent, Kind
+from sysmol.analysis.costs.workload import Workload
 from sysmol.analysis.runs import load_run, read_record
 from sysmol.errors import SysmolError
 from sysmol.files import sha256_file
@@ -39,9 +40,9 @@ USUAL_ORDER = ("fp32", "int8", "w4", "mixed")
 
 @dataclass
 class Results:
-    """What :func:`collect` found. ``layers`` has the columns of :mod:`sysmol.analysis.runs`, measured and estimated
-    rows; ``stale`` names run folders and checks of executables and networks that are no longer there, which are left
-    out."""
+    """What :func:`collect` found. ``layers`` has the columns of :mod:`sysmol.analysis.runs`, measured and
+    calculated rows; ``notes``: what the calculated ones are less certain for; ``stale`` names run folders and checks of
+    executables and networks that are no longer there, which are left out."""
 
     folder: Path
     networks: dict[str, Network]
@@ -52,6 +53,7 @@ class Results:
     layers: pd.DataFrame
     stale: list[str]
     machines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def variants(self) -> list[str]:
@@ -74,11 +76,12 @@ class Results:
         return energies_of(self.layers, machines) if len(self.layers) else {}
 
     def cycles(self) -> pd.DataFrame:
-        """The best figures there are, per ISA: gem5's O3 where it ran, else its other timed CPUs, else the estimate."""
+        """The best figures there are, per ISA: gem5's O3 where it ran, else its other timed CPUs, else what was
+        calculated."""
         timed = self.layers.dropna(subset=["cycles"])
         best = []
         for _, rows in timed.groupby("isa", sort=False):
-            for cpu in ("o3", "minor", "timing", ESTIMATE):
+            for cpu in ("o3", "minor", "timing", Kind.PREDICTION, Kind.ESTIMATE):
                 chosen = rows[rows["cpu"] == cpu]
                 if len(chosen):
                     best.append(chosen)
@@ -99,8 +102,9 @@ def network_files(folder: str | Path) -> dict[str, Path]:
     return {variant: files[variant] for variant in sort_variants(files)}
 
 
-def collect(folder: str | Path, machine: str | None = None) -> Results:
-    """Read all products under ``folder``; with ``machine``, also estimate the cycles of the executables on it."""
+def collect(folder: str | Path, machine: str | None = None, by: str = ESTIMATE) -> Results:
+    """Read all products under ``folder``; with ``machine``, also calculate the cycles of the executables on it, as
+    ``by`` does (:mod:`sysmol.analysis.costs.calculated`)."""
     folder = Path(folder)
     files = network_files(folder)
     hashes = {variant: sha256_file(path) for variant, path in files.items()}
@@ -108,6 +112,7 @@ def collect(folder: str | Path, machine: str | None = None) -> Results:
     manifests = [load_shown(path) for path in manifest_paths]
     executables = {str(manifest["elf"]["sha256"]) for manifest in manifests}
     runs, tables, stale = [], [], []
+    notes: list[str] = []
     for path in sorted(folder.glob("runs/*/run.json")):
         run = read_record(path, shown=True)
         if run["elf_sha256"] in executables:
@@ -127,11 +132,12 @@ def collect(folder: str | Path, machine: str | None = None) -> Results:
     if machine is not None:
         design = load_machine(machine)
         machines.setdefault(design.name, design.to_json())
-        tables += [
-            estimate(path, design)
-            for path, manifest in zip(manifest_paths, manifests, strict=True)
-            if manifest["isa"] in ISAS
-        ]
+        pairs = zip(manifest_paths, manifests, strict=True)
+        workloads = [Workload.compiled(path) for path, manifest in pairs if manifest["isa"] in ISAS]
+        asked = [(workload, *calculated.usable(workload, by)) for workload in workloads]
+        tables += [calculated.layers(workload, design, name) for workload, name, _ in asked]
+        notes = [note for _, _, found in asked for note in found]
+        notes += calculated.notes([each for each, name, _ in asked if name == by], design, by)
     layers = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=FEWEST)
     if len(layers):
         rank = {variant: place for place, variant in enumerate(sort_variants(list(layers["variant"].unique())))}
@@ -149,4 +155,5 @@ def collect(folder: str | Path, machine: str | None = None) -> Results:
         layers=layers,
         stale=stale,
         machines=machines,
+        notes=notes,
     )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sysmol.analysis import details, figures
+from sysmol.analysis.costs.calculated import FORMULAS
 from sysmol.analysis.costs.energy.model import quantity
 from sysmol.analysis.costs.energy.networks import KEYS
-from sysmol.analysis.costs.estimate import FORMULA
 from sysmol.analysis.costs.objectives import objective
 from sysmol.analysis.costs.quantity import Absent, Kind, Quantity
 from sysmol.analysis.front import trade_off_figure
@@ -80,8 +80,8 @@ def _trade_offs(results: Results) -> Section:
         label = objective("size").title
         found.append(Figure(trade_off_figure(shown, label, colours), f"Accuracy over {label}."))
     note = "Bars: 95% intervals of the accuracies (Wilson); points are labelled with the network."
-    if details.has_estimates(results):
-        note += " Hollow points and hatched bars were not measured but estimated; their bars hold 19 of 20 networks."
+    if details.calculated_kinds(results):
+        note += " Hollow points and hatched bars were not measured but calculated; their bars hold 19 of 20 networks."
     return Section("Accuracy, cycles and size", [Figures(found), Text(note, note=True)] if found else [])
 
 
@@ -111,8 +111,9 @@ def _layers(results: Results, main: str) -> Section:
     blocks: list[Block] = [Figures(found)] if found else []
     if max((rows["layer"].nunique() for rows in groups), default=0) > FOLDED_LAYERS:
         blocks = [Details("Figures per layer", blocks)]
-    if details.has_estimates(results):
-        blocks.append(Text(f"What is called “{Kind.ESTIMATE}” was not simulated: {FORMULA}", note=True))
+    for kind in details.calculated_kinds(results):
+        blocks.append(Text(f"What is called “{kind}” was not simulated: {FORMULAS[kind]}", note=True))
+    blocks += [Text(f"{note}.", note=True) for note in results.notes]
     patterns = precision_table(results.networks[main]).query("patterns != ''").drop_duplicates("layer")
     if len(patterns):
         columns = ("layer", "4-, 2- and 1-bit chunks of each register")
@@ -154,7 +155,7 @@ def _details(results: Results, facts: Mapping[str, Any]) -> list[Block]:
             blocks.append(Details("Energy of whole networks", [energy, Text(ENERGY_NOTE, note=True)]))
         errors = details.errors_table(results)
         if errors:
-            blocks.append(Details("The estimate against gem5", [errors]))
+            blocks.append(Details("Calculated cycles against gem5", [errors]))
         blocks.append(Details("Layers", details.layer_tables(results)))
     if facts["agreement"]:
         blocks.append(Details("Logits: who computed them", [details.agreement_table(results)]))

@@ -6,11 +6,11 @@ networks and machines that it has not seen.
 The rows are those of results/kernels.csv; the C of every program is generated again for the sizes that it does not
 hold, and rows whose estimate is another today are left out, since their code is another. Errors are those of layers
 with at least 1% of their program's cycles, and of whole programs, by: all rows, as fitted; networks left out, one at
-a time; the rows of results/latencies.csv on machines with other latencies of the SMOL units, and of
-results/encoders.csv, neither of which the fit has seen. The built-in estimate stands beside.
+a time; the rows of results/latencies.csv on machines with other latencies of the SMOL units, of results/yflows.csv on
+another core, and of results/encoders.csv, none of which the fit has seen. The built-in estimate stands beside.
 
-The fit is by least squares on logarithms, robust, with priors: kinds lie near their bounds, L2 overflows at its size, a
-line of memory takes what DDR4-2400 transfers it in and half as long again.
+The fit is by least squares on logarithms, robust, with priors: kinds lie near what kinds have in common, that near
+their bounds, L2 overflows at its size, a line of memory takes what DDR4-2400 transfers it in and half as long again.
 """
 
 import argparse
@@ -25,12 +25,14 @@ import pandas as pd
 from scipy.optimize import least_squares
 from scipy.stats import kendalltau
 
-from sysmol.analysis.costs.twin import FILE, Features, Memory, Parameters, cycles, features
+from sysmol.analysis.costs.twin import Features, cycles, features
+from sysmol.analysis.costs.twin_parameters import FILE, Memory, Parameters
 from sysmol.benchmarks.measure import NAME, TOTAL, Job
 from sysmol.benchmarks.networks import make_network
 from sysmol.benchmarks.plan import encoder_jobs, kernel_jobs, latency_jobs
 from sysmol.benchmarks.shapes import NetworkShape
 from sysmol.benchmarks.tables import RESULTS
+from sysmol.benchmarks.yflows import jobs as yflows_jobs
 from sysmol.errors import SysmolError
 from sysmol.kernels_c.program import generate
 from sysmol.kernels_c.targets import TARGETS
@@ -39,15 +41,20 @@ from sysmol.machine import Machine, load_machine
 MACHINE = "o3-n1"
 SHARE = 0.01
 """Of a program's cycles that a layer has to have, to count."""
-PRIOR = Memory(1.0, 15.0, 1.0, 8.0, 1.05, 0.05, 60.0, 1.5, 1.2, 50.0)
-SPREAD = Memory(1.0, 5.0, 1.0, 4.0, 0.05, 0.03, 60.0, 0.5, 0.2, 30.0)
-LEAST = Memory(0.0, 0.0, 0.0, 0.0, 0.3, 0.02, 0.0, 0.3, 0.5, 0.0)
-MOST = Memory(60.0, 60.0, 60.0, 60.0, 1.6, 0.6, 400.0, 6.0, 3.0, 300.0)
-KIND_SPREAD, KIND_ENDS = 0.3, ((-0.3, 1.0), (0.0, 1.0))
-"""Of a and b of a kind: prior's spread around 0, and ends."""
+PRIOR = Memory(1.0, 15.0, 8.0, 50.0, 1.05, 0.05, 60.0, 1.5, 1.2, 1.5)
+SPREAD = Memory(1.0, 5.0, 4.0, 30.0, 0.05, 0.03, 60.0, 0.5, 0.2, 0.3)
+LEAST = Memory(0.0, 0.0, 0.0, 0.0, 0.3, 0.02, 0.0, 0.3, 0.5, 1.0)
+MOST = Memory(60.0, 60.0, 60.0, 300.0, 1.6, 0.6, 400.0, 6.0, 3.0, 4.0)
+KIND = np.array([[0.3, -0.3, 1.0], [0.3, 0.0, 1.0], [0.4, -1.5, 1.5]])
+"""Of a, b and c of a kind: spread around what kinds have in common, and ends."""
+COMMON = np.array([[0.0, 0.1, -0.2, 0.5], [0.1, 0.1, 0.0, 0.6]])
+"""Of the a and b that kinds have in common: prior, spread, ends. Their c is 0."""
+DIGITS = 4
+"""Significant digits of what is written."""
 ERROR, ROBUST = 0.1, 1.5
 """Of logarithms of cycles, and the multiple of it from which errors count less."""
 Floats = npt.NDArray[np.float64]
+PRIOR_VALUES: Floats = np.array(astuple(PRIOR))
 
 
 @dataclass
@@ -104,12 +111,25 @@ def _number(value: Any) -> float:
     return 0.0 if value is None or value != value else float(value)
 
 
-def parameters_of(found: Floats, kinds: list[str], rows: int, clock_ghz: float) -> Parameters:
+def rounded(value: float) -> float:
+    """To :data:`DIGITS`."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+def parameters_of(found: Floats, kinds: list[str], rows: int, machine: Machine) -> Parameters:
     """From the numbers of a fit; intervals are not known yet."""
-    count = len(kinds)
-    own = {kind: (float(found[n]), float(found[count + n])) for n, kind in enumerate(kinds)}
-    memory = Memory(*map(float, found[2 * count :]))
-    return Parameters("gem5", rows, clock_ghz, memory, own, {}, {})
+    size = 3 * len(kinds)
+    own = dict(zip(kinds, found[:size].reshape(3, -1).T.tolist(), strict=True))
+    memory = Memory(*found[size : size + len(PRIOR_VALUES)].tolist())
+    others = (float(found[-2]), float(found[-1]), 0.0)
+    return Parameters("gem5", machine.name, rows, machine.clock_ghz, memory, own, others, {}, {})
+
+
+def written(found: Parameters) -> Parameters:
+    """With as many digits as mean something."""
+    kinds = {kind: tuple(map(rounded, values)) for kind, values in found.kinds.items()}
+    memory = Memory(*(rounded(value) for value in astuple(found.memory)))
+    return replace(found, kinds=kinds, memory=memory, others=tuple(map(rounded, found.others)))
 
 
 def fit(rows: Rows, machine: Machine) -> Parameters:
@@ -117,18 +137,24 @@ def fit(rows: Rows, machine: Machine) -> Parameters:
     kinds, logs = sorted(set(rows.features.kind)), np.log(rows.measured)
     weights = np.sqrt(np.minimum(rows.share / SHARE, 1)) + 0.05
     count = len(kinds)
-    prior, spread = np.array(astuple(PRIOR)), np.array(astuple(SPREAD))
-    low = np.concatenate([*(np.full(count, ends[0]) for ends in KIND_ENDS), astuple(LEAST)])
-    high = np.concatenate([*(np.full(count, ends[1]) for ends in KIND_ENDS), astuple(MOST)])
+    prior = np.concatenate([PRIOR_VALUES, COMMON[:, 0]])
+    spread = np.concatenate([astuple(SPREAD), COMMON[:, 1]])
+    low, high = (
+        np.concatenate([np.repeat(KIND[:, end], count), astuple(memory), COMMON[:, end + 1]])
+        for end, memory in ((1, LEAST), (2, MOST))
+    )
 
     def errors(found: Floats) -> Floats:
-        predicted = cycles(rows.features, machine, parameters_of(found, kinds, len(logs), machine.clock_ghz))
+        predicted = cycles(rows.features, machine, parameters_of(found, kinds, len(logs), machine))
         off = (np.log(predicted) - logs) * weights / ERROR
-        return np.concatenate([off, found[: 2 * count] / KIND_SPREAD, (found[2 * count :] - prior) / spread])
+        common = np.array([found[-2], found[-1], 0.0])
+        own = (found[: 3 * count].reshape(3, -1) - common[:, None]) / KIND[:, :1]
+        return np.concatenate([off, own.ravel(), (found[3 * count :] - prior) / spread])
 
-    start = np.clip(np.concatenate([np.full(2 * count, 0.01), prior]), low + 1e-6, high - 1e-6)
-    result = least_squares(errors, start, bounds=(low, high), loss="soft_l1", f_scale=ROBUST)
-    return parameters_of(result.x, kinds, len(logs), machine.clock_ghz)
+    start = np.concatenate([np.repeat([0.01, 0.01, 0.0], count), prior])
+    inside = np.clip(start, low + 1e-6, high - 1e-6)
+    result = least_squares(errors, inside, bounds=(low, high), loss="soft_l1", f_scale=ROBUST)
+    return written(parameters_of(result.x, kinds, len(logs), machine))
 
 
 def left_out(rows: Rows, machine: Machine) -> Floats:
@@ -184,7 +210,7 @@ def compare(say: Callable[[str, dict[str, float]], None]) -> Parameters:
     for network in rows.table["network"].unique():
         own = (rows.table["network"] == network).to_numpy()
         say(f"- {network} left out", judged(rows.take(own), unseen[own]))
-    others = [("latencies", latency_jobs()), ("encoders", encoder_jobs())]
+    others = [("latencies", latency_jobs()), ("yflows", yflows_jobs()), ("encoders", encoder_jobs())]
     for name, jobs in others:
         for each in sorted({job.machine for job in jobs}):
             try:

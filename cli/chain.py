@@ -10,9 +10,11 @@ from sysmol.cli.file_kinds import expect
 from sysmol.cli.options import (
     COUNT_HELP,
     DATASET_HELP,
+    DEFAULT_COST,
     DEFAULT_MACHINE,
     PRESET_HELP,
     PROCESSORS,
+    CalculatedBy,
     ClusterAddress,
     Deviation,
     Device,
@@ -119,6 +121,7 @@ def codesign(
     tune_epochs: Annotated[int, typer.Option(min=1, help="Epochs under the patterns, each round.")] = 10,
     gem5: Gem5 = None,
     no_gem5: NoGem5 = False,
+    cost: CalculatedBy = DEFAULT_COST,
     seed: Seed = 0,
     edges: Edges = "8",
     layer: LayerBits = None,
@@ -139,7 +142,7 @@ def codesign(
     settings = Settings(
         dataset=dataset, model=model, preset=preset, isa=isa, machine=machine, patterns=count,
         objective=objective, area=area, rounds=rounds, drop=drop, seed=seed, noise_epochs=noise_epochs,
-        tune_epochs=tune_epochs, use_gem5=not no_gem5, device=device,
+        tune_epochs=tune_epochs, use_gem5=not no_gem5, cost=cost, device=device,
         layer_bits=layer_bits(edges, layer or ()), normalisation=normalisation_of(mean, std),
     )  # fmt: skip
     rows: list[Row] = []
@@ -163,6 +166,7 @@ def report(
     out: Annotated[Path | None, out_option("Where to write (default: into the folder itself).")] = None,
     machine: MachineName = DEFAULT_MACHINE,
     network: Annotated[str, typer.Option(help="The network that the summary is about.")] = "mixed",
+    cost: CalculatedBy = DEFAULT_COST,
     as_json: AsJson = False,
 ) -> None:
     """Write report.html, summary.json, layers.csv and cycles.svg from the products in a folder."""
@@ -170,7 +174,10 @@ def report(
     from sysmol.analysis.report import write_report
 
     target = out or folder
-    show_summary(write_report(collect(folder, machine), target, " ".join(["sysmol", *sys.argv[1:]]), network))
+    results = collect(folder, machine, cost)
+    show_summary(write_report(results, target, " ".join(["sysmol", *sys.argv[1:]]), network))
+    for note in results.notes:
+        say(note)
     say(f"wrote {target / 'summary.json'} and {target / 'report.html'}")
 
 

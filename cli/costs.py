@@ -9,7 +9,9 @@ import typer
 from sysmol.cli.file_kinds import expect
 from sysmol.cli.options import (
     COUNT_HELP,
+    DEFAULT_COST,
     DEFAULT_MACHINE,
+    CalculatedBy,
     MachineName,
     ManifestFile,
     NetworkFiles,
@@ -30,22 +32,28 @@ def estimate_(
     manifest: ManifestFile,
     machine: MachineName = DEFAULT_MACHINE,
     smol: SmolUnit = "",
+    cost: CalculatedBy = DEFAULT_COST,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate cycles per layer without gem5."""
-    from sysmol.analysis.costs.estimate import estimate
+    """Cycles per layer without gem5: predicted by the core's twin, or estimated."""
+    from sysmol.analysis.costs import calculated
     from sysmol.analysis.costs.models import every_cost
     from sysmol.analysis.costs.workload import Workload
     from sysmol.analysis.runs import totals
     from sysmol.machine import load_machine
 
     described = load_machine(machine).with_smol(smol) if smol else load_machine(machine)
-    layers = estimate(manifest, described)
+    workload = Workload.compiled(manifest)
+    cost, notes = calculated.usable(workload, cost)
+    layers = calculated.layers(workload, described, cost)
     show_layers(layers)
-    say(f"estimate: {totals(layers)['cycles'].iloc[0]:,.0f} cycles per image on {described.name}; not simulated")
-    cost = every_cost(Workload.compiled(manifest), described)
-    say(f"energy: {cost.energy}")
-    say(f"area of the SMOL units: {cost.area}")
+    cycles, source = totals(layers)["cycles"].iloc[0], layers["source"].iloc[0]
+    say(f"{source}: {cycles:,.0f} cycles per image on {described.name}; not simulated")
+    for note in [*notes, *calculated.notes([workload], described, cost)]:
+        say(note)
+    found = every_cost(workload, described, by=cost)
+    say(f"energy: {found.energy}")
+    say(f"area of the SMOL units: {found.area}")
 
 
 @commands.command(rich_help_panel=PANEL)
@@ -54,17 +62,23 @@ def costs(
     machine: MachineName = DEFAULT_MACHINE,
     run: Annotated[
         Path | None,
-        typer.Option(help="gem5's run folder of it (default: the built-in estimate).", callback=expect("run folder")),
+        typer.Option(help="gem5's run folder of it (default: as --cost says).", callback=expect("run folder")),
     ] = None,
+    cost: CalculatedBy = DEFAULT_COST,
     out: Annotated[Path | None, out_option("JSON file to write.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """What a 128-bit vector of every layer's input costs in cycles (docs/patterns.md)."""
+    from sysmol.analysis.costs import calculated
     from sysmol.analysis.costs.vectors import layer_costs
+    from sysmol.analysis.costs.workload import Workload
     from sysmol.machine import load_machine
 
-    found = layer_costs(manifest, load_machine(machine), run)
-    rows = [[name, cost.cycles, cost.vectors or None, cost.cycles_per_vector] for name, cost in found.layers.items()]
+    described = load_machine(machine)
+    found = layer_costs(manifest, described, run, cost)
+    for note in calculated.notes([Workload.compiled(manifest)], described, cost) if run is None else []:
+        say(note)
+    rows = [[name, each.cycles, each.vectors or None, each.cycles_per_vector] for name, each in found.layers.items()]
     rows.append(["total", found.cycles, None, None])
     title = f"{found.name} ({found.variant}) on {found.isa}, {found.machine}; cycles from: {found.source}"
     show_table(["layer", "cycles", "vectors", "cycles per vector"], rows, title=title)

@@ -8,7 +8,9 @@ import typer
 
 from sysmol.cli.file_kinds import expect
 from sysmol.cli.options import (
+    DEFAULT_COST,
     DEFAULT_MACHINE,
+    CalculatedBy,
     Gem5,
     Isas,
     MachineName,
@@ -102,16 +104,20 @@ def tune(
     images: Annotated[int, typer.Option(min=1, help="Images per simulation; the first warms the caches.")] = 2,
     gem5: Gem5 = None,
     no_gem5: NoGem5 = False,
+    cost: CalculatedBy = DEFAULT_COST,
     count: Annotated[str | None, moved("--count", "--candidates VALUE")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find the best schedule of every convolution: ranked by the estimate, the best few measured in gem5."""
-    from sysmol.analysis.costs.estimate import bounds
+    """Find the best schedule of every convolution: ranked by calculated cycles, the best few measured in gem5."""
+    from sysmol.analysis.costs import calculated
     from sysmol.kernels_c.plan import schedule_file as store
     from sysmol.kernels_c.plan.heuristic import core_of
     from sysmol.kernels_c.plan.options import Options
+    from sysmol.kernels_c.program import generate
+    from sysmol.kernels_c.targets import TARGETS as GENERATED
     from sysmol.kernels_c.tune import search
     from sysmol.machine import load_machine
+    from sysmol.network import load
     from sysmol.workbench.measured_cycles import measured_cycles
     from sysmol.workbench.store import Store
 
@@ -121,17 +127,23 @@ def tune(
         return measured_cycles(store_of_runs, manifest, machine, images, gem5)
 
     name = network.name.removesuffix(".safetensors").removesuffix(".network")
+    options = Options(core=core_of(described), has=described.smol.capabilities)
+    net = load(network)
     for target in isa or ISAS:
+        regions = [vars(each) for each in generate(net, GENERATED[target], name, "sysmol tune", options).regions]
+        for note in calculated.notes_of(net, regions, target, described, cost):
+            say(note)
         results = search(
             network,
             target,
             described.name,
             folder / f"{name}-{target}-{described.name}",
-            lambda region: max(bounds(region, described).values()),
+            calculated.rate(net, regions, target, described, cost),
             None if no_gem5 else measure,
             candidates,
-            Options(core=core_of(described), has=described.smol.capabilities),
+            options,
             say,
+            calculated.source_of(cost),
         )
         store.write(out, {store.key(result.facts): result.entry() for result in results})
         rows: list[list[Any]] = []

@@ -184,6 +184,24 @@ Gem5 = Annotated[
 NoGem5 = Annotated[bool, typer.Option("--no-gem5", help="Estimate cycles, even where a gem5 with the plug-in is.")]
 
 
+def _cost(name: str) -> str:
+    from sysmol.analysis.costs.calculated import check_name
+
+    return check_name(name)
+
+
+CalculatedBy = Annotated[
+    str,
+    typer.Option(
+        "--cost",
+        metavar="[twin|estimate]",
+        callback=_cost,
+        help="What calculates cycles that nobody simulates: twin (a prediction) or estimate (docs/search.md).",
+    ),
+]
+DEFAULT_COST = "twin"
+
+
 def _patterns(text: str) -> str:
     if text:
         from sysmol.machine import pattern_set

@@ -1,4 +1,4 @@
-"""Search for the best schedules of a network's convolutions: rank by an estimate, measure the best few.
+"""Search for the best schedules of a network's convolutions: rank by calculated cycles, measure the best few.
 
 A candidate is measured in the whole network, where caches and neighbours are as they will be: run ``k`` gives every
 layer its ``k``-th candidate, so a few simulations measure as many candidates of all layers at once. Candidate 0 is the
@@ -177,10 +177,12 @@ def search(
     count: int = 6,
     options: Options = DEFAULT,
     say: Callable[[str], None] = print,
+    source: str = "estimate",
 ) -> list[Result]:
     """Results for every shape of convolution in a network file, in the order of the layers.
 
-    ``measure`` simulates one executable (it may answer from a finished run folder); without it the estimate decides.
+    ``measure`` simulates one executable (it may answer from a finished run folder); without it ``estimate`` decides,
+    whose name is ``source``.
     """
     net, target = load(Path(path)), target_named(isa)
     places = places_of(net, options)
@@ -192,7 +194,7 @@ def search(
             results[name].layers.append(layer.name)
             continue
         found = candidates(net, layer, places, target, options, estimate)
-        results[name] = Result([layer.name], facts, found, {})
+        results[name] = Result([layer.name], facts, found, {}, source)
         say(f"{layer.name}: {len(found)} candidates, {found[0].schedule} by the heuristic")
     if measure is None or not results:
         return list(results.values())

@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+from sysmol.analysis.costs import calculated
 from sysmol.errors import CheckFailed
 from sysmol.files import make_folder
 from sysmol.isas import ISAS, TARGETS
@@ -121,7 +122,7 @@ class Chain:
             self._simulations(variants, manifests, executor)
         self.view.finish()
         command = " ".join(["sysmol", *sys.argv[1:]])
-        found = write_report(collect(self.out, self.machine), self.out, command)
+        found = write_report(collect(self.out, self.machine, calculated.DEFAULT), self.out, command)
         provenance.write(self.out / "summary.json", self.view.inputs)
         return found
 
@@ -146,7 +147,7 @@ class Chain:
         for isa, gem5 in simulators.items():
             if gem5 is None:
                 why = why_no_gem5(isa) if self.use_gem5 else "gem5 is not wanted"
-                self.say(f"{isa}: cycles come from the built-in estimate: {why}")
+                self.say(f"{isa}: cycles are calculated: {calculated.source_of(calculated.DEFAULT)}; {why}")
         pairs = {f"{variant}-{isa}": (variant, isa) for variant in variants for isa in ISAS if simulators[isa]}
         images = dict.fromkeys(pairs, self.images)
         for cpu in ("atomic", "o3"):

@@ -30,11 +30,11 @@ def interval(isa: str, op: str) -> tuple[float, float]:
 
 
 def estimate_errors(layers: pd.DataFrame) -> pd.DataFrame:
-    """How far the estimate is from gem5's O3, where both exist on one machine: isa, variant, machine, measured,
-    estimated (cycles per image), ratio (estimated / measured), worst_layer and its ratio."""
+    """How far calculated cycles, estimates or predictions, are from gem5's O3, where both exist on one machine: isa,
+    variant, machine, measured, estimated (cycles per image), ratio (estimated / measured), worst_layer, its ratio."""
     keys = ["isa", "variant", "machine", "layer"]
     timed = layers.dropna(subset=["cycles"])[[*keys, "cpu", "cycles"]]
-    measured, estimated = timed[timed["cpu"] == "o3"], timed[timed["cpu"] == Kind.ESTIMATE]
+    measured, estimated = timed[timed["cpu"] == "o3"], timed[timed["cpu"].isin((Kind.ESTIMATE, Kind.PREDICTION))]
     pairs = measured.merge(estimated, on=keys, suffixes=("", "_estimated"))
     pairs["ratio"] = pairs["cycles_estimated"] / pairs["cycles"]
     rows = []

@@ -9,12 +9,13 @@ import pandas as pd
 from sysmol.analysis.costs.estimate_errors import NETWORK, interval
 from sysmol.analysis.costs.protocol import LayerCost, NetworkCost, absent
 from sysmol.analysis.costs.quantity import Absent, Figure, Kind, Quantity
+from sysmol.analysis.costs.twin_parameters import network_interval
 
 
 def network_cost(layers: pd.DataFrame) -> NetworkCost:
     """Costs of one run's or estimate's layers; cycles are absent where the core model does not model time.
 
-    A network's estimate is closer than its layers': errors cancel, as was measured for whole networks.
+    What is calculated of a network is closer than of its layers: errors cancel, as was measured for whole networks.
     """
     first = layers.iloc[0]
     costs = tuple(
@@ -23,9 +24,9 @@ def network_cost(layers: pd.DataFrame) -> NetworkCost:
     name, variant, isa, machine = (str(first[key]) for key in ("name", "variant", "isa", "machine"))
     cost = NetworkCost(name, variant, isa, machine, costs)
     total = cost.cycles
-    if isinstance(total, Absent) or total.kind is not Kind.ESTIMATE:
+    if isinstance(total, Absent) or total.kind is Kind.MEASURED:
         return cost
-    low, high = interval(isa, NETWORK)
+    low, high = network_interval(isa) if total.kind is Kind.PREDICTION else interval(isa, NETWORK)
     return replace(cost, whole_cycles=replace(total, low=low * total.value, high=high * total.value))
 
 

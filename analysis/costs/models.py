@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sysmol.analysis.costs.area import Area
+from sysmol.analysis.costs.calculated import check_name
 from sysmol.analysis.costs.energy.model import Energy
 from sysmol.analysis.costs.estimate import Estimate
 from sysmol.analysis.costs.gem5 import Gem5
@@ -42,9 +43,10 @@ def cost(name: str, workload: Workload, machine: Machine, **options: Any) -> Net
     return found
 
 
-def every_cost(workload: Workload, machine: Machine, run: Path | None = None) -> NetworkCost:
-    """Cycles, energy and area from the built-in models: of gem5's ``run`` folder, else of the estimate."""
-    events: dict[str, Any] = {} if run is None else {"run": run}
-    cycles = cost(Estimate.name if run is None else Gem5.name, workload, machine, **events)
+def every_cost(workload: Workload, machine: Machine, run: Path | None = None, by: str = Estimate.name) -> NetworkCost:
+    """Cycles, energy and area from the built-in models: of gem5's ``run`` folder, else of what ``by`` calculates
+    (:data:`sysmol.analysis.costs.calculated.TABLES`)."""
+    events: dict[str, Any] = {"by": check_name(by)} if run is None else {"run": run}
+    cycles = cost(by, workload, machine) if run is None else cost(Gem5.name, workload, machine, run=run)
     energy = cost(Energy.name, workload, machine, **events)
     return cycles.completed_by(energy).completed_by(cost(Area.name, workload, machine))

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sysmol.analysis.costs.estimate import SOURCE as ESTIMATE
 from sysmol.analysis.costs.estimate import bounds
 from sysmol.analysis.costs.models import every_cost
 from sysmol.analysis.costs.protocol import NetworkCost
@@ -59,8 +60,8 @@ class VectorCost:
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs by layer name of the network file. ``source``: ``estimate``, or gem5's version and core model. ``network``:
-    cycles, energy and area by the cost protocol, where the costs were computed and not read."""
+    """Costs by layer name of the network file. ``source``: who calculated them, or gem5's version and core model.
+    ``network``: cycles, energy and area by the cost protocol, where the costs were computed and not read."""
 
     name: str
     variant: str
@@ -92,6 +93,10 @@ class Costs:
         energies = {layer.layer: layer.energy.value for layer in layers if isinstance(layer.energy, Quantity)}
         return {n: cost * energies[n] / self.layers[n].cycles for n, cost in self.per_vector.items()}
 
+    def in_vectors(self, objective: str) -> float:
+        """What of the objective depends on vectors, in all layers."""
+        return sum(cost * self.layers[name].vectors for name, cost in self.weights(objective).items())
+
     def write(self, path: str | Path) -> Path:
         """Store as JSON, atomically."""
         layers = {
@@ -109,15 +114,18 @@ def read_costs(path: str | Path) -> Costs:
     return Costs(**{key: data[key] for key in _TEXTS}, layers=layers)
 
 
-def layer_costs(manifest_path: str | Path, machine: Machine, run: str | Path | None = None) -> Costs:
-    """Costs of an executable's layers on ``machine``, by the built-in estimate or by the gem5 run folder ``run``.
+def layer_costs(
+    manifest_path: str | Path, machine: Machine, run: str | Path | None = None, by: str = ESTIMATE
+) -> Costs:
+    """Costs of an executable's layers on ``machine``, by the gem5 run folder ``run``, or as ``by`` calculates them
+    (:mod:`sysmol.analysis.costs.calculated`).
 
     :class:`SysmolError` where the manifest's network file is gone or changed, or the run is of another executable or
     machine, or of a core model without time.
     """
     workload = Workload.compiled(manifest_path)
     workload.check_runs_on(machine)
-    net, found = workload.network, every_cost(workload, machine, None if run is None else Path(run))
+    net, found = workload.network, every_cost(workload, machine, None if run is None else Path(run), by)
     inputs = {layer.name: net.tensors[layer.input] for layer in net.layers}
     costs = {}
     for region, cost in zip(workload.manifest["regions"], found.layers, strict=True):

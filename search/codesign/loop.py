@@ -59,6 +59,8 @@ FIRST_SHARE = 0.75
 """The first round's limit."""
 GAIN_SHARE = 0.1
 """The accuracy that all promotions together would bring is worth this share of the cycles in the choice of patterns."""
+CLOSE_TO_LIMIT = 1.02
+"""Figures up to so many times a limit keep it."""
 ALL = tuple(range(len(PATTERNS)))
 
 
@@ -85,7 +87,8 @@ def training(settings: Settings, gem5: Path | None) -> Task:
 class Row:
     """One network: a round of the loop, or a design point beside it. Accuracies are shares of the images, energies pJ
     per image with the ends of their interval (None where there are no constants), areas um2 of the SMOL units;
-    ``within``: the limit of area."""
+    ``within``: the limit of area. ``reached``: share of uniform 4-bit's cycles or energy by the row's own figures, in
+    the layers that the limit counts (None without a limit)."""
 
     name: str
     design: str
@@ -105,10 +108,22 @@ class Row:
     energy_high: float | None = None
     area: float | None = None
     within: bool = True
+    reached: float | None = None
+
+    @property
+    def missed(self) -> str:
+        """What the row's own figures say where they are over its limits; empty where they keep them."""
+        over = []
+        if self.reached is not None and self.reached > CLOSE_TO_LIMIT * self.limits.share:
+            over.append(f"{self.reached:.0%} of w4's {self.limits.of}")
+        if self.limits.bits is not None and self.bits_per_parameter > CLOSE_TO_LIMIT * self.limits.bits:
+            over.append(f"{self.bits_per_parameter:.2f} bits")
+        return ", ".join(over)
 
     def record(self) -> dict[str, Any]:
         """For tables: patterns and limits as words."""
-        return self.__dict__ | {"patterns": " ".join(map(str, self.patterns)), "limits": str(self.limits)}
+        words = {"patterns": " ".join(map(str, self.patterns)), "limits": str(self.limits), "missed": self.missed}
+        return self.__dict__ | words
 
     def better_than(self, other: Row | None, name: str = "cycles") -> bool:
         """Whether it kept its accuracy, within the area, in fewer cycles or less energy (``name`` of the objective), or
@@ -160,6 +175,7 @@ class Loop:
         self.pipeline.facts["codesign"] = self.task.resumes_at
         self.goal = 0.0
         self.best: Row | None = None
+        self.uniform: Costs | None = None
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -177,6 +193,7 @@ class Loop:
         self.goal = start - self.settings.drop / 100
         self.say(f"full precision: {start:.2%} of the held-out images; the goal is {self.goal:.2%}")
         uniform, measured = self._uniform("w4")
+        self.uniform = measured
         yield uniform
         for policy in BASELINES:
             yield self._measure(self.pipeline.train(policy), policy, (), Limits(1.0))[0]
@@ -215,7 +232,8 @@ class Loop:
 
     def _tell(self, row: Row) -> None:
         verdict = "improves on all before" if row.improved else "does not improve"
-        self.say(f"{row.name}: accuracy {'kept' if row.kept else 'lost'} at {row.limits}; {verdict}")
+        missed = f", a limit that {row.source} finds missed ({row.missed})" if row.missed else ""
+        self.say(f"{row.name}: accuracy {'kept' if row.kept else 'lost'} at {row.limits}{missed}; {verdict}")
 
     def _start(self, measured: Costs) -> Prepared:
         """The full-precision network with learned precisions, and layer costs of uniform 4-bit."""
@@ -294,11 +312,14 @@ class Loop:
         measured = self.bench.measure(path, trained.variant.name)
         facts, validation = network.metrics, self._validate(trained.prepared)
         energy, area = self._energy(measured), unit_area(patterns).value
+        reached = None
+        if self.uniform is not None and limits != Limits(1.0):
+            reached = measured.in_vectors(limits.of) / self.uniform.in_vectors(limits.of)
         row = Row(
             trained.variant.name, design, patterns, limits, validation, facts["accuracy_float"],
             facts["accuracy_integer"], facts["bits_per_parameter"], facts["file_bytes"], measured.cycles,
             measured.source, validation >= self.goal, False, *energy, area,
-            self.settings.area is None or area <= self.settings.area,
+            self.settings.area is None or area <= self.settings.area, reached,
         )  # fmt: skip
         if patterns and row.better_than(self.best, self.settings.objective):
             row = self.best = replace(row, improved=True)

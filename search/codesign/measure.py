@@ -1,13 +1,15 @@
-"""From a trained network to cycles: export, C, executable, a check on the host, gem5 or the estimate, layer costs."""
+"""From a trained network to cycles: export, C, executable, a check on the host, gem5 or a calculation, layer costs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from sysmol.analysis.costs import calculated
 from sysmol.analysis.costs.area import unit_area
 from sysmol.analysis.costs.energy.constants import core_of
 from sysmol.analysis.costs.vectors import Costs, layer_costs
+from sysmol.analysis.costs.workload import Workload
 from sysmol.errors import SysmolError
 from sysmol.isas import HOST
 from sysmol.machine import Machine
@@ -55,7 +57,8 @@ class Bench:
         self.gem5 = (gem5 or find_gem5(settings.isa)) if settings.use_gem5 else None
         if self.gem5 is None:
             why = why_no_gem5(settings.isa) if settings.use_gem5 else "gem5 is not wanted"
-            say(f"cycles come from the built-in estimate: {why}")
+            say(f"cycles are calculated: {calculated.source_of(settings.cost)}; {why}")
+        self.noted: set[str] = set()
 
     def measure(self, network: Path, variant: str) -> Costs:
         """Compile, check on the host (:class:`~sysmol.errors.CheckFailed` where logits differ), simulate."""
@@ -67,7 +70,16 @@ class Bench:
         manifest, run = manifests[self.settings.isa], None
         if self.gem5 is not None:
             run = simulated(self.store, manifest, self.settings.machine, self.settings.images, self.gem5)
-        return layer_costs(manifest, self.machine, run)
+        else:
+            self._note(manifest)
+        return layer_costs(manifest, self.machine, run, self.settings.cost)
+
+    def _note(self, manifest: Path) -> None:
+        """Say once what calculated cycles are less certain for."""
+        for note in calculated.notes([Workload.compiled(manifest)], self.machine, self.settings.cost):
+            if note not in self.noted:
+                self.noted.add(note)
+                self.say(note)
 
     def _make(self, name: str, task: Task) -> Entry:
         """An entry, shown in the run's folder; says so in a line."""

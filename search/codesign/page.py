@@ -53,6 +53,12 @@ def _energy(row: Mapping[Any, Any]) -> str | None:
     return microjoules(*(float(row[name]) for name in ("energy", "energy_low", "energy_high")))
 
 
+def limit(row: Mapping[Any, Any]) -> str:
+    """A row's limits, and what its figures say where they are over them."""
+    missed = row.get("missed")
+    return f"{row['limits']}; missed: {missed}" if isinstance(missed, str) and missed else str(row["limits"])
+
+
 def _area(row: Mapping[Any, Any]) -> int | None:
     value = row.get("area")
     return None if value is None or value != value else round(value)
@@ -63,7 +69,7 @@ def shown(frame: pd.DataFrame) -> list[list[object]]:
     silicon = [form for name, form in (("energy", _energy), ("area", _area)) if name in frame]
     return [
         [
-            row["name"], row["design"], row["limits"], f"{row['validation']:.2%}",
+            row["name"], row["design"], limit(row), f"{row['validation']:.2%}",
             f"{row['accuracy_integer']:.2%}", round(row["bits_per_parameter"], 2), row["file_bytes"],
             round(row["cycles"]), row["source"], *(form(row) for form in silicon),
             *("yes" if row[key] else "no" for key in ("kept", "improved", "front")),
@@ -178,14 +184,14 @@ def tiles(frame: pd.DataFrame, images: int) -> list[Tile]:
 
 def with_intervals(frame: pd.DataFrame, images: int) -> list[dict[Any, Any]]:
     """The rows with ``accuracy_low`` and ``accuracy_high`` of the integers, and ``kind``: how cycles are known."""
-    from sysmol.analysis.costs.quantity import Kind
+    from sysmol.analysis.costs.calculated import kind_of
     from sysmol.analysis.intervals import accuracy_interval
 
     rows = []
     for row in frame.to_dict("records"):
         accuracy = float(row["accuracy_integer"])
         low, high = accuracy_interval(accuracy, images) if images else (accuracy, accuracy)
-        kind = Kind.ESTIMATE if row["source"] == Kind.ESTIMATE else Kind.MEASURED
+        kind = kind_of(str(row["source"]))
         rows.append(row | {"accuracy_low": low, "accuracy_high": high, "kind": kind})
     return rows
 
@@ -200,7 +206,7 @@ def networks_table(frame: pd.DataFrame, images: int, costs: Sequence[str] = ("si
     unbeaten = within_noise(pd.DataFrame(known), costs)
     rows = [
         [
-            row["name"], row["design"] if row["patterns"] else None, row["limits"], percent(row["validation"]),
+            row["name"], row["design"] if row["patterns"] else None, limit(row), percent(row["validation"]),
             percent(row["accuracy_integer"]),
             percent_range(row["accuracy_low"], row["accuracy_high"]) if images else None,
             f"{row['bits_per_parameter']:.2f}", row["file_bytes"], round(row["cycles"]), _energy(row), _area(row),

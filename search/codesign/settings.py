@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sysmol.analysis.costs.calculated import DEFAULT, check_name
 from sysmol.errors import SysmolError
 from sysmol.isas import ISAS
 from sysmol.network import Normalisation
@@ -21,9 +22,10 @@ class Settings:
     the hardware has; with ``area``, um2 that a SMOL unit may take, those that the area allows instead. ``objective``:
     what limits and layer costs are of, ``cycles`` or ``energy``. ``drop``: percentage points of validation accuracy
     that may be lost against full precision. ``noise_epochs``, ``tune_epochs``: of every round. ``images``: test images
-    per simulation. ``held_out``: share of the training images that decisions are made on. ``preset``: training of full
-    precision and uniform networks (:data:`sysmol.train.recipes.pipeline.PRESETS`; empty: the data set's, where it is a
-    built-in one). ``device``: where training computes. ``layer_bits``, ``normalisation``: as in
+    per simulation; ``cost``: what calculates cycles without gem5. ``held_out``: share of the training images that
+    decisions are made on. ``preset``: training of full precision and uniform networks
+    (:data:`sysmol.train.recipes.pipeline.PRESETS`; empty: the data set's, where it is a built-in one).
+    ``device``: where training computes. ``layer_bits``, ``normalisation``: as in
     :class:`sysmol.train.recipes.pipeline.Schedule`.
     """
 
@@ -40,6 +42,7 @@ class Settings:
     noise_epochs: int = 6
     tune_epochs: int = 10
     use_gem5: bool = True
+    cost: str = DEFAULT
     images: int = 2
     held_out: float = 0.2
     preset: str = ""
@@ -52,6 +55,7 @@ class Settings:
             raise SysmolError(f"there is no instruction set {self.isa!r}: choose {' or '.join(ISAS)}")
         if not 1 <= self.patterns <= 45:
             raise SysmolError(f"{self.patterns} patterns: hardware has between 1 and 45")
+        check_name(self.cost)
         if self.objective not in OBJECTIVES:
             raise SysmolError(f"there is no objective {self.objective!r} of limits: choose {' or '.join(OBJECTIVES)}")
         if self.area is not None and not 0 < self.area < math.inf:

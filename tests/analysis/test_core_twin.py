@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sysmol.analysis.costs import models
+from sysmol.analysis.costs import calculated, models
+from sysmol.analysis.costs.estimate import bounds
 from sysmol.analysis.costs.quantity import Kind, Quantity
-from sysmol.analysis.costs.twin import FILE, Features, Parameters, cycles, features, stalls
+from sysmol.analysis.costs.twin import Features, cycles, features, lines, notes
+from sysmol.analysis.costs.twin_parameters import FILE, Parameters
 from sysmol.analysis.costs.workload import Workload
 from sysmol.benchmarks.core_twin import Rows, fit, judged, left_out, with_intervals
 from sysmol.benchmarks.tables import RESULTS
@@ -34,7 +36,7 @@ def test_a_cost_model_like_the_others(products: Path) -> None:
     workload = Workload.compiled(products / "bin" / "mixed.riscv.json")
     found = models.cost("twin", workload, MACHINE)
     assert [each.layer for each in found.layers] == [region["name"] for region in workload.manifest["regions"]]
-    assert found.kinds == {Kind.PREDICTION} and "against gem5 on" in found.sources
+    assert found.kinds == {Kind.PREDICTION} and found.sources == "twin (prediction)"
     total = found.cycles
     assert isinstance(total, Quantity)
     assert total.value == sum(each.cycles.value for each in found.layers if isinstance(each.cycles, Quantity))
@@ -46,13 +48,63 @@ def test_what_caches_hold(seed: int) -> None:
     wait longer."""
     p, f = Parameters.load(), some(seed)
     large = replace(f, footprint=f.footprint * 0 + 4 * 1024 * MACHINE.l2.size_kib)
-    far = stalls(large, p.memory, MACHINE, p.clock_ghz)
+    same = np.ones(len(f.kind))
+    far = lines(large, same, p.memory, MACHINE, p.clock_ghz)
     roomy = replace(MACHINE, l2=replace(MACHINE.l2, size_kib=8 * MACHINE.l2.size_kib))
-    assert (stalls(large, p.memory, roomy, p.clock_ghz) < far).all()
-    assert stalls(large, p.memory, replace(MACHINE, clock_ghz=2 * p.clock_ghz), p.clock_ghz) == pytest.approx(2 * far)
+    held = lines(large, same, p.memory, roomy, p.clock_ghz)
+    assert (held[far > 0] < far[far > 0]).all() and (far > 0).any()
+    faster = replace(MACHINE, clock_ghz=2 * p.clock_ghz)
+    assert lines(large, same, p.memory, faster, p.clock_ghz) == pytest.approx(2 * far)
     small = replace(f, footprint=f.footprint * 0 + 1024.0)
-    assert stalls(small, p.memory, MACHINE, p.clock_ghz) == pytest.approx(0, abs=1)
+    assert lines(small, same, p.memory, MACHINE, p.clock_ghz) == pytest.approx(0, abs=1)
     assert (cycles(large, MACHINE, p) > cycles(small, MACHINE, p)).all()
+
+
+def test_by_name_beside_the_estimate(products: Path) -> None:
+    """Both give all layers, labelled with their kind; the energy without gem5 follows the one that was asked for."""
+    workload = Workload.compiled(products / "bin" / "mixed.riscv.json")
+    predicted, guessed = (calculated.layers(workload, MACHINE, name) for name in ("twin", "estimate"))
+    assert list(predicted.columns) == list(guessed.columns) and predicted["layer"].equals(guessed["layer"])
+    assert set(predicted["kind"]) == set(predicted["cpu"]) == {Kind.PREDICTION}
+    assert {calculated.kind_of(each["source"].iloc[0]) for each in (predicted, guessed)} == set(
+        calculated.KINDS.values()
+    )
+    assert (predicted["cycles_low"] < predicted["cycles"]).all() and (predicted["cycles_high"] > 0).all()
+    found = models.every_cost(workload, MACHINE, by="twin")
+    assert isinstance(found.cycles, Quantity) and found.cycles.value == predicted["cycles"].sum()
+    assert "events: twin (prediction)" in str(found.energy)
+    with pytest.raises(SysmolError, match="'oracle' calculates no cycles: choose twin or estimate"):
+        models.every_cost(workload, MACHINE, by="oracle")
+
+
+def test_what_the_fit_has_not_seen_is_said(products: Path) -> None:
+    workload = Workload.compiled(products / "bin" / "mixed.riscv.json")
+    assert calculated.notes([workload], MACHINE, "estimate") == []
+    kinds = Parameters.load().kinds
+    assert notes(kinds, MACHINE) == notes(kinds, load_machine("o3-n1-sdot2")) == []
+    (other,) = notes(kinds, load_machine("o3-a72"))
+    assert "was fitted on o3-n1; o3-a72 has another" in other and "core" in other
+    (unknown,) = notes([*kinds, "arm crochet"], MACHINE)
+    assert "without layers like arm crochet" in unknown
+
+
+def test_without_the_network_the_estimate_remains_and_says_so(products: Path) -> None:
+    (products / "mixed.network.safetensors").rename(products / "moved")
+    workload = Workload.compiled(products / "bin" / "mixed.riscv.json")
+    name, (why,) = calculated.usable(workload, "twin")
+    assert name == "estimate" and "its cycles are the estimate's" in why
+    assert calculated.usable(workload, "estimate") == ("estimate", [])
+
+
+def test_candidates_are_rated_within_their_network(seed: int) -> None:
+    """A region alone takes the cycles that it takes among all."""
+    net = random_network(seed)
+    regions = [vars(each) for each in generate(net, TARGETS["arm"], "net.arm", "a test").regions]
+    whole = cycles(features(net, regions, "arm", MACHINE), MACHINE, Parameters.load())
+    of = calculated.rate(net, regions, "arm", MACHINE, "twin")
+    assert [of(region) for region in regions] == pytest.approx(whole.tolist())
+    bound = calculated.rate(net, regions, "arm", MACHINE, "estimate")
+    assert [bound(region) for region in regions] == [max(bounds(region, MACHINE).values()) for region in regions]
 
 
 def test_a_layer_that_the_network_lacks(seed: int) -> None:
@@ -81,7 +133,9 @@ def test_the_fit_finds_what_made_the_rows(seed: int) -> None:
     f = Features.join(parts)
     f = replace(f, footprint=rng.choice([2e5, 3e6], len(f.kind)))
     p = Parameters.load()
-    truth = replace(p, kinds={kind: (0.1, 0.2) for kind in set(f.kind)}, memory=replace(p.memory, weights_far=20.0))
+    truth = replace(
+        p, kinds={kind: (0.1, 0.2, 0.0) for kind in set(f.kind)}, memory=replace(p.memory, weights_far=20.0)
+    )
     measured = cycles(f, MACHINE, truth) * np.exp(rng.normal(0, 0.02, len(f.kind)))
     names = [f"net{n % 3}" for n, part in enumerate(parts) for _ in part.kind]
     facts = {"network": names, "variant": "w4", "isa": "arm", "machine": "o3-n1", "cycles": measured, "share": 0.1}

@@ -59,7 +59,7 @@ def test_draws_stay_in_their_ranges_and_give_the_cores_power() -> None:
 
 
 def test_every_constant_has_a_source() -> None:
-    assert {core.core_models for core in cores()} == {("o3", "estimate"), ("minor",)}
+    assert {core.core_models for core in cores()} == {("o3", "estimate", "prediction"), ("minor",)}
     for path in CORES.glob("*.json"):
         for name, constant in read_core(path).constants.items():
             assert constant["source"] in read_core(path).sources and constant["low"] < constant["high"], name

@@ -57,7 +57,7 @@ def test_page_is_self_contained_and_escaped(products: Path) -> None:
     assert "tiny &lt;net&gt;" in page and "<net>" not in page and "made &amp; by hand" in page
     assert "estimate" in page and "gem5 24.0.0.1 o3" in page
     assert "cc &lt;1&gt;" in page and "sysmol report &lt;x&gt;" in page
-    for words in ("0123456789abcdef", "mixed-riscv", "N1 SOG", "bit for bit", "estimate against"):
+    for words in ("0123456789abcdef", "mixed-riscv", "N1 SOG", "bit for bit", "Calculated cycles against"):
         assert words in page
     assert page.count("<table>") == page.count("</table>") > 5
 

@@ -58,6 +58,8 @@ def test_rounds_and_their_page(tmp_path: Path) -> None:
     assert first.cycles < uniform.cycles and first.file_bytes < uniform.file_bytes
     # With so much accuracy to lose every limit is kept, and the next is smaller.
     assert first.kept and first.improved
+    assert uniform.reached is None and first.source == "twin (prediction)"
+    assert first.reached is not None and 0 < first.reached < 1 and first.cycles / uniform.cycles < 1
     assert second.limits.share < first.limits.share or second.file_bytes < first.file_bytes
     assert second.improved == second.better_than(first)
     used = json.loads((tmp_path / "bin" / "round-1.arm.json").read_text())["patterns"]
@@ -125,6 +127,21 @@ def test_limits_fall_and_come_back() -> None:
     assert search.go_on(least=0.29) and search.value == 0.29
     search.tell(True, 0.29)
     assert not search.go_on(least=0.29)
+
+
+def test_the_line_of_a_round_says_when_its_limit_was_missed(tmp_path: Path) -> None:
+    said: list[str] = []
+    loop = Loop(tmp_path, QUICK, said.append, quiet=True)
+    limits = Limits(0.75)
+    row = Row("round-1", "P4", (0,), limits, 0.9, 0.9, 0.9, 2.0, 1000, 1000.0, "gem5", True, True, reached=0.81)
+    said.clear()
+    loop._tell(row)
+    loop._tell(replace(row, reached=0.76))
+    assert said == [
+        "round-1: accuracy kept at 75% of w4's cycles, a limit that gem5 finds missed (81% of w4's cycles); "
+        "improves on all before",
+        "round-1: accuracy kept at 75% of w4's cycles; improves on all before",
+    ]
 
 
 def test_better_is_fewer_cycles_or_bytes_at_kept_accuracy() -> None:

@@ -39,6 +39,7 @@ def test_the_first_screen_and_the_front() -> None:
     rows = dict(re.findall(r"<tr><td>([\w-]+)</td>.*?<td>([^<]*)</td></tr>", text[: text.index("<h2>Details")]))
     assert [rows[name] for name in ("w4", "round-1", "p45")] == ["yes", "yes", "within noise"]
     assert "≈" not in text and "≈" in shown(*(replace(row, source="estimate") for row in (W4, ROUND)))
+    assert "≈" in shown(*(replace(row, source="twin (prediction)") for row in (W4, ROUND)))
 
 
 def test_without_intervals_and_without_a_kept_network() -> None:
@@ -51,3 +52,17 @@ def test_names_stay_names(name: str) -> None:
     text = shown(replace(W4, name=name), ROUND, settings=Settings(machine=name))
     assert "<script" not in text and text.count("<img ") == text.count('<img src="data:image/svg+xml;base64,') == 2
     assert html.unescape(text).count(name) >= 3
+
+
+def test_a_missed_limit_is_said() -> None:
+    """On the page and in the table, with what the figures say; a limit that they keep says nothing."""
+    limits = Limits(0.5, 1.4, "energy")
+    missed = replace(ROUND, limits=limits, reached=0.561)
+    assert missed.missed == "56% of w4's energy, 1.50 bits"
+    assert "50% of w4's energy, 1.40 bits; missed: 56% of w4's energy, 1.50 bits" in html.unescape(shown(W4, missed))
+    for kept in (replace(missed, reached=0.505, bits_per_parameter=1.41), replace(ROUND, limits=Limits(0.4))):
+        assert not kept.missed and "missed" not in shown(W4, kept)
+    frame = page.table([W4, missed])
+    assert page.shown(frame)[1][2] == page.limit(frame.to_dict("records")[1])
+    older = frame.drop(columns=["missed", "reached"])
+    assert page.shown(older)[1][2] == "50% of w4's energy, 1.40 bits"

@@ -42,13 +42,13 @@ def test_chain_without_gem5_and_its_second_run(
     assert demo(out) == 0, capfd.readouterr().err
     facts = json.loads((out / "summary.json").read_text())
     assert facts["accuracy"] == {"fp32": 0.5, "float": 0.5, "integer": 0.25}
-    assert facts["cycles_source"] == ["estimate"] and len(facts["cycles"]) == 8
+    assert facts["cycles_source"] == ["twin (prediction)"] and len(facts["cycles"]) == 8
     assert facts["logits_agree"] is True
     # the arbiter and the host executable, for every network; integers bit for bit
     assert len(facts["agreement"]) == 2 * len(VARIANTS)
     assert {row["variant"] for row in facts["agreement"] if row["tolerance"] == 0} == {"int8", "w4", "mixed"}
     page = (out / "report.html").read_text()
-    assert "estimate" in page and "gem5 24" not in page
+    assert "prediction, not simulated" in page and "gem5 24" not in page
     for isa in ("arm", "riscv"):
         assert (out / "bin" / f"mixed.{isa}").read_bytes()[:4] == b"\x7fELF"
 

@@ -84,7 +84,8 @@ def cores() -> tuple[Core, ...]:
 
 
 def core_of(core_model: str, machine: Machine) -> Core | None:
-    """The constants for a core model of gem5 (``estimate`` is that of O3) on a machine; None where there are none."""
+    """The constants for a core model of gem5 (``estimate`` and ``prediction`` are that of O3) on a machine; None where
+    there are none."""
     return next((core for core in cores() if core.stands_for(core_model, machine)), None)
 
 

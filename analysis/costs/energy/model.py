@@ -12,13 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from sysmol import hwcost
+from sysmol.analysis.costs import calculated
 from sysmol.analysis.costs.energy.constants import ARITHMETIC, CYCLE, DRAWS, EVENTS, SEED, Core, core_of, draw
 from sysmol.analysis.costs.energy.units import layer_energy
-from sysmol.analysis.costs.estimate import Estimate, table_of
+from sysmol.analysis.costs.estimate import SOURCE as ESTIMATE
 from sysmol.analysis.costs.estimate_errors import NETWORK, interval
 from sysmol.analysis.costs.gem5 import Gem5
+from sysmol.analysis.costs.layers import network_cost
 from sysmol.analysis.costs.protocol import LayerCost, NetworkCost
 from sysmol.analysis.costs.quantity import Absent, Figure, Kind, Quantity
+from sysmol.analysis.costs.twin_parameters import network_interval
 from sysmol.analysis.costs.workload import Workload
 from sysmol.analysis.runs import load_run
 from sysmol.machine import Machine
@@ -94,15 +97,17 @@ class Energies:
 def energies(rows: Sequence[Row], core: Core, seed: int = SEED) -> Energies:
     """Energies of a network's layers, a row each (:func:`counts`, :func:`.units.layer_energy`).
 
-    Cycles that are estimates lie within the interval of a network's estimate; all layers are then off alike.
+    Cycles that were calculated lie within the interval of a network's; all layers are then off alike.
     """
     constants = draw(core, seed)
-    estimated = [row.get("kind") == Kind.ESTIMATE for row in rows]
+    kinds = [row.get("kind", Kind.MEASURED) for row in rows]
+    calculated_ = [kind != Kind.MEASURED for kind in kinds]
     cycles = np.array([float(row["cycles"]) for row in rows])[:, None] * np.ones(DRAWS)
-    if any(estimated):
-        low, high = interval(str(rows[0]["isa"]), NETWORK)
+    if any(calculated_):
+        isa = str(rows[0]["isa"])
+        low, high = network_interval(isa) if Kind.PREDICTION in kinds else interval(isa, NETWORK)
         off = np.exp(np.random.default_rng(seed + 1).uniform(math.log(low), math.log(high), DRAWS))
-        cycles[estimated] *= off
+        cycles[calculated_] *= off
     parts = {part: np.zeros_like(cycles) for part in PARTS}
     parts["background"] = cycles * constants[CYCLE]
     for place, row in enumerate(rows):
@@ -149,19 +154,20 @@ def network_energy(rows: Sequence[Row], machine: Machine) -> Energies | Absent:
 
 class Energy:
     """Energy as a :class:`~sysmol.analysis.costs.protocol.CostModel`, without cycles and area. ``run``: the gem5 run
-    folder whose events count; without one they are the estimate's, whose caches never miss."""
+    folder whose events count; without one they are those of ``by``
+    (:mod:`sysmol.analysis.costs.calculated`), without misses of caches."""
 
     name = "energy"
     kind = Kind.ESTIMATE
 
-    def __init__(self, run: Path | None = None) -> None:
-        self.run = run
+    def __init__(self, run: Path | None = None, by: str = ESTIMATE) -> None:
+        self.run, self.by = run, by
 
     def cost(self, workload: Workload, machine: Machine) -> NetworkCost:
         """Absent figures where there are no constants for the core."""
         if self.run is None:
-            cycles = Estimate().cost(workload, machine)
-            table = table_of(workload, machine)
+            table = calculated.layers(workload, machine, self.by)
+            cycles = network_cost(table)
         else:
             cycles = Gem5(self.run).cost(workload, machine)
             table = load_run(self.run)
