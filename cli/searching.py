@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sysmol.cli.options import Device, out_option
+from sysmol.cli.options import ClusterAddress, Device, Jobs, out_option
 from sysmol.cli.tables import AsJson, Share, say, show_table
 
 commands = typer.Typer()
@@ -36,6 +36,8 @@ def run(
         "build/search"
     ),
     device: Device = "auto",
+    jobs: Jobs = 1,
+    cluster: ClusterAddress = "",
     as_json: AsJson = False,
 ) -> None:
     """Train a supernet, search networks and tiles in several modes, and compare the modes. "run" may be left out."""
@@ -45,7 +47,7 @@ def run(
     from sysmol.search.joint.results import NAME
     from sysmol.search.joint.spec import load_spec
 
-    found = whole(campaign(load_spec(spec), out, mode or (), device, say))
+    found = whole(campaign(load_spec(spec), out, mode or (), device, say, jobs, cluster))
     show(found)
     page = write_comparison(out, [found])
     say(f"{out / NAME}, {page}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from sysmol.search.spaces import Point, Space
 from sysmol.search.supernet.families import largest
 
 Floats = npt.NDArray[np.float64]
+Accuracies = Callable[[Mapping[str, Point]], Mapping[str, float]]
 ROUND = 10
 """Measurements between two fits of the predictor."""
 GENERATIONS, POPULATION = 12, 40
@@ -37,23 +38,27 @@ class Measured:
 
 
 class Problem:
-    """Spaces of networks and of tiles, and who measures: ``accuracy`` of a network, counted once per network."""
+    """Spaces of networks and tiles, and who measures: ``accuracies`` of networks by their keys, each asked for once."""
 
-    def __init__(self, networks: Space, tiles: Space, costs: Costs, accuracy: Callable[[Point], float]) -> None:
+    def __init__(self, networks: Space, tiles: Space, costs: Costs, accuracies: Accuracies) -> None:
         if tiles.kind != "tile" or networks.kind != "network":
             raise SysmolError(f"a search needs a space of networks and one of tiles, not {networks.name}, {tiles.name}")
-        self.networks, self.tiles, self.costs, self._accuracy = networks, tiles, costs, accuracy
+        self.networks, self.tiles, self.costs, self._accuracies = networks, tiles, costs, accuracies
         self._known: dict[str, float] = {}
         self.all_tiles = list(tiles.points())
         if not self.all_tiles:
             raise SysmolError(f"the space {tiles.name} is empty")
 
+    def accuracies(self, networks: Sequence[Point]) -> list[float]:
+        """Of networks, which are measured together, each once."""
+        keys = [self.networks.key(network) for network in networks]
+        missing = {key: point for key, point in zip(keys, networks, strict=True) if key not in self._known}
+        self._known |= self._accuracies(missing)
+        return [self._known[key] for key in keys]
+
     def accuracy(self, network: Point) -> float:
-        """Of a network; measured once."""
-        key = self.networks.key(network)
-        if key not in self._known:
-            self._known[key] = self._accuracy(network)
-        return self._known[key]
+        """Of one network."""
+        return self.accuracies([network])[0]
 
     def measure(self, network: Point, tile: Point) -> Measured:
         """One measurement."""
@@ -130,7 +135,9 @@ def search(
                 fresh.append(pair)
         if not fresh:  # everything has been measured; what is measured again counts again
             fresh = [draw()]
-        for pair in fresh[: min(ROUND, count - len(found))]:
+        chosen = fresh[: min(ROUND, count - len(found))]
+        problem.accuracies([pair[0] for pair in chosen])
+        for pair in chosen:
             measure(pair)
     return found
 

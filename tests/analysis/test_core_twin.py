@@ -81,7 +81,7 @@ def test_what_the_fit_has_not_seen_is_said(products: Path) -> None:
     workload = Workload.compiled(products / "bin" / "mixed.riscv.json")
     assert calculated.notes([workload], MACHINE, "estimate") == []
     kinds = Parameters.load().kinds
-    assert notes(kinds, MACHINE) == notes(kinds, load_machine("o3-n1-sdot2")) == []
+    assert notes(kinds, MACHINE) == notes(kinds, load_machine("o3-n1-chosen")) == []
     (other,) = notes(kinds, load_machine("o3-a72"))
     assert "was fitted on o3-n1; o3-a72 has another" in other and "core" in other
     (unknown,) = notes([*kinds, "arm crochet"], MACHINE)

@@ -3,7 +3,9 @@
 import json
 import os
 import random
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from sysmol.cim.tile import Tile
 from sysmol.cli import run_command_line
 from sysmol.errors import SysmolError
 from sysmol.files import PACKAGE
-from sysmol.search.joint.campaign import Accuracies
+from sysmol.search.joint.campaign import campaign
 from sysmol.search.joint.comparison import Spread, compared, verdict, whole
+from sysmol.search.joint.evaluation import Accuracies
 from sysmol.search.joint.modes import MODES, run
 from sysmol.search.joint.page import mode_rows, network_rows
 from sysmol.search.joint.results import read_search, record, write_search
@@ -37,6 +40,11 @@ def plausible(point: Point) -> float:
     return 1 - 1 / (1 + 0.05 * sum(terms))
 
 
+def plausible_all(points: Mapping[str, Point]) -> dict[str, float]:
+    """Of several networks, by their keys."""
+    return {key: plausible(point) for key, point in points.items()}
+
+
 @pytest.fixture(scope="module")
 def costs() -> Costs:
     return Costs(NETWORKS, 1, 10)
@@ -44,7 +52,7 @@ def costs() -> Costs:
 
 @pytest.fixture
 def problem(costs: Costs) -> Problem:
-    return Problem(NETWORKS, TILES, costs, plausible)
+    return Problem(NETWORKS, TILES, costs, plausible_all)
 
 
 def test_layers_are_those_of_the_module(costs: Costs):
@@ -240,10 +248,42 @@ def test_accuracies_are_measured_once(tmp_path: Path):
 
     file, largest_point = tmp_path / "a.json", largest(NETWORKS)
     for _ in range(2):
-        assert Accuracies(file, "this", measure).of("key", largest_point) == 0.5
+        assert Accuracies(file, "this", measure).of({"key": largest_point}) == {"key": 0.5}
     assert len(calls) == 1
     with pytest.raises(SysmolError, match="is of another supernet"):
         Accuracies(file, "that", measure)
+
+
+def test_networks_of_a_round_are_measured_at_the_same_time(costs: Costs, tmp_path: Path):
+    """Where the executor has room: a measurement ends when another one has begun."""
+    both = threading.Barrier(2, timeout=60)
+
+    def measure(point: Point) -> float:
+        both.wait()
+        return plausible(point)
+
+    with ThreadPoolExecutor(2) as executor:
+        known = Accuracies(tmp_path / "a.json", "this", measure, executor)
+        rng = random.Random(SEED)
+        points: dict[str, Point] = {}
+        while len(points) < 4:
+            point = NETWORKS.random(rng)
+            points[NETWORKS.key(point)] = point
+        assert Problem(NETWORKS, TILES, costs, known.of).accuracies(list(points.values())) == [
+            plausible(point) for point in points.values()
+        ]
+    again = Accuracies(tmp_path / "a.json", "this", lambda point: pytest.fail("measured again"))
+    assert again.of(points) == plausible_all(points)
+
+
+@pytest.mark.slow
+def test_other_processes_find_what_one_finds(tmp_path: Path):
+    """A search whose accuracies come from two workers has every figure of the search in one process."""
+    spec = load_spec(PACKAGE / "search" / "joint" / "toy.toml")
+    spec = spec.model_copy(update={"seeds": (0,), "measurements": 11, "modes": ("joint",)})
+    alone = campaign(spec, tmp_path / "alone", say=lambda line: None)
+    spread = campaign(spec, tmp_path / "spread", say=lambda line: None, jobs=2)
+    assert json.dumps(spread, sort_keys=True) == json.dumps(alone, sort_keys=True)
 
 
 @pytest.mark.parametrize(
