@@ -49,6 +49,8 @@ KIND = np.array([[0.3, -0.3, 1.0], [0.3, 0.0, 1.0], [0.4, -1.5, 1.5]])
 """Of a, b and c of a kind: spread around what kinds have in common, and ends."""
 COMMON = np.array([[0.0, 0.1, -0.2, 0.5], [0.1, 0.1, 0.0, 0.6]])
 """Of the a and b that kinds have in common: prior, spread, ends. Their c is 0."""
+STEP = 1e-6
+"""By which numbers are moved to see how errors change."""
 DIGITS = 4
 """Significant digits of what is written."""
 ERROR, ROBUST = 0.1, 1.5
@@ -151,9 +153,29 @@ def fit(rows: Rows, machine: Machine) -> Parameters:
         own = (found[: 3 * count].reshape(3, -1) - common[:, None]) / KIND[:, :1]
         return np.concatenate([off, own.ravel(), (found[3 * count :] - prior) / spread])
 
+    place = np.array([kinds.index(kind) for kind in rows.features.kind])
+
+    def slopes(found: Floats) -> Floats:
+        """The Jacobian of ``errors``. A row depends on the numbers of its own kind alone, so those of all kinds are
+        moved at the same time."""
+        here, size = errors(found), len(logs)
+        result = np.zeros((len(here), len(found)))
+        for letter in range(3):
+            own = slice(letter * count, (letter + 1) * count)
+            moved = found.copy()
+            moved[own] += STEP
+            off = (errors(moved)[:size] - here[:size]) / STEP
+            result[np.arange(size), letter * count + place] = off
+            result[size + np.arange(count) + letter * count, np.arange(count) + letter * count] = 1 / KIND[letter, 0]
+        for column in range(3 * count, len(found)):
+            moved = found.copy()
+            moved[column] += STEP
+            result[:, column] = (errors(moved) - here) / STEP
+        return result
+
     start = np.concatenate([np.repeat([0.01, 0.01, 0.0], count), prior])
     inside = np.clip(start, low + 1e-6, high - 1e-6)
-    result = least_squares(errors, inside, bounds=(low, high), loss="soft_l1", f_scale=ROBUST)
+    result = least_squares(errors, inside, slopes, bounds=(low, high), loss="soft_l1", f_scale=ROBUST)
     return written(parameters_of(result.x, kinds, len(logs), machine))
 
 
