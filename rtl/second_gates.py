@@ -115,6 +115,7 @@ def _array(c: Circuit, hardware: Hardware, given: Inputs) -> Bus:
          isa.ALIGN[p])
         for p in PRECISIONS
     ]  # fmt: skip
+    goes_on = hardware.has_any(("vmac", "vdot", "vmm.w"))
     result: Bus = []
     for i in range(quads.QUAD):
         vmac = wide[(0 if i < 2 else 6) + i % 2]
@@ -127,7 +128,7 @@ def _array(c: Circuit, hardware: Hardware, given: Inputs) -> Bus:
         addend = c.select(*choices)
         old = given.vd[32 * i : 32 * i + 32]
         lower_sum = c.add([*old[1:16], ZERO], [*addend[:15], ZERO])
-        carry = c.and_(lower_sum[15], c.inv(is_h))
+        carry = c.and_(lower_sum[15], c.inv(is_h)) if goes_on else ZERO
         result += [old[0], *lower_sum[:15], *c.add(old[16:], addend[15:], carry)]
     return result
 
@@ -175,7 +176,8 @@ def _pack(c: Circuit, hardware: Hardware, given: Inputs) -> Bus:
             chosen.append((c.and_(last, c.inv(given.field6[3])), 8))
         for name in ("vn", "vm"):
             bus = getattr(given, name)
-            codes[size, name] = [_code(c, bus[at : at + size], shifts[size], chosen) for at in range(0, 128, size)]
+            mine = [each for each in chosen if name == "vn" or each[0] != four[size]]  # four codes are vn's alone
+            codes[size, name] = [_code(c, bus[at : at + size], shifts[size], mine) for at in range(0, 128, size)]
     forms = []
     for name in PACK_INSTRUCTIONS:
         if name in given.chosen:
