@@ -110,8 +110,8 @@ def test_exactly_the_words_of_the_unit_are_legal(patterns, hardware):
 
 @pytest.mark.parametrize("name", SECOND_PAGE)
 def test_injected_faults_are_found(name, hardware, rng):
-    """Any inverted gate that an output depends on changes some result of a few hundred vectors of each word. All numbers
-    with one bit set are among them: no other ones tell a clamp that misses a bit."""
+    """Any inverted gate that an output depends on changes some result of a few hundred vectors of each word. All
+    numbers with one bit set are among them: no other ones tell a clamp that misses a bit."""
     unit = hardware("P4", instructions=(name,))
     circuit = gates.unit(unit)
     powers = np.uint32(1) << np.arange(32, dtype=np.uint32)
