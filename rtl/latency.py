@@ -141,17 +141,34 @@ def calibrations() -> list[Calibration]:
 
 def part_text(calibration: Calibration, table: Mapping[str, Any]) -> str:
     """The machine part: the SMOL unit of the machine that it is like, with these latencies."""
-    smol = load_machine(calibration.like).smol
-    lines = []
-    for name, cycles in calibration.latencies(table).items():
-        unit, patterns = UNITS[name]
-        what = f"{unit} {patterns}".strip()
-        note = f"{what} at the clock that makes {calibration.unit} take {calibration.cycles} cycles"
-        lines.append(
-            f'   "{name}": {{"class": "{smol.functions[name].op_class}", "cycles": {cycles}, "pipelined": true, '
-            f'"source": "RTL: rtl/results/asap7.json", "note": "{note[0].upper() + note[1:]}"}}'
-        )
-    share = ", ".join(f'"{unit}"' for unit in smol.share)
+    notes = {name: _note(UNITS[name], calibration.unit, calibration.cycles) for name in UNITS}
+    share = load_machine(calibration.like).smol.share
+    return _part(share, "", calibration.latencies(table), notes, calibration.note)
+
+
+def both_text(table: Mapping[str, Any]) -> str:
+    """The machine part of the unit with both pages, beside the core of ``o3-n1``."""
+    core = load_machine("o3-n1")
+    least = core.latency(BASIC)
+    found = {row.name: max(latency_of_both(table, row.name, 2), least) for row in isa.TABLE if row.name in BOTH_UNITS}
+    notes = {name: _note(BOTH_UNITS[name], "sdot", 2) for name in found}
+    return _part(core.smol.share, '  "instructions": "all",\n', found, notes, "vqpk.h and vqpk.s share a class. ")
+
+
+def _note(point: tuple[str, str], of: str, cycles: int) -> str:
+    what = " ".join(point).strip()
+    return f"{what[0].upper()}{what[1:]} at the clock that makes {of} take {cycles} cycles"
+
+
+def _part(share: Sequence[str], has: str, cycles: Mapping[str, int], notes: Mapping[str, str], note: str) -> str:
+    classes = {row.name: row.op_class for row in isa.TABLE}
+    lines = [
+        f'   "{name}": {{"class": "{classes[name]}", "cycles": {count}, "pipelined": true, '
+        f'"source": "RTL: rtl/results/asap7.json", "note": "{notes[name]}"}}'
+        for name, count in cycles.items()
+    ]
+    kinds = "crypto and matrix classes" if "Matrix" in {classes[name] for name in cycles} else "crypto classes"
+    units = ", ".join(f'"{unit}"' for unit in share)
     return "\n".join(
         [
             "{",
@@ -161,12 +178,12 @@ def part_text(calibration: Calibration, table: Mapping[str, Any]) -> str:
             f'  "RTL": "{SOURCE}"',
             " },",
             ' "smol": {',
-            f'  "share": [{share}],',
-            '  "patterns": "P45",',
+            f'  "share": [{units}],',
+            f'{has}  "patterns": "P45",',
             '  "functions": {',
             ",\n".join(lines),
             "  },",
-            f'  "note": "{calibration.note}The classes are crypto classes of gem5 that no kernel contains"',
+            f'  "note": "{note}The classes are {kinds} of gem5 that no kernel contains"',
             " }",
             "}",
             "",
@@ -195,7 +212,7 @@ def _parts(path: Path) -> list[str]:
 def files() -> dict[Path, str]:
     """Content of every generated machine file by path."""
     table = hwcost.read()
-    found = {}
+    found = {MACHINES / "parts" / "smol-n1-matrix.json": both_text(table)}
     for each in calibrations():
         found[MACHINES / "parts" / f"{each.part}.json"] = part_text(each, table)
         found[MACHINES / f"{each.name}.json"] = machine_text(each)
