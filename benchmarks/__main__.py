@@ -85,6 +85,16 @@ def measure(bench: str, jobs: list[Job], out: Path, executor: Executor) -> int:
     return failed
 
 
+def show(jobs: list[Job]) -> int:
+    """Print the titles."""
+    try:
+        print("\n".join(job.title for job in jobs), flush=True)
+    except BrokenPipeError:
+        # The reader (head, less) went away; nothing is left to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0; 1 where a job failed; 2 on bad input."""
     options = parse_arguments(arguments)
@@ -93,16 +103,11 @@ def main(arguments: list[str] | None = None) -> int:
         if options.jobs < 1:
             raise SysmolError(f"--jobs {options.jobs}: at least one")
         if options.list:
-            print("\n".join(job.title for job in jobs), flush=True)
-            return 0
+            return show(jobs)
         if options.bench == "schedules":
             return 1 if search_all(jobs, options.out, lambda line: print(line, flush=True)) else 0
         with open_executor(options.jobs, options.cluster) as executor:
             return 1 if measure(options.bench, jobs, options.out, executor) else 0
-    except BrokenPipeError:
-        # The reader of our output (head, less) went away; nothing is left to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except SysmolError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
