@@ -92,7 +92,7 @@ def demo_rows(summary: Path) -> list[dict[str, Any]]:
 
 def codesign_table(data: dict[str, Frame]) -> str:
     """The rounds of the loop and the designs beside them."""
-    patterns = [_patterns(str(numbers).split()) for numbers in data["codesign"]["patterns"]]
+    patterns = [_patterns(str(numbers).split()) for numbers in data["codesign"]["patterns"].fillna("")]
     rows = [[*row, used] for row, used in zip(shown(data["codesign"]), patterns, strict=True)]
     return markdown([*COLUMNS, "patterns"], rows)
 
