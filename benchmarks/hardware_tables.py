@@ -15,6 +15,7 @@ from sysmol.analysis.costs.quantity import Absent
 from sysmol.analysis.markdown import number
 from sysmol.analysis.markdown import table as markdown
 from sysmol.analysis.page.values import microjoules, percent
+from sysmol.benchmarks.plan import MACHINE, MATRIX_MACHINE
 from sysmol.machine import load_machine
 from sysmol.pattern import pattern_name
 
@@ -49,10 +50,10 @@ def _measured(costs: dict[str, Any], name: str, ids: tuple[int, ...]) -> str:
     return ""
 
 
-def energies(table: Frame) -> dict[tuple[str, str, str], Energies]:
-    """Energies by network, variant and ISA, of what ran to the end."""
+def energies(table: Frame, name: str = MACHINE) -> dict[tuple[str, str, str], Energies]:
+    """Energies by network, variant and ISA, of what ran to the end on a machine."""
     found = {}
-    machine = load_machine("o3-n1")
+    machine = load_machine(name)
     good = table[(table["status"] == "ok") & (table["layer"] != "total") & (table["machine"] == machine.name)]
     for key, rows in good.groupby(["network", "variant", "isa"], sort=False):
         records = [row | {"cpu": "o3", "source": f"gem5 {row['gem5']} o3"} for row in rows.to_dict("records")]
@@ -113,6 +114,22 @@ def energy_networks(data: dict[str, Frame]) -> str:
     return markdown(["network file", "ISA", "cycles per image", "energy per image", *PARTS], rows)
 
 
+def energy_matrix(data: dict[str, Frame]) -> str:
+    """Of the networks that were measured with both pages of instructions, with what it is of the same core's int8."""
+    base = energies(data["kernels"])
+    table = data["matrix"]
+    table = table[table["machine"] == MATRIX_MACHINE]
+    rows = []
+    for (network, variant, isa), each in energies(table, MATRIX_MACHINE).items():
+        int8 = base.get((network, BASE, isa))
+        found = None if int8 is None else ratio(int8, each)
+        gain = "–" if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+        cycles = table.query("network == @network and variant == @variant and isa == @isa and layer != 'total'")
+        rows.append([network, variant, isa, f"{cycles['cycles'].sum():,.0f}", _joules(each), gain, *_shares(each)])
+    head = ["network", "variant", "ISA", "cycles per image", "energy per image", "energy of int8 over it"]
+    return markdown([*head, *PARTS], rows)
+
+
 def energy_constants(_: dict[str, Frame]) -> str:
     """Every constant with its range and source."""
     rows: list[Sequence[Any]] = []
@@ -157,5 +174,6 @@ TABLES = {
     "energy": ("kernels", energy),
     "energy-convolutions": ("kernels", energy_convolutions),
     "energy-networks": ("networks", energy_networks),
+    "energy-matrix": ("matrix", energy_matrix),
     "energy-constants": ("kernels", energy_constants),
 }

@@ -75,10 +75,10 @@ def find(table: Mapping[str, Any], unit: str, patterns: str, stages: int, script
     raise SysmolError(f"the cost table has no point {unit} {patterns} {stages} {script}: measure it")
 
 
-def unmeasured(instructions: Iterable[str]) -> list[str]:
-    """SMOL instructions whose hardware the table does not have: those with words of the second page."""
+def needs_both_pages(instructions: Iterable[str]) -> bool:
+    """Whether hardware for these SMOL instructions is the larger unit: any of them has words of the second page."""
     formats = {row.name: row.format for row in isa.TABLE}
-    return [name for name in instructions if formats.get(name) == "second"]
+    return any(formats.get(name) == "second" for name in instructions)
 
 
 def energy(row: Mapping[str, Any], instruction: str, selector: str, operands: str = "uniform") -> float | None:

@@ -3,7 +3,8 @@
 A unit is the array of vdot and vmac, whose area follows from the precisions of its chunks
 (:mod:`sysmol.patterns.chunk_costs`), and what the table's unit of all instructions has beside an array with the same
 patterns: multipliers, packing, the choice of the result, pipeline registers. Layers take turns on the units, so the
-area is shared; the core and the caches are not in it.
+area is shared; the core and the caches are not in it. A unit with any instruction of the second page is the table's
+unit of both pages, with all of their instructions and all patterns: it was made in one size.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from functools import cache
 
 from sysmol import hwcost
 from sysmol.analysis.costs.protocol import LayerCost, NetworkCost, absent
-from sysmol.analysis.costs.quantity import Absent, Figure, Kind, Quantity
+from sysmol.analysis.costs.quantity import Figure, Kind, Quantity
 from sysmol.analysis.costs.workload import Workload
 from sysmol.machine import Machine
 from sysmol.patterns.area_budget import ChunkArea
 from sysmol.patterns.chunk_costs import fitted
 
 WHOLE = ("unit", "P45", 3)
-"""The table's unit of all instructions, with 45 patterns."""
+"""The table's unit of all instructions of the first page, with 45 patterns."""
+BOTH_PAGES = ("whole", "P45", 4)
+"""Of both pages."""
 
 
 @cache
@@ -44,6 +47,13 @@ def unit_area(patterns: Sequence[int]) -> Quantity:
     return Quantity(value, value - error * array, value + error * array, "um2", Kind.ESTIMATE, "cost table, ASAP7")
 
 
+def both_pages_area() -> Quantity:
+    """Of one SMOL unit with all instructions of both pages in um2 of ASAP7, logic and pipeline registers of four
+    stages."""
+    row = hwcost.find(hwcost.read(), *BOTH_PAGES)
+    return Quantity.exact(row["logic_um2"] + row["flop_um2"], "um2", Kind.ESTIMATE, "cost table, ASAP7")
+
+
 def chunk_area() -> ChunkArea:
     """Costs of the array's chunks, for choices of patterns."""
     return _fit()[0]
@@ -55,10 +65,9 @@ def array_budget(unit_um2: float) -> float:
 
 
 def machine_area(machine: Machine) -> Figure:
-    """Of all SMOL units of a machine; absent where it has instructions that the cost table does not know."""
-    if unknown := hwcost.unmeasured(machine.smol.instructions):
-        return Absent("um2", f"the cost table has no {', '.join(unknown)}")
-    one, units = unit_area(machine.smol.patterns), machine.smol_count
+    """Of all SMOL units of a machine: an upper end where it has a part of the second page, or fewer patterns."""
+    both = hwcost.needs_both_pages(machine.smol.instructions)
+    one, units = both_pages_area() if both else unit_area(machine.smol.patterns), machine.smol_count
     return Quantity(units * one.value, units * one.low, units * one.high, one.unit, one.kind, one.source)
 
 

@@ -182,12 +182,35 @@ def test_area_follows_the_patterns() -> None:
     assert unit_area(()).value == 0, "without patterns there is no unit"
 
 
-def test_instructions_without_hardware_in_the_table_have_no_energy_and_no_area() -> None:
-    """Rather than those of a unit that lacks them."""
+def test_hardware_with_the_second_page_is_the_larger_unit() -> None:
+    """Of twice the size; an instruction of the first page takes more energy in its array."""
     machine = load_machine("o3-n1-matrix")
-    for found in (machine_area(machine), network_energy([ROW], machine)):
-        assert isinstance(found, Absent) and "vmm.w" in found.reason
-    assert not isinstance(network_energy([ROW], MACHINE), Absent)
+    area, first = machine_area(machine), machine_area(MACHINE)
+    assert isinstance(area, Quantity) and isinstance(first, Quantity) and 2 < area.value / first.value < 2.6
+    alone, both = network_energy([ROW], MACHINE), network_energy([ROW], machine)
+    assert isinstance(alone, Energies) and isinstance(both, Energies)
+    assert both.shares()["arithmetic"].value > 1.5 * alone.shares()["arithmetic"].value
+    assert machine_area(machine.with_smol("instructions=standard")) == first
+
+
+@pytest.mark.parametrize(
+    ("change", "instruction", "bits", "count"),
+    [
+        ({"smol_vmm_w": 1500.0}, "vmm.w", 4, 1500),
+        ({"smol_vmm_h": 1500.0, "smol_macs4": 0.0, "smol_macs2": 192_000.0}, "vmm.h", 2, 1500),
+        ({"smol_vdw": 1500.0, "op": "depthwise"}, "vdw", 4, 1500),
+        ({"style": "vmmh"}, "vmm.h", 4, 1500),
+        ({"style": "vdw", "op": "depthwise"}, "vdw", 4, 1500),
+    ],
+)
+def test_instructions_of_the_second_page(change: dict[str, Any], instruction: str, bits: int, count: int) -> None:
+    row = ROW | {"smol_vdot": 0.0} | change
+    assert units.layer_energy(row, both=True) == pytest.approx(count * units.table(both=True)[instruction, bits])
+    packed = {"smol": row["smol"] + 60.0, "smol_vqpk_h": 40.0, "smol_vunp_h": 20.0}
+    more = units.layer_energy(row | packed, both=True) - units.layer_energy(row, both=True)
+    assert more == pytest.approx(40 * units.table(True)["vqpk.h", 2] + 20 * units.table(True)["vunp.h", 2])
+    with pytest.raises(SysmolError, match="no energy of"):
+        units.layer_energy(row)
 
 
 @pytest.fixture(scope="module")

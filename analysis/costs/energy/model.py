@@ -94,10 +94,11 @@ class Energies:
         return {part: Interval.of(values.sum(axis=0) / self.total) for part, values in self.parts.items()}
 
 
-def energies(rows: Sequence[Row], core: Core, seed: int = SEED) -> Energies:
+def energies(rows: Sequence[Row], core: Core, seed: int = SEED, both: bool = False) -> Energies:
     """Energies of a network's layers, a row each (:func:`counts`, :func:`.units.layer_energy`).
 
-    Cycles that were calculated lie within the interval of a network's; all layers are then off alike.
+    ``both``: of hardware with the second page. Cycles that were calculated lie within the interval of a network's; all
+    layers are then off alike.
     """
     constants = draw(core, seed)
     kinds = [row.get("kind", Kind.MEASURED) for row in rows]
@@ -114,7 +115,7 @@ def energies(rows: Sequence[Row], core: Core, seed: int = SEED) -> Energies:
         found = counts(row)
         for name in EVENTS:
             parts[_PART_OF[name]][place] += found.get(name, 0.0) * constants[name]
-    parts["arithmetic"] = np.array([layer_energy(row) for row in rows])[:, None] * constants[ARITHMETIC]
+    parts["arithmetic"] = np.array([layer_energy(row, both) for row in rows])[:, None] * constants[ARITHMETIC]
     return Energies(core, parts)
 
 
@@ -147,9 +148,7 @@ def network_energy(rows: Sequence[Row], machine: Machine) -> Energies | Absent:
     core = core_of(str(first["cpu"]), machine)
     if core is None:
         return Absent(UNIT, f"there are no constants for the core model {first['cpu']} on {machine.name}")
-    if unknown := hwcost.unmeasured(machine.smol.instructions):
-        return Absent(UNIT, f"the cost table has no {', '.join(unknown)}")
-    return energies(rows, core)
+    return energies(rows, core, both=hwcost.needs_both_pages(machine.smol.instructions))
 
 
 class Energy:

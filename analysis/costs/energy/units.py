@@ -17,16 +17,28 @@ from typing import Any
 import numpy as np
 
 from sysmol import hwcost
+from sysmol.analysis.stats import SMOL_FUNCTIONS
 from sysmol.errors import SysmolError
 from sysmol.grid import PRECISIONS
 from sysmol.pattern import UNIFORM, capacity, pattern_name
 from sysmol.register_parts import LANES
+from sysmol.styles import STYLES
 
 Row = Mapping[Any, Any]
 
 ARRAY = ("array", "P45", 3)
 MULTIPLIER = ("mul", "", 2)
 PACKER = ("pack", "", 2)
+BOTH_PAGES = {
+    ("vdot", "vmac", "vmm.w", "vmm.h"): ("matrix", "P45", 4),
+    ("vqpk", "vqpk.h", "vqpk.s"): ("packs", "", 2),
+    ("vdw",): ("taps", "", 2),
+    ("vunp.h",): ("unpack", "", 1),
+}
+"""Points of the units that instructions have in hardware with the second page; vmac is taken as vdot."""
+PACKING = ("vqpk", "vqpk.h", "vqpk.s", "vunp.h")
+ACCUMULATING = ("vdot", "vmac", "vmul", "vmla", "vmm.w", "vmm.h", "vdw")
+"""SMOL instructions by what they do; tables count them (:data:`.SMOL_FUNCTIONS`)."""
 OTHERS = {"sdot": ("sdot", "", 2), "smmla": ("smmla", "", 2), "fma4": ("fma4", "", 3)}
 """Points of the cost table that run at one clock (docs/hardware-cost.md)."""
 _STYLES = {"dot": ("sdot", 16), "sdot": ("sdot", 16), "mmla": ("smmla", 32), "fma": ("fma4", 4), "mac": ("mac16", 8)}
@@ -36,8 +48,9 @@ _UNPACKED = {"arm": "dot", "riscv": "mac"}
 
 
 @cache
-def table() -> Mapping[tuple[str, int], float]:
-    """pJ by instruction and bits: SMOL ones with 4, 2 and 1, others by the width of their numbers."""
+def table(both: bool = False) -> Mapping[tuple[str, int], float]:
+    """pJ by instruction and bits: SMOL ones with 4, 2 and 1, others by the width of their numbers. ``both``: of
+    hardware with the second page of instructions, whose array is a larger one."""
     costs = hwcost.read()
     found: dict[tuple[str, int], float] = {}
     for p in PRECISIONS:
@@ -46,6 +59,13 @@ def table() -> Mapping[tuple[str, int], float]:
         for name in ("vmul", "vmla"):
             found[name, p] = _pj(costs, MULTIPLIER, name, f"{p} bits")
         found["vqpk", p] = _pj(costs, PACKER, "vqpk", f"{p} bits")
+    if both:
+        for names, point in BOTH_PAGES.items():
+            for name in names:
+                known = "vdot" if name == "vmac" else name
+                for p in PRECISIONS:
+                    selector = pattern_name(UNIFORM[p]) if known == "vdot" else f"{p} bits"
+                    found[name, p] = _pj(costs, point, known, selector)
     for name, point in OTHERS.items():
         found[name, 32 if name == "fma4" else 8] = _pj(costs, point, name, "")
     found["mac16", 16] = found["sdot", 8] / 16 * 4 * 8
@@ -59,24 +79,27 @@ def _pj(costs: Mapping[str, Any], point: tuple[str, str, int], instruction: str,
     return found
 
 
-def instruction_energy(name: str, bits: float) -> float:
+def instruction_energy(name: str, bits: float, both: bool = False) -> float:
     """pJ of an instruction whose elements have so many bits on average, between the precisions that were measured."""
-    known = sorted((b, pj) for (n, b), pj in table().items() if n == name)
+    known = sorted((b, pj) for (n, b), pj in table(both).items() if n == name)
     if not known:
         raise SysmolError(f"the cost table has no energy of {name}: measure it")
     return float(np.interp(bits, [b for b, _ in known], [pj for _, pj in known]))
 
 
-def layer_energy(row: Row) -> float:
+def layer_energy(row: Row, both: bool = False) -> float:
     """pJ of a layer's multiply-accumulates and packing for one image. ``row``: ``style``, ``isa``, ``macs``, the counts
     of SMOL instructions and what they multiplied, as in the tables of :mod:`sysmol.analysis.runs`; or ``smol``,
-    ``smol_all`` and ``weight_bits``, as in results/kernels.csv."""
-    packed = _number(row, "smol_vqpk") or max(_number(row, "smol_all") - _number(row, "smol"), 0.0)
-    energy = packed * instruction_energy("vqpk", 2)
-    # Where packing has a count of its own, the other one is without it.
-    accumulating = _number(row, "smol") - (0.0 if "smol_all" in row else _number(row, "smol_vqpk"))
+    ``smol_all`` and ``weight_bits``, as in results/kernels.csv. ``both``: on hardware with the second page."""
+    packing = {name: _number(row, SMOL_FUNCTIONS[name]) for name in PACKING}
+    packed = sum(packing.values())
+    if not packed:
+        packing["vqpk"] = max(_number(row, "smol_all") - _number(row, "smol"), 0.0)
+    energy = sum(count * instruction_energy(name, 2, both) for name, count in packing.items() if count)
+    # Where packing has counts of its own, the other one is without them.
+    accumulating = _number(row, "smol") - (0.0 if "smol_all" in row else packed)
     if accumulating > 0:
-        return energy + _smol(row, accumulating)
+        return energy + _smol(row, accumulating, both)
     style, macs = str(row.get("style") or ""), _number(row, "macs")
     if style == "unpack":
         style = _UNPACKED[str(row["isa"])]
@@ -86,16 +109,18 @@ def layer_energy(row: Row) -> float:
     return energy + macs / each * instruction_energy(instruction, 0)
 
 
-def _smol(row: Row, accumulating: float) -> float:
-    """pJ of the accumulating SMOL instructions: by their own counts where a run has them."""
-    counts = {name: _number(row, f"smol_{name}") for name in ("vdot", "vmac", "vmul", "vmla")}
+def _smol(row: Row, accumulating: float, both: bool) -> float:
+    """pJ of the accumulating SMOL instructions: by their own counts where a run has them, else by the style."""
+    counts = {name: _number(row, SMOL_FUNCTIONS[name]) for name in ACCUMULATING}
     if not any(counts.values()):
-        lanes = str(row.get("op")) == "depthwise"
-        counts = {"vmla" if lanes else "vmac" if row.get("style") == "vmac" else "vdot": accumulating}
+        style = STYLES.get(str(row.get("style") or ""))
+        named = style.smol if style is not None and style.smol in ACCUMULATING else "vdot"
+        lanes = str(row.get("op")) == "depthwise" and named != "vdw"
+        counts = {"vmla" if lanes else named: accumulating}
     lanes = counts.get("vmul", 0.0) + counts.get("vmla", 0.0) > counts.get("vdot", 0.0) + counts.get("vmac", 0.0)
     shares = _precisions(row, lanes)
     return sum(
-        count * share * instruction_energy(name, bits)
+        count * share * instruction_energy(name, bits, both)
         for name, count in counts.items()
         for bits, share in shares.items()
         if count
