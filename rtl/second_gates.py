@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sysmol import isa
 from sysmol.grid import PRECISIONS
 from sysmol.isa.selectors import HalfPack, known
-from sysmol.rtl import array, gates, quads, taps
+from sysmol.rtl import array, gate_parts, quads, taps
 from sysmol.rtl.circuit import ONE, ZERO, Circuit
 from sysmol.rtl.hardware import PACK_INSTRUCTIONS, Hardware
 from sysmol.rtl.second import BLOCKS
@@ -74,8 +74,8 @@ def _pairs(c: Circuit, hardware: Hardware, given: Inputs, pixels: Bus) -> list[B
         for k in range(quads.QUAD):
             each = quads.chunk(hardware, quad, k)
             of_n, of_m = quads.chunks_of_vn(quad)[k], quads.chunks_of_vm(quad)[k]
-            counts = gates.counts(c, n[16 * of_n : 16 * of_n + 16], m[16 * of_m : 16 * of_m + 16])
-            count = gates.chunk(c, counts, each.precisions, precise[k], each.empty)
+            counts = gate_parts.counts(c, n[16 * of_n : 16 * of_n + 16], m[16 * of_m : 16 * of_m + 16])
+            count = gate_parts.chunk(c, counts, each.precisions, precise[k], each.empty)
             rows.append(count + [ZERO] * (width - len(count)))
         for half in range(2):
             constants: Bus = [ZERO] * width
@@ -135,7 +135,7 @@ def _array(c: Circuit, hardware: Hardware, given: Inputs) -> Bus:
 
 def _mul(c: Circuit, hardware: Hardware, given: Inputs) -> Bus:
     """vmul and vmla: the block of the first page."""
-    return gates.multiplier(c, given.chosen, given.field6, given.vd, given.vn, given.vm)
+    return gate_parts.multiplier(c, given.chosen, given.field6, given.vd, given.vn, given.vm)
 
 
 def _code(c: Circuit, lane: Bus, shifts: list[tuple[int, int]], widths: list[tuple[int, int]]) -> Bus:
@@ -251,7 +251,7 @@ def _taps(c: Circuit, hardware: Hardware, given: Inputs) -> Bus:
     result: Bus = []
     for channel in range(8):
         at = slice(4 * channel, 4 * channel + 4)
-        same = [gates.equal(c, n[at], m[at]) for n, m in zip(pixels, weights, strict=True)]
+        same = [gate_parts.equal(c, n[at], m[at]) for n, m in zip(pixels, weights, strict=True)]
         named = {"1'b1": ONE}
         for i in range(4):
             for j in range(4):
