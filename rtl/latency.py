@@ -21,7 +21,7 @@ from typing import Any
 from sysmol import generated, hwcost, isa
 from sysmol.errors import SysmolError
 from sysmol.files import PACKAGE
-from sysmol.hwcost import MAIN_SCRIPT, find
+from sysmol.hwcost import BOTH_BLOCKS, BOTH_PAGES, MAIN_SCRIPT, find
 from sysmol.machine import load_machine
 from sysmol.rtl.results import TOLERANCE
 from sysmol.rtl.units import BLOCK_CUTS
@@ -43,18 +43,8 @@ UNITS = {
     for name, cuts in BLOCK_CUTS.items()
 }
 """Unit and patterns of each instruction: all instructions of a unit take its stages."""
-BOTH_UNITS = {
-    "vdot": ("matrix", "P45"),
-    "vmac": ("matrix", "P45"),
-    "vmm.w": ("matrix", "P45"),
-    "vmm.h": ("matrix", "P45"),
-    "vqpk": ("packs", ""),
-    "vqpk.h": ("packs", ""),
-    "vqpk.s": ("packs", ""),
-    "vunp.h": ("unpack", ""),
-    "vdw": ("taps", ""),
-    "vmul": UNITS["vmul"],
-    "vmla": UNITS["vmla"],
+BOTH_UNITS = {name: BOTH_PAGES[unit][:2] for unit, names in BOTH_BLOCKS.items() for name in names} | {
+    name: UNITS[name] for name in ("vmul", "vmla")
 }
 """Of the instructions of a unit with both pages."""
 

@@ -12,17 +12,11 @@ import numpy as np
 
 from sysmol import isa
 from sysmol.errors import SysmolError
+from sysmol.hwcost import BOTH_BLOCKS, BOTH_PAGES
 from sysmol.machine import pattern_set
 from sysmol.pattern import UNIFORM, pattern_name
 from sysmol.rtl import operands, power, sources, synthesis, timing
-from sysmol.rtl.hardware import (
-    ARRAY_INSTRUCTIONS,
-    INSTRUCTIONS,
-    MATRIX_INSTRUCTIONS,
-    PACK_INSTRUCTIONS,
-    SECOND_PAGE,
-    Hardware,
-)
+from sysmol.rtl.hardware import ARRAY_INSTRUCTIONS, INSTRUCTIONS, SECOND_PAGE, Hardware
 from sysmol.rtl.liberty import Library
 from sysmol.rtl.netlist import Netlist
 
@@ -33,15 +27,12 @@ BLOCKS = {
     "mul": ("vmul", "vmla"),
     "pack": ("vqpk",),
     "unit": INSTRUCTIONS,
-    "matrix": (*ARRAY_INSTRUCTIONS, *MATRIX_INSTRUCTIONS),
-    "packs": PACK_INSTRUCTIONS,
-    "unpack": ("vunp.h",),
-    "taps": ("vdw",),
+    **BOTH_BLOCKS,
     "whole": (*INSTRUCTIONS, *SECOND_PAGE),
 }
 """Units of SMOL instructions by name."""
 
-SECOND_UNITS = ("matrix", "packs", "unpack", "taps", "whole")
+SECOND_UNITS = tuple(BOTH_PAGES)
 """Those with instructions of the second page."""
 
 SECOND_CASES: dict[str, Callable[[int], int]] = {

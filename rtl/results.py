@@ -8,7 +8,7 @@ from typing import Any
 
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import atomic_write_json
-from sysmol.hwcost import BEST_SETS, FORMAT, MAIN_SCRIPT, SETS, VERSION, find, key, read
+from sysmol.hwcost import BEST_SETS, BOTH_PAGES, FORMAT, MAIN_SCRIPT, SETS, VERSION, find, key, read
 from sysmol.pattern import CHUNKS, pattern_id
 from sysmol.rtl import liberty, measure, power, synthesis
 from sysmol.rtl.hardware import FINGERPRINT
@@ -20,15 +20,9 @@ OTHER_DEPTHS = {"fast": 4, "small": 2}
 """Stages of the array, beside the three of every script, that decide its latency by the other scripts: more where three
 miss sdot's clock, fewer where they leave much of it."""
 SECOND = tuple(
-    (unit, patterns, stages, script)
+    (*point, script)
     for script in (MAIN_SCRIPT, *(name for name in synthesis.SCRIPTS if name != MAIN_SCRIPT))
-    for unit, patterns, stages in (
-        ("matrix", "P45", 4),
-        ("packs", "", 2),
-        ("taps", "", 2),
-        ("unpack", "", 1),
-        ("whole", "P45", 4),
-    )
+    for point in BOTH_PAGES.values()
 )
 """Units with instructions of the second page at sdot's clock of two stages: unit, patterns, stages, script."""
 SECOND_DEPTHS = (

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sysmol.hwcost import BEST_SETS, MAIN_SCRIPT, SETS, energy, find
+from sysmol.hwcost import BEST_SETS, BOTH_PAGES, MAIN_SCRIPT, SETS, energy, find
 from sysmol.isa.selectors import TAP_PRODUCTS
 from sysmol.machine import load_machine, pattern_set
 from sysmol.pattern import CHUNK_BITS, CHUNKS, PATTERNS, UNIFORM, chunk_precisions, pattern_name
@@ -71,8 +71,6 @@ SECOND_NAMES = {
     "unpack": "vunp.h",
     "whole": "all eleven instructions",
 }
-SECOND_BEST = {unit: (unit, patterns, stages) for unit, patterns, stages, _ in results.SECOND}
-"""Unit, patterns and stages of the units with the second page that run at the clock of an sdot of two stages."""
 
 
 def second_page(table: dict[str, Any]) -> tuple[list[str], Rows]:
@@ -108,7 +106,7 @@ def second_page_ratios(table: dict[str, Any]) -> tuple[list[str], Rows]:
     head = ["unit", *(f"over {UNIT_NAMES[name]}, {script}" for name in others for script in scripts)]
     head += [f"over sdot and smmla, {script}" for script in scripts]
     cells = []
-    for unit, key in SECOND_BEST.items():
+    for unit, key in BOTH_PAGES.items():
         found = [SECOND_NAMES[unit]]
         for base in (["sdot"], ["smmla"], ["sdot", "smmla"]):
             for script in scripts:
@@ -133,7 +131,7 @@ def second_latencies_by_script(table: dict[str, Any]) -> tuple[list[str], Rows]:
     """Longest stage of the blocks of a unit with both pages over the clock of an sdot of two stages, by each script."""
     scripts = sorted(table["scripts"])
     cells = []
-    for unit, key in SECOND_BEST.items():
+    for unit, key in BOTH_PAGES.items():
         slow = [
             max(find(table, *key, script)["stage_ps"]) / max(find(table, "sdot", "", 2, script)["stage_ps"])
             for script in scripts
@@ -233,9 +231,9 @@ def equal_area(table: dict[str, Any], script: str = MAIN_SCRIPT) -> tuple[list[s
                 count = products(instruction, bits)
                 joules = energy(row, instruction, pattern if unit == "array" else f"{bits} bits")
                 cells.append(_line(instruction, str(bits), count, _area(row), whole, joules))
-    both = _area(find(table, *SECOND_BEST["whole"], script))
+    both = _area(find(table, *BOTH_PAGES["whole"], script))
     for instruction, unit in (("vmm.w", "matrix"), ("vmm.h", "matrix"), ("vdw", "taps")):
-        row = find(table, *SECOND_BEST[unit], script)
+        row = find(table, *BOTH_PAGES[unit], script)
         for bits in BITS:
             joules = energy(row, instruction, f"{bits} bits")
             cells.append(_line(instruction, str(bits), products(instruction, bits), _area(row), both, joules))
@@ -252,12 +250,12 @@ def equal_area_ratios(table: dict[str, Any]) -> tuple[list[str], Rows]:
     head = ["instructions", "bits", f"own block over {UNIT_NAMES['sdot']}"]
     head += [f"whole unit over {UNIT_NAMES[name]}" for name in others]
     cells = []
-    first, both = ("unit", "P45", 3), SECOND_BEST["whole"]
+    first, both = ("unit", "P45", 3), BOTH_PAGES["whole"]
     for block, instruction, unit in (
         (("array", "P45", 3), "vdot", first),
         (("mul", "", 2), "vmla", first),
-        (SECOND_BEST["matrix"], "vmm.w", both),
-        (SECOND_BEST["taps"], "vdw", both),
+        (BOTH_PAGES["matrix"], "vmm.w", both),
+        (BOTH_PAGES["taps"], "vdw", both),
     ):
         for bits in BITS:
 

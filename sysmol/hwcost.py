@@ -23,6 +23,25 @@ BEST_SETS = {
     "best in 470 um2": "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26",
 }
 """Pattern sets that cost the fewest cycles under budgets of array area (``results/pattern_area.csv``): ids by name."""
+BOTH_PAGES = {
+    unit: (unit, patterns, stages)
+    for unit, patterns, stages in (
+        ("matrix", "P45", 4),
+        ("packs", "", 2),
+        ("taps", "", 2),
+        ("unpack", "", 1),
+        ("whole", "P45", 4),
+    )
+}
+"""Points (unit, pattern set, stages) of hardware with the second page of instructions at the clock at which sdot has
+two stages, by unit; ``whole`` has all instructions of both pages, the others are its blocks beside that of vmul."""
+BOTH_BLOCKS = {
+    "matrix": ("vdot", "vmac", "vmm.w", "vmm.h"),
+    "packs": ("vqpk", "vqpk.h", "vqpk.s"),
+    "taps": ("vdw",),
+    "unpack": ("vunp.h",),
+}
+"""Instructions of these blocks."""
 MAIN_SCRIPT = "balanced"
 """The ABC script that all points were made with; others where ratios are formed."""
 

@@ -22,8 +22,6 @@ from sysmol.patterns.chunk_costs import fitted
 
 WHOLE = ("unit", "P45", 3)
 """The table's unit of all instructions of the first page, with 45 patterns."""
-BOTH_PAGES = ("whole", "P45", 4)
-"""Of both pages."""
 
 
 @cache
@@ -50,7 +48,7 @@ def unit_area(patterns: Sequence[int]) -> Quantity:
 def both_pages_area() -> Quantity:
     """Of one SMOL unit with all instructions of both pages in um2 of ASAP7, logic and pipeline registers of four
     stages."""
-    row = hwcost.find(hwcost.read(), *BOTH_PAGES)
+    row = hwcost.find(hwcost.read(), *hwcost.BOTH_PAGES["whole"])
     return Quantity.exact(row["logic_um2"] + row["flop_um2"], "um2", Kind.ESTIMATE, "cost table, ASAP7")
 
 

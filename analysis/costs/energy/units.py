@@ -29,13 +29,6 @@ Row = Mapping[Any, Any]
 ARRAY = ("array", "P45", 3)
 MULTIPLIER = ("mul", "", 2)
 PACKER = ("pack", "", 2)
-BOTH_PAGES = {
-    ("vdot", "vmac", "vmm.w", "vmm.h"): ("matrix", "P45", 4),
-    ("vqpk", "vqpk.h", "vqpk.s"): ("packs", "", 2),
-    ("vdw",): ("taps", "", 2),
-    ("vunp.h",): ("unpack", "", 1),
-}
-"""Points of the units that instructions have in hardware with the second page; vmac is taken as vdot."""
 PACKING = ("vqpk", "vqpk.h", "vqpk.s", "vunp.h")
 ACCUMULATING = ("vdot", "vmac", "vmul", "vmla", "vmm.w", "vmm.h", "vdw")
 """SMOL instructions by what they do; tables count them (:data:`.SMOL_FUNCTIONS`)."""
@@ -60,12 +53,12 @@ def table(both: bool = False) -> Mapping[tuple[str, int], float]:
             found[name, p] = _pj(costs, MULTIPLIER, name, f"{p} bits")
         found["vqpk", p] = _pj(costs, PACKER, "vqpk", f"{p} bits")
     if both:
-        for names, point in BOTH_PAGES.items():
+        for unit, names in hwcost.BOTH_BLOCKS.items():
             for name in names:
-                known = "vdot" if name == "vmac" else name
+                known = "vdot" if name == "vmac" else name  # which the table has for both
                 for p in PRECISIONS:
                     selector = pattern_name(UNIFORM[p]) if known == "vdot" else f"{p} bits"
-                    found[name, p] = _pj(costs, point, known, selector)
+                    found[name, p] = _pj(costs, hwcost.BOTH_PAGES[unit], known, selector)
     for name, point in OTHERS.items():
         found[name, 32 if name == "fma4" else 8] = _pj(costs, point, name, "")
     found["mac16", 16] = found["sdot", 8] / 16 * 4 * 8
