@@ -7,7 +7,7 @@ from sysmol.verify.traps.base import Traps
 UNKNOWN_SYNDROME, SIMD_SYNDROME = 0x2000000, 0x3E00000
 """Lower bits of ESR_EL1: 32-bit instruction; for SIMD traps also condition code 14, always."""
 
-FRAME = """
+BEGIN = """
     .section .text.start, "ax"
     .global _start
 _start:
@@ -16,11 +16,8 @@ _start:
     msr vbar_el1, x0
     adrp x20, records
     add x20, x20, :lo12:records
-    adrp x21, operands
-    add x21, x21, :lo12:operands
-    mov x22, #(3 << 20)
-{cases}
-    dsb sy
+"""
+WRITE = """    dsb sy
     adrp x0, records
     add x0, x0, :lo12:records
     ldr x1, ={bytes}
@@ -34,7 +31,24 @@ _start:
 1:  b 1b
     .ltorg
 trap:
-    mrs x2, esr_el1
+"""
+"""Write the records as a file, end the simulation; a trap comes here."""
+EXCEPTIONS = """    .balign 2048
+vectors:
+    .rept 16
+    .balign 128
+    b trap
+    .endr
+"""
+FRAME = (
+    BEGIN
+    + """    adrp x21, operands
+    add x21, x21, :lo12:operands
+    mov x22, #(3 << 20)
+{cases}
+"""
+    + WRITE
+    + """    mrs x2, esr_el1
     lsr x3, x2, #26
     str x3, [x20]
     and x2, x2, #0x3ffffff
@@ -45,13 +59,9 @@ trap:
     add x3, x3, #4
     msr elr_el1, x3
     eret
-    .balign 2048
-vectors:
-    .rept 16
-    .balign 128
-    b trap
-    .endr
 """
+    + EXCEPTIONS
+)
 CASE = """
     msr cpacr_el1, x22
     isb
@@ -72,16 +82,8 @@ CASE = """
     add x20, x20, #48
 """
 STREAM = (
-    """
-    .section .text.start, "ax"
-    .global _start
-_start:
-    adrp x0, vectors
-    add x0, x0, :lo12:vectors
-    msr vbar_el1, x0
-    adrp x20, records
-    add x20, x20, :lo12:records
-    adrp x21, states
+    BEGIN
+    + """    adrp x21, states
     add x21, x21, :lo12:states
     adrp x19, first
     add x19, x19, :lo12:first
@@ -94,21 +96,9 @@ _start:
     + "".join(f"    ldr q{r}, [x0, #{16 * r}]\n" for r in range(VECTORS))
     + """first:
 {blocks}
-    dsb sy
-    adrp x0, records
-    add x0, x0, :lo12:records
-    ldr x1, ={bytes}
-    mov x2, #0
-    adrp x3, name
-    add x3, x3, :lo12:name
-    isb
-    .inst 0xff000110 | (0x4f << 16)
-    mov x0, #0
-    .inst 0xff000110 | (0x21 << 16)
-1:  b 1b
-    .ltorg
-trap:
-    mrs x2, elr_el1
+"""
+    + WRITE
+    + """    mrs x2, elr_el1
     sub x3, x2, x19
     str x3, [x20], #8
     mrs x4, esr_el1
@@ -119,13 +109,8 @@ trap:
     add x2, x2, #4
     msr elr_el1, x2
     eret
-    .balign 2048
-vectors:
-    .rept 16
-    .balign 128
-    b trap
-    .endr
 """
+    + EXCEPTIONS
 )
 LOOK = [f"    str q{r}, [x21], #16" for r in range(VECTORS)]
 

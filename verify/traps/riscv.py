@@ -8,17 +8,7 @@ OFF, INITIAL, CLEAN, DIRTY = 0, 1, 2, 3
 """mstatus.VS."""
 ILLEGAL = 2
 
-FRAME = """
-    .section .text.start, "ax"
-    .global _start
-_start:
-    la t0, trap
-    csrw mtvec, t0
-    la s4, records
-    la s6, operands
-    li s7, 0x600
-{cases}
-    la s4, records
+WRITE = """    la s4, records
     amoor.d zero, zero, (s4)
     mv a0, s4
     li a1, {bytes}
@@ -31,7 +21,22 @@ _start:
 1:  j 1b
     .balign 4
 trap:
-    csrr t2, mcause
+"""
+"""Write the records as a file, end the simulation; a trap comes here."""
+FRAME = (
+    """
+    .section .text.start, "ax"
+    .global _start
+_start:
+    la t0, trap
+    csrw mtvec, t0
+    la s4, records
+    la s6, operands
+    li s7, 0x600
+{cases}
+"""
+    + WRITE
+    + """    csrr t2, mcause
     sd t2, 0(s4)
     csrr t3, mepc
     sub t2, t3, s5
@@ -42,6 +47,7 @@ trap:
     csrw mepc, t3
     mret
 """
+)
 CASE = """
     csrs mstatus, s7
     mv t0, s6
@@ -87,20 +93,9 @@ _start:
     + "".join(f"    mv x{r}, t0\n" for r in BASES)
     + """first:
 {blocks}
-    la s4, records
-    amoor.d zero, zero, (s4)
-    mv a0, s4
-    li a1, {bytes}
-    li a2, 0
-    la a3, name
-    fence
-    .4byte 0x7b | (0x4f << 25)
-    li a0, 0
-    .4byte 0x7b | (0x21 << 25)
-1:  j 1b
-    .balign 4
-trap:
-    csrr t2, mepc
+"""
+    + WRITE
+    + """    csrr t2, mepc
     sub t3, t2, s5
     sd t3, 0(s4)
     csrr t3, mcause
