@@ -44,6 +44,15 @@ def wrong(model: verilator.Model, unit, batch: units.Batch, name: str) -> int:
     return int((differs | (out["legal"][:count, 0] != 1)).sum())
 
 
+def none_wrong(name, batches, wrong_of) -> None:
+    """All vectors of all batches are right; prints how many there were."""
+    checked = 0
+    for batch in batches:
+        assert wrong_of(batch) == 0, batch.name
+        checked += len(batch.vd)
+    print(f"{name}: {checked} vectors, 0 differences")
+
+
 def build(unit, folder, change=None) -> verilator.Model:
     """The unit in Verilator; ``change`` is a file, a text in it, and what stands there instead."""
     folder.mkdir(exist_ok=True)
@@ -57,6 +66,16 @@ def build(unit, folder, change=None) -> verilator.Model:
     return verilator.Model(files, "smol_unit", folder, {**units.selectors(unit), **units.REGISTERS}, OUTPUTS)
 
 
+def wrong_with(unit, change, rng, folder) -> int:
+    """Vectors of all instructions of a unit that a change of its source makes wrong."""
+    model = build(unit, folder, change)
+    return sum(
+        wrong(model, unit, batch, name)
+        for name in unit.instructions
+        for batch in units.random_batches(unit, name, rng, 5_000)
+    )
+
+
 @pytest.fixture(scope="module")
 def pipelined(hardware, tmp_path_factory):
     """The whole unit with all patterns and all pipeline registers, and its parameters."""
@@ -68,11 +87,7 @@ def pipelined(hardware, tmp_path_factory):
 @pytest.mark.parametrize("name", INSTRUCTIONS)
 def test_rtl_of_every_instruction(pipelined, name, rng):
     model, unit = pipelined
-    checked = 0
-    for batch in units.random_batches(unit, name, rng, VECTORS):
-        assert wrong(model, unit, batch, name) == 0, batch.name
-        checked += len(batch.vd)
-    print(f"{name}: {checked} vectors, 0 differences")
+    none_wrong(name, units.random_batches(unit, name, rng, VECTORS), lambda batch: wrong(model, unit, batch, name))
 
 
 @needs_verilator
@@ -100,11 +115,7 @@ def pipelined_second(hardware, tmp_path_factory):
 @pytest.mark.parametrize("name", BOTH)
 def test_rtl_of_both_pages(pipelined_second, name, rng):
     model, unit = pipelined_second
-    checked = 0
-    for batch in units.random_batches(unit, name, rng, VECTORS):
-        assert wrong(model, unit, batch, name) == 0, batch.name
-        checked += len(batch.vd)
-    print(f"{name}: {checked} vectors, 0 differences")
+    none_wrong(name, units.random_batches(unit, name, rng, VECTORS), lambda batch: wrong(model, unit, batch, name))
 
 
 @needs_verilator
@@ -138,13 +149,7 @@ SECOND_CHANGES = [
 @needs_verilator
 @pytest.mark.parametrize("change", SECOND_CHANGES, ids=[f"{name} {new}" for name, _, new in SECOND_CHANGES])
 def test_faults_in_the_source_of_the_second_page_are_found(hardware, change, rng, tmp_path):
-    unit = hardware("P4", instructions=BOTH, cuts=("decode",))
-    model = build(unit, tmp_path / "faulty", change)
-    found = 0
-    for name in BOTH:
-        for batch in units.random_batches(unit, name, rng, 5_000):
-            found += wrong(model, unit, batch, name)
-    assert found > 0
+    assert wrong_with(hardware("P4", instructions=BOTH, cuts=("decode",)), change, rng, tmp_path / "faulty") > 0
 
 
 CHANGES = [
@@ -158,13 +163,7 @@ CHANGES = [
 @needs_verilator
 @pytest.mark.parametrize("change", CHANGES, ids=[name for name, _, _ in CHANGES])
 def test_faults_in_the_source_are_found(hardware, change, rng, tmp_path):
-    unit = hardware("P4", cuts=("decode",))
-    model = build(unit, tmp_path / "faulty", change)
-    found = 0
-    for name in INSTRUCTIONS:
-        for batch in units.random_batches(unit, name, rng, 5_000):
-            found += wrong(model, unit, batch, name)
-    assert found > 0
+    assert wrong_with(hardware("P4", cuts=("decode",)), change, rng, tmp_path / "faulty") > 0
 
 
 @needs_verilator
@@ -182,6 +181,23 @@ def test_rtl_of_the_units_to_compare_with(hardware, name, rng, tmp_path):
         assert (out["result"][len(cuts) :] == batch.expected).all()
 
 
+def found_faults(netlist, unit, rng, vectors, faults) -> int:
+    """How many of so many inverted gates of a netlist show, with so many vectors of each of its unit's words."""
+    batches = [
+        units.smol_batch(fn, field6, *(stimulus.registers(rng, vectors) for _ in range(3)))
+        for fn, field6 in units.words(unit)
+    ]
+    names = {**units.selectors(unit), **units.REGISTERS}
+    planes = {name: np.concatenate([batch.planes()[name] for batch in batches], axis=1) for name in names}
+    expected = np.concatenate([to_planes(batch.expected, 128) for batch in batches], axis=1)
+    found = 0
+    for fault in rng.choice(len(netlist.gates), faults, replace=False):
+        outputs = netlist.evaluate(planes, fault=int(fault))
+        found += bool((outputs["result"] != expected).any() or not outputs["legal"].all())
+    print(f"{found} of {faults} inverted gates found")
+    return found
+
+
 @pytest.fixture(scope="module")
 def mapped(tmp_path_factory):
     """The whole unit's netlist after synthesis."""
@@ -192,11 +208,8 @@ def mapped(tmp_path_factory):
 @needs_yosys
 @pytest.mark.parametrize("name", INSTRUCTIONS)
 def test_netlist_of_every_instruction(mapped, hardware, name, rng):
-    checked = 0
-    for batch in units.random_batches(hardware(), name, rng, VECTORS):
-        assert batch.wrong(mapped.evaluate(batch.planes())) == 0, batch.name
-        checked += len(batch.vd)
-    print(f"{name}: {checked} vectors, 0 differences")
+    batches = units.random_batches(hardware(), name, rng, VECTORS)
+    none_wrong(name, batches, lambda batch: batch.wrong(mapped.evaluate(batch.planes())))
 
 
 @needs_yosys
@@ -207,19 +220,7 @@ def test_netlist_of_every_pair_of_codes(mapped, hardware):
 
 @needs_yosys
 def test_faults_in_a_netlist_are_found(mapped, hardware, rng):
-    batches = [
-        units.smol_batch(fn, field6, *(stimulus.registers(rng, 192) for _ in range(3)))
-        for fn, field6 in units.words(hardware())
-    ]
-    names = {**units.selectors(hardware()), **units.REGISTERS}
-    planes = {name: np.concatenate([batch.planes()[name] for batch in batches], axis=1) for name in names}
-    expected = np.concatenate([to_planes(batch.expected, 128) for batch in batches], axis=1)
-    found = 0
-    for fault in rng.choice(len(mapped.gates), FAULTS, replace=False):
-        outputs = mapped.evaluate(planes, fault=int(fault))
-        found += bool((outputs["result"] != expected).any() or not outputs["legal"].all())
-    print(f"{found} of {FAULTS} inverted gates found")
-    assert found >= 0.99 * FAULTS  # some gates of a mapped netlist are redundant
+    assert found_faults(mapped, hardware(), rng, 192, FAULTS) >= 0.99 * FAULTS  # some mapped gates are redundant
 
 
 SECOND_BLOCKS = {"matrix": 4, "packs": 2, "unpack": 1, "taps": 2, "mul": 2}
@@ -238,30 +239,16 @@ def mapped_second(tmp_path_factory):
 @pytest.mark.parametrize("name", [*SECOND_PAGE, "vmac", "vdot", "vqpk"])
 def test_netlists_of_the_second_page(mapped_second, name, rng):
     point, netlist = next(each for each in mapped_second.values() if name in measure.BLOCKS[each[0].unit])
-    checked = 0
-    for batch in units.random_batches(point.hardware(), name, rng, VECTORS):
-        assert batch.wrong(netlist.evaluate(batch.planes())) == 0, batch.name
-        checked += len(batch.vd)
-    print(f"{name}: {checked} vectors, 0 differences")
+    batches = units.random_batches(point.hardware(), name, rng, VECTORS)
+    none_wrong(name, batches, lambda batch: batch.wrong(netlist.evaluate(batch.planes())))
 
 
 @needs_yosys
 @pytest.mark.parametrize("block", ["matrix", "packs", "unpack", "taps"])
 def test_faults_in_netlists_of_the_second_page_are_found(mapped_second, block, rng):
     point, netlist = mapped_second[block]
-    batches = [
-        units.smol_batch(fn, field6, *(stimulus.registers(rng, 320) for _ in range(3)))
-        for fn, field6 in units.words(point.hardware())
-    ]
-    names = {**units.selectors(point.hardware()), **units.REGISTERS}
-    planes = {key: np.concatenate([batch.planes()[key] for batch in batches], axis=1) for key in names}
-    expected = np.concatenate([to_planes(batch.expected, 128) for batch in batches], axis=1)
-    found = 0
-    for fault in rng.choice(len(netlist.gates), FAULTS // 4, replace=False):
-        outputs = netlist.evaluate(planes, fault=int(fault))
-        found += bool((outputs["result"] != expected).any() or not outputs["legal"].all())
-    print(f"{found} of {FAULTS // 4} inverted gates found")
-    assert found >= 0.9 * FAULTS // 4  # some gates of a mapped netlist are redundant
+    few = FAULTS // 4
+    assert found_faults(netlist, point.hardware(), rng, 320, few) >= 0.9 * few  # some mapped gates are redundant
 
 
 @needs_yosys
