@@ -71,14 +71,19 @@ def _energy_table(table: Frame, networks: Sequence[str]) -> str:
     for (network, variant, isa), each in known.items():
         if network not in networks:
             continue
-        base, gain = known.get((network, BASE, isa)), "–"
-        if base is not None and variant != BASE:
-            found = ratio(base, each)
-            gain = f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+        gain = _gain(known.get((network, BASE, isa)) if variant != BASE else None, each)
         faster = cycles.get((network, BASE, isa), math.nan) / cycles.get((network, variant, isa), math.nan)
         rows.append([network, variant, isa, _joules(each), gain, f"{faster:.2f}", *_shares(each)])
     head = ["network", "variant", "ISA", "energy per image", "energy of int8 over it", "cycles of int8 over it"]
     return markdown([*head, *PARTS], rows)
+
+
+def _gain(base: Energies | None, own: Energies) -> str:
+    """How many times ``own`` the energy of ``base`` is, with its interval."""
+    if base is None:
+        return "–"
+    found = ratio(base, own)
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def _joules(found: Energies) -> str:
@@ -106,9 +111,9 @@ def energy_convolutions(data: dict[str, Frame]) -> str:
 def energy_networks(data: dict[str, Frame]) -> str:
     """Of the network files of results/networks."""
     table = data["networks"]
-    cycles = table.query("layer != 'total'").groupby(["network", "variant", "isa"])["cycles"].sum()
+    cycles = _totals(table)
     rows = [
-        [network, isa, f"{cycles[network, variant, isa]:,.0f}", _joules(each), *_shares(each)]
+        [network, isa, number(cycles[network, variant, isa, MACHINE]), _joules(each), *_shares(each)]
         for (network, variant, isa), each in energies(table).items()
     ]
     return markdown(["network file", "ISA", "cycles per image", "energy per image", *PARTS], rows)
@@ -118,14 +123,12 @@ def energy_matrix(data: dict[str, Frame]) -> str:
     """Of the networks that were measured with both pages of instructions, with what it is of the same core's int8."""
     base = energies(data["kernels"])
     table = data["matrix"]
-    table = table[table["machine"] == MATRIX_MACHINE]
+    cycles = _totals(table)
     rows = []
     for (network, variant, isa), each in energies(table, MATRIX_MACHINE).items():
-        int8 = base.get((network, BASE, isa))
-        found = None if int8 is None else ratio(int8, each)
-        gain = "–" if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
-        cycles = table.query("network == @network and variant == @variant and isa == @isa and layer != 'total'")
-        rows.append([network, variant, isa, f"{cycles['cycles'].sum():,.0f}", _joules(each), gain, *_shares(each)])
+        gain = _gain(base.get((network, BASE, isa)), each)
+        spent = number(cycles[network, variant, isa, MATRIX_MACHINE])
+        rows.append([network, variant, isa, spent, _joules(each), gain, *_shares(each)])
     head = ["network", "variant", "ISA", "cycles per image", "energy per image", "energy of int8 over it"]
     return markdown([*head, *PARTS], rows)
 

@@ -179,7 +179,7 @@ def lever_cases(network: str, variant: str) -> list[tuple[str, str, str]]:
         (bare, MATRIX_MACHINE, "a stem with weights of 8 bits"),
         (bare + LEAN, MATRIX_MACHINE, "residuals in codes, a classifier with weights of 4 bits"),
         *((f"{variant}-no-{name}", MATRIX_MACHINE, LEVER_NAMES[name]) for name in WITHOUT),
-        (variant, MACHINE, "the first page alone, `vdot` of 3 cycles"),
+        (variant, MACHINE, f"the first page alone, `vdot` of {load_machine(MACHINE).smol_latency('vdot')} cycles"),
     ]
     if (network, variant) == LEVERS[0]:
         cases += [
