@@ -17,6 +17,7 @@ from sysmol.benchmarks.plan import encoder_jobs, file_jobs, kernel_jobs, latency
 from sysmol.benchmarks.schedules import search_all, search_jobs
 from sysmol.benchmarks.yflows import jobs as yflows_jobs
 from sysmol.errors import SysmolError
+from sysmol.output import forget_output
 from sysmol.workbench.executor import open_executor
 
 BENCHES = {
@@ -90,8 +91,7 @@ def show(jobs: list[Job]) -> int:
     try:
         print("\n".join(job.title for job in jobs), flush=True)
     except BrokenPipeError:
-        # The reader (head, less) went away; nothing is left to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_output()
     return 0
 
 

@@ -4,7 +4,6 @@ Exit status: 0 done; 1 a check found a difference; 2 bad input, a missing tool o
 the standard error stream); 130 interrupted.
 """
 
-import os
 import sys
 from typing import Annotated
 
@@ -29,6 +28,7 @@ from sysmol.cli import (
 )
 from sysmol.errors import CheckFailed, SysmolError
 from sysmol.files import remove_empty_folders
+from sysmol.output import forget_output
 
 INTERRUPTED = 130
 
@@ -104,8 +104,7 @@ def run_command_line(arguments: list[str] | None = None) -> int:
     except SysmolError as error:
         return fail(error, 2)
     except BrokenPipeError:
-        # The reader of our output (head, less) went away; nothing is left to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_output()
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
