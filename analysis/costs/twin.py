@@ -172,10 +172,11 @@ def notes(kinds: Iterable[str], machine: Machine, parameters: Parameters | None 
     """Lines on what the fit has not seen: a machine with another core, other caches or memory, and kinds of layers."""
     p = parameters or known()
     measured, found = load_machine(p.machine), []
+    names = {"clock_ghz": "clock", "units": "set of units", "latencies": "set of latencies"}
     parts = ("clock_ghz", "core", "units", "latencies", "l1i", "l1d", "l2", "memory")
-    other = [part for part in parts if getattr(machine, part) != getattr(measured, part)]
+    other = [names.get(part, part) for part in parts if getattr(machine, part) != getattr(measured, part)]
     if other:
-        which = ", ".join(part.removesuffix("_ghz") for part in other)
+        which = ", ".join(other)
         found.append(f"the twin was fitted on {p.machine}; {machine.name} has another {which}: less certain")
     if unknown := sorted(set(kinds) - set(p.kinds)):
         found.append(f"the twin was fitted without layers like {', '.join(unknown)}: less certain")
